@@ -1,0 +1,162 @@
+"""How close the mel latent brings a sound back: a Markdown table over real recordings and synthetic strikes."""
+
+import argparse
+import math
+import time
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+import librosa
+import mir_eval
+import numpy as np
+import torch
+from torch import Tensor
+from torchaudio.transforms import MelSpectrogram
+
+from data.media import read_sound
+from stable_foley.mel_latent import MelLatent
+
+SAMPLE_RATE_HZ = MelLatent.sample_rate_hz
+OCTAVE_CENTRES_HZ = [63 * 2**i for i in range(9)]
+AUDIBLE_RANGE_DB = 50.0  # octaves further below the loudest one are left out
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """Differences between a sound and its reconstruction, by name of the table's columns."""
+
+    log_mel_l1: float
+    spectral_convergence: float
+    low_octave_db: float
+    other_octaves_db: float
+    onset_f1: float
+    before_onset_db: float
+    before_onset_change_db: float
+
+
+def strikes(seed: int, duration_s: float = 6.0) -> Tensor:
+    """Decaying partials and noise bursts at random times after 0.3 s, between them silence; (1, N), peak 1."""
+    rng = np.random.default_rng(seed)
+    wave = np.zeros(round(duration_s * SAMPLE_RATE_HZ))
+    start_s = 0.3
+    while start_s < duration_s - 0.5:
+        start = round(start_s * SAMPLE_RATE_HZ)
+        t = np.arange(min(SAMPLE_RATE_HZ, len(wave) - start)) / SAMPLE_RATE_HZ
+        hit = rng.uniform(0.1, 1.0) * rng.standard_normal(len(t)) * np.exp(-t / rng.uniform(0.005, 0.08))
+        for partial_hz in rng.uniform(90, 3000, size=6):
+            hit += rng.uniform(0, 0.5) * np.sin(2 * math.pi * partial_hz * t) * np.exp(-t / rng.uniform(0.02, 0.25))
+        hit *= np.minimum(t / 0.0005, 1)
+        wave[start : start + len(t)] += rng.uniform(0.15, 1) * hit / np.abs(hit).max()
+        start_s += rng.uniform(0.15, 0.9)
+    return torch.from_numpy(wave / np.abs(wave).max()).float()[None]
+
+
+def recording(path: Path) -> Tensor:
+    """The sound of a file as (1, N), averaged over channels, peak 1."""
+    mono = read_sound(path, sample_rate_hz=SAMPLE_RATE_HZ).mean(dim=0, keepdim=True)
+    return mono / mono.abs().max()
+
+
+def measure(original: Tensor, copy: Tensor) -> Fidelity:
+    """Compare two mono sounds (N,)."""
+    octave_db = octave_levels_db(copy) - octave_levels_db(original)
+    level = octave_levels_db(original)
+    octave_db = torch.where(level > level.max() - AUDIBLE_RANGE_DB, octave_db, 0.0).abs()
+    onsets_s = detected_onsets_s(original)
+    before_db = level_before_onsets_db(original, original, onsets_s)
+    return Fidelity(
+        log_mel_l1=(log_mel(original) - log_mel(copy)).abs().mean().item(),
+        spectral_convergence=spectral_convergence(original, copy),
+        low_octave_db=octave_db[0].item(),
+        other_octaves_db=octave_db[1:].max().item(),
+        onset_f1=mir_eval.onset.f_measure(onsets_s, detected_onsets_s(copy), window=0.05)[0],
+        before_onset_db=before_db,
+        before_onset_change_db=level_before_onsets_db(copy, original, onsets_s) - before_db,
+    )
+
+
+def log_mel(mono: Tensor) -> Tensor:
+    """Natural logarithm of 80 mel magnitudes, floor 1e-5."""
+    transform = MelSpectrogram(
+        SAMPLE_RATE_HZ, 2048, hop_length=512, n_mels=80, power=1.0, norm="slaney", mel_scale="slaney"
+    )
+    return transform(mono).clamp(min=1e-5).log()
+
+
+def spectral_convergence(original: Tensor, copy: Tensor) -> float:
+    """Relative Frobenius distance of magnitudes, mean over three resolutions."""
+    distances = []
+    for n_fft in (512, 1024, 2048):
+        window = torch.hann_window(n_fft)
+        a, b = (torch.stft(x, n_fft, n_fft // 4, window=window, return_complex=True).abs() for x in (original, copy))
+        distances.append(((a - b).norm() / a.norm()).item())
+    return sum(distances) / len(distances)
+
+
+def octave_levels_db(mono: Tensor) -> Tensor:
+    """Power of the nine octaves from 63 Hz to 16 kHz over the whole sound."""
+    power = torch.fft.rfft(mono.double()).abs().square()
+    frequency_hz = torch.fft.rfftfreq(len(mono), 1 / SAMPLE_RATE_HZ)
+    octave = torch.log2(frequency_hz / OCTAVE_CENTRES_HZ[0]).round()
+    return 10 * torch.stack([power[octave == i].sum() for i in range(len(OCTAVE_CENTRES_HZ))]).clamp(min=1e-30).log10()
+
+
+def detected_onsets_s(mono: Tensor) -> np.ndarray:
+    """Onset times as the field's evaluation finds them."""
+    y = librosa.resample(mono.numpy(), orig_sr=SAMPLE_RATE_HZ, target_sr=22_050)
+    return librosa.onset.onset_detect(y=y, sr=22_050, delta=0.3, units="time")
+
+
+def level_before_onsets_db(mono: Tensor, original: Tensor, onsets_s: np.ndarray) -> float:
+    """Median over onsets of the level 20 to 5 ms before the original's rise (a tenth of its peak), against the peak."""
+    levels_db = []
+    for onset_s in onsets_s:
+        begin = max(0, round((onset_s - 0.07) * SAMPLE_RATE_HZ))  # the detector reports an onset after its rise
+        near = original[begin : begin + round(0.1 * SAMPLE_RATE_HZ)].abs()
+        rise = begin + int((near > 0.1 * near.max()).int().argmax())
+        before = mono[max(0, rise - round(0.02 * SAMPLE_RATE_HZ)) : max(1, rise - round(0.005 * SAMPLE_RATE_HZ))]
+        peak = mono[rise : rise + round(0.05 * SAMPLE_RATE_HZ)].abs().max()
+        levels_db.append(20 * math.log10(max(1e-5, (before.square().mean().sqrt() / peak).item())))
+    return float(np.median(levels_db)) if levels_db else math.nan
+
+
+def between_hits_db(codec: MelLatent, noise_std: float) -> float:
+    """Level of the silence after hits, against their peak, decoded from a latent with errors of this size."""
+    wave = strikes(seed=9, duration_s=2.0)
+    silent = torch.cat((wave, torch.zeros(1, 2 * SAMPLE_RATE_HZ)), dim=1)
+    latent = codec.encode(silent[None])
+    copy = codec.decode(latent + noise_std * torch.randn(latent.shape, generator=torch.Generator().manual_seed(1)))[
+        0, 0
+    ]
+    rms = copy[3 * SAMPLE_RATE_HZ :].square().mean().sqrt()
+    return 20 * math.log10(max(1e-10, (rms / copy.abs().max()).item()))
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--recordings", type=Path, nargs="*", default=[], help="sound or video files to measure with")
+    parser.add_argument("--n-strikes", type=int, default=2, help="synthetic clips of strikes to measure with (2)")
+    parser.add_argument("--n-iterations", type=int, default=MelLatent().n_iterations, help="rounds of reconstruction")
+    parser.add_argument(
+        "--latent-noise", type=float, default=0.0, help="standard deviation of errors in the latent (0)"
+    )
+    options = parser.parse_args()
+    codec = MelLatent(options.n_iterations)
+    clips = {path.stem: recording(path) for path in options.recordings}
+    clips |= {f"strikes {seed}": strikes(seed) for seed in range(options.n_strikes)}
+    names = [field.name for field in fields(Fidelity)]
+    print("| clip |", " | ".join(names), "| decode_s_per_10_s |\n|" + "---|" * (len(names) + 2))
+    for name, wave in clips.items():
+        latent = codec.encode(wave[None])
+        latent += options.latent_noise * torch.randn(latent.shape, generator=torch.Generator().manual_seed(1))
+        started_s = time.perf_counter()
+        copy = codec.decode(latent)[0, 0, : wave.shape[1]]
+        seconds = (time.perf_counter() - started_s) * 10 * SAMPLE_RATE_HZ / wave.shape[1]
+        print(f"| {name} |", " | ".join(f"{x:.3f}" for x in astuple(measure(wave[0], copy))), f"| {seconds:.2f} |")
+    print("\nSilence after hits, against their peak, by size of errors in the latent:")
+    print(", ".join(f"{std}: {between_hits_db(codec, std):.0f} dB" for std in (0.0, 0.1, 0.15, 0.2)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""How long a clip is in seconds, samples and frames: the one place where lengths are derived from durations."""
+
+import math
+from dataclasses import dataclass
+
+from data.errors import InputError
+
+
+def count_at_rate(duration_s: float, rate_hz: float) -> int:
+    """Number of samples or frames in a duration, rounded to the nearest whole number, and at least one.
+
+    Args:
+        duration_s: Duration in seconds, above 0.
+        rate_hz: Samples or frames a second, above 0.
+
+    Returns:
+        The number of samples or frames.
+
+    Raises:
+        InputError: A value is not a finite number above 0.
+    """
+    for name, value in (("duration", duration_s), ("rate", rate_hz)):
+        if not (math.isfinite(value) and value > 0):
+            raise InputError(f"{name} {value} is not possible: give a finite number above 0")
+    return max(1, round(duration_s * rate_hz))
+
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """Form of the clips a model works on.
+
+    Args:
+        duration_s: Duration in seconds, above 0.
+        sample_rate_hz: Samples a second of the sound, a whole number above 0.
+        n_channels: Channels of the sound, 1 or 2.
+        frame_rate_hz: Video frames a second, above 0.
+        frame_size_px: Width and height of a frame in pixels, a whole number above 0.
+
+    Raises:
+        InputError: A value lies outside what is stated above.
+    """
+
+    duration_s: float = 10.0
+    sample_rate_hz: int = 44_100
+    n_channels: int = 2
+    frame_rate_hz: float = 4.0
+    frame_size_px: int = 224
+
+    def __post_init__(self) -> None:
+        for name in ("duration_s", "sample_rate_hz", "frame_rate_hz", "frame_size_px"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise InputError(f"clip.{name} is {value}, expected a finite number above 0: change the configuration")
+        for name in ("sample_rate_hz", "frame_size_px"):
+            value = getattr(self, name)
+            if not isinstance(value, int):
+                raise InputError(f"clip.{name} is {value}, expected a whole number: change the configuration")
+        if self.n_channels not in (1, 2):
+            raise InputError(f"clip.n_channels is {self.n_channels}, expected 1 (mono) or 2 (stereo): choose one")
+
+    @property
+    def n_samples(self) -> int:
+        """Samples a channel."""
+        return count_at_rate(self.duration_s, self.sample_rate_hz)
+
+    @property
+    def n_frames(self) -> int:
+        """Video frames."""
+        return count_at_rate(self.duration_s, self.frame_rate_hz)

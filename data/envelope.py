@@ -1,0 +1,247 @@
+"""Loudness over time: RMS envelopes of sounds, from a fine one to the smooth one that controls a model, and as CSV."""
+
+import csv
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import torchaudio.functional
+from torch import Tensor
+
+from data.errors import InputError
+from data.files import atomic_path
+
+FINE_RATE_HZ = 125.0
+_FINE_SAMPLE_RATE_HZ = 16_000
+_FINE_WINDOW_SAMPLES = 512
+_FINE_HOP_SAMPLES = 128
+_CSV_HEADER = ["time_s", "rms"]
+
+
+@dataclass(frozen=True, eq=False)
+class Envelope:
+    """RMS values on an even grid.
+
+    Value i stands for the slot of time from i / rate_hz to (i + 1) / rate_hz, and so lies at its middle,
+    (i + 0.5) / rate_hz. That holds for a sample of a sound and for a frame of a fine envelope alike.
+
+    Args:
+        rms: RMS amplitudes, at least 0, 1 = full scale (..., T) with T at least 1.
+        rate_hz: Values a second, above 0.
+
+    Raises:
+        InputError: No value, or a rate that is not a finite number above 0.
+    """
+
+    rms: Tensor
+    rate_hz: float
+
+    def __post_init__(self) -> None:
+        if self.rms.ndim == 0 or self.rms.shape[-1] == 0:
+            raise InputError(f"an envelope of shape {tuple(self.rms.shape)} holds no value: give at least one")
+        if not (math.isfinite(self.rate_hz) and self.rate_hz > 0):
+            raise InputError(f"envelope rate {self.rate_hz} Hz is not possible: give a finite number above 0")
+
+    @property
+    def duration_s(self) -> float:
+        """Time from the start of the first slot to the end of the last."""
+        return self.rms.shape[-1] / self.rate_hz
+
+
+def fine_envelope(wave: Tensor, sample_rate_hz: int) -> Envelope:
+    """Envelope at 125 Hz: RMS of the 16 kHz mono sound over 512 samples every 128.
+
+    The sound is extended by 192 samples on each side, mirrored (with zeros where it is too short to mirror), so that
+    value i is centred on its slot.
+
+    Args:
+        wave: Sound (..., C, N), N at least 1.
+        sample_rate_hz: Samples a second of `wave`.
+
+    Returns:
+        Envelope at `FINE_RATE_HZ` with rms (..., T); T is the number of whole slots, at least 1 (10 s: 1250).
+
+    Raises:
+        InputError: The sound holds no sample.
+
+    Source:
+        Video-Foley (arXiv 2408.11915), temporal condition, without its low-pass.
+    """
+    if wave.shape[-1] == 0:
+        raise InputError("a sound without samples has no envelope: give a longer sound")
+    mono = torchaudio.functional.resample(wave.mean(dim=-2), sample_rate_hz, _FINE_SAMPLE_RATE_HZ)
+    mono = F.pad(mono, (0, max(0, _FINE_HOP_SAMPLES - mono.shape[-1])))
+    margin = (_FINE_WINDOW_SAMPLES - _FINE_HOP_SAMPLES) // 2
+    rows = mono.reshape(-1, mono.shape[-1])
+    padded = F.pad(rows, (margin, margin), mode="reflect" if mono.shape[-1] > margin else "constant")
+    windows = padded.unfold(-1, _FINE_WINDOW_SAMPLES, _FINE_HOP_SAMPLES)
+    rms = windows.square().mean(dim=-1).sqrt()
+    return Envelope(rms.reshape(*mono.shape[:-1], -1), FINE_RATE_HZ)
+
+
+def instant_envelope(wave: Tensor, sample_rate_hz: int) -> Envelope:
+    """The finest envelope, one value a sample, from which every longer window follows exactly.
+
+    Args:
+        wave: Sound (..., C, N), N at least 1.
+        sample_rate_hz: Samples a second of `wave`.
+
+    Returns:
+        Envelope at `sample_rate_hz` with rms (..., C, N): the magnitude of each sample.
+    """
+    return Envelope(wave.abs(), float(sample_rate_hz))
+
+
+def sliding_mean(values: Tensor, window_samples: int, *, causal: bool) -> Tensor:
+    """Moving average in time proportional to N, whatever the window.
+
+    Samples before the start and after the end count as 0, and the divisor is always `window_samples`.
+
+    Args:
+        values: Values (..., N).
+        window_samples: Length W of the window, at least 1.
+        causal: True: output n averages samples n - W + 1 … n. False: n - W // 2 … n - W // 2 + W - 1, which is what
+            padding by W // 2 zeros on both sides, averaging, and cutting to N gives.
+
+    Returns:
+        Averages (..., N), float64.
+
+    Raises:
+        InputError: The window is shorter than one sample.
+    """
+    if window_samples < 1:
+        raise InputError(f"a window of {window_samples} samples is not possible: give 1 or more")
+    sum_of_first = F.pad(_to_float64(values).cumsum(dim=-1), (1, 0))
+    n_samples = values.shape[-1]
+    before = window_samples - 1 if causal else window_samples // 2
+    first = torch.arange(n_samples, device=sum_of_first.device) - before
+    end = (first + window_samples).clamp(max=n_samples)
+    return (sum_of_first[..., end] - sum_of_first[..., first.clamp(min=0)]) / window_samples
+
+
+def control_envelope(
+    envelope: Envelope,
+    *,
+    n_samples: int,
+    sample_rate_hz: int,
+    window_samples: int = 10_000,
+    smoothing_samples: int = 2_000,
+) -> Tensor:
+    """Smooth envelope at the rate of the sound, as a model is controlled by it.
+
+    The energy (squared RMS) is interpolated onto the samples, averaged over the past `window_samples`, turned back into
+    an RMS, and smoothed by a centred moving average. Applied to `instant_envelope` this is the published definition.
+
+    Args:
+        envelope: Any envelope, rms (..., T). Before its start and after its end the sound counts as silent.
+        n_samples: Length N of the result, at least 1.
+        sample_rate_hz: Samples a second of the result.
+        window_samples: Length of the RMS window, at least 1.
+        smoothing_samples: Length of the moving average, at least 1; 1 smooths nothing.
+
+    Returns:
+        RMS amplitudes (..., N), float32, on the device of the envelope.
+
+    Raises:
+        InputError: A length below 1.
+
+    Source:
+        Stable-V2A (arXiv 2412.15023): window 10,000 and smoothing 2,000 at 44.1 kHz.
+    """
+    if n_samples < 1:
+        raise InputError(f"a control envelope of {n_samples} samples is not possible: give 1 or more")
+    energy = sliding_mean(_energy_at_samples(envelope, n_samples, sample_rate_hz), window_samples, causal=True)
+    rms = sliding_mean(energy.clamp(min=0).sqrt(), smoothing_samples, causal=False)
+    return rms.float().to(envelope.rms.device)
+
+
+def _energy_at_samples(envelope: Envelope, n_samples: int, sample_rate_hz: int) -> Tensor:
+    """Energy (..., N), float64, linear between the middles of the slots; unchanged where the rates are equal."""
+    energy = _to_float64(envelope.rms).square()
+    n_values = energy.shape[-1]
+    sample = torch.arange(n_samples, dtype=torch.float64, device=energy.device)
+    position = (sample + 0.5) * (envelope.rate_hz / sample_rate_hz) - 0.5
+    left = position.floor().long().clamp(0, n_values - 1)
+    right = (left + 1).clamp(max=n_values - 1)
+    interpolated = torch.lerp(energy[..., left], energy[..., right], (position - left).clamp(min=0))
+    return interpolated * (position < n_values - 0.5)
+
+
+def _to_float64(values: Tensor) -> Tensor:
+    """As float64; on the CPU where the device (Apple's) has none."""
+    return values.to(device="cpu" if values.device.type == "mps" else values.device, dtype=torch.float64)
+
+
+def write_envelope_csv(path: Path, envelope: Envelope) -> None:
+    """Writes an envelope as a table of times (the middles of the slots) and RMS values.
+
+    Args:
+        path: File to write, header `time_s,rms`.
+        envelope: One envelope, rms (T,).
+
+    Raises:
+        InputError: A batch of envelopes, or a path that cannot be written.
+    """
+    if envelope.rms.ndim != 1:
+        raise InputError(f"an envelope of shape {tuple(envelope.rms.shape)} is no single one: write one row of it")
+    time_s = (np.arange(len(envelope.rms)) + 0.5) / envelope.rate_hz
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_CSV_HEADER)
+        writer.writerows(zip(time_s.tolist(), envelope.rms.tolist(), strict=True))
+
+
+def read_envelope_csv(path: Path) -> Envelope:
+    """Reads an envelope from a table of times and RMS values, in any increasing steps.
+
+    Times that are the middles of even slots, as `write_envelope_csv` makes them, are taken as they are. All others are
+    points of a curve, which is read off at 125 Hz up to the last of them, straight between points and level before the
+    first.
+
+    Args:
+        path: CSV file with the header `time_s,rms`; seconds from the start of the clip, RMS amplitudes from 0.
+
+    Returns:
+        Envelope with rms (T,), float32.
+
+    Raises:
+        InputError: The file is missing or no such table, or a value is not finite, negative or out of order.
+    """
+    time_s, rms = _read_points(path)
+    n_slots = len(time_s)
+    rate_hz = (n_slots - 0.5) / time_s[-1] if time_s[-1] > 0 else math.inf
+    if not np.allclose(time_s * rate_hz, np.arange(n_slots) + 0.5, rtol=0, atol=1e-2):
+        rate_hz = FINE_RATE_HZ
+        n_slots = max(1, math.ceil(time_s[-1] * rate_hz))
+        rms = np.interp((np.arange(n_slots) + 0.5) / rate_hz, time_s, rms)
+    return Envelope(torch.from_numpy(rms.astype(np.float32)), rate_hz)
+
+
+def _read_points(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Times and RMS values of a CSV file, checked."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            header, *rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row] or [[]]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read as an envelope ({error}): give a CSV file `time_s,rms`") from error
+    if header != _CSV_HEADER or not rows:
+        raise InputError(f"{path} is no envelope: expected the header `time_s,rms` and a line for each time")
+    points = np.array([_point(path, row) for row in rows])
+    backwards = np.flatnonzero(np.diff(points[:, 0]) <= 0)
+    if len(backwards):
+        raise InputError(f"{path}: the time after {points[backwards[0], 0]} is not later: sort the times, each once")
+    return points[:, 0], points[:, 1]
+
+
+def _point(path: Path, row: list[str]) -> tuple[float, float]:
+    """One line of the table: two finite numbers from 0."""
+    try:
+        time_s, rms = map(float, row)
+    except ValueError:
+        time_s = rms = math.nan
+    if not (0 <= time_s < math.inf and 0 <= rms < math.inf):
+        raise InputError(f"{path}: line `{','.join(row)}` is no `time_s,rms`: give two finite numbers from 0")
+    return time_s, rms

@@ -1,0 +1,268 @@
+"""The Greatest Hits data set on disk: annotated hits, raw and processed layout, splits, and texts for what is heard."""
+
+import json
+import logging
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from data.errors import InputError
+from data.media import probe
+
+# fmt: off
+MATERIALS = frozenset({
+    "carpet", "ceramic", "cloth", "dirt", "drywall", "glass", "grass", "gravel", "leaf", "metal", "paper", "plastic",
+    "plastic-bag", "rock", "tile", "water", "wood",
+})
+# fmt: on
+ACTIONS = frozenset({"hit", "scratch"})
+REACTIONS = frozenset({"deform", "static", "rigid-motion", "splash", "scatter"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi"})
+PROCESSED_FRAME_RATE_HZ = 4.0
+
+_ACTION_PHRASES = {"hit": "hitting", "scratch": "scratching", None: "touching"}
+_RECORDING_SUFFIX = re.compile(r"_(mic|denoised)$")
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One contact of the drumstick. A word the annotators left open (`None` in the file) is None.
+
+    Args:
+        time_s: Time from the start of the clip, at least 0.
+        material: What was touched, normally one of `MATERIALS`.
+        action: How, normally one of `ACTIONS`.
+        reaction: What it did, normally one of `REACTIONS`.
+    """
+
+    time_s: float
+    material: str | None
+    action: str | None
+    reaction: str | None
+
+
+@dataclass(frozen=True)
+class SourceClip:
+    """Where one recording lies on disk, and what is annotated in it.
+
+    Args:
+        clip_id: Name of the recording, unique in its folder.
+        sound_path: File with the sound; the video itself in a raw folder.
+        frames_dir: Folder of numbered jpgs, or None.
+        video_path: The video, or None where only jpgs are stored.
+        hits: Annotated hits in order of time; empty without annotation.
+        duration_s: Duration of the recording, above 0.
+        frames_rate_hz: Stored jpgs a second; of no meaning without `frames_dir`.
+    """
+
+    clip_id: str
+    sound_path: Path
+    frames_dir: Path | None
+    video_path: Path | None
+    hits: tuple[Hit, ...]
+    duration_s: float
+    frames_rate_hz: float = PROCESSED_FRAME_RATE_HZ
+
+
+def read_hits(path: Path) -> tuple[Hit, ...]:
+    """Reads an annotation, `time material action reaction` a line, separated by white space or commas.
+
+    Args:
+        path: `<id>_times.txt` (raw layout) or `<id>.times.csv` (processed layout, with or without a header).
+
+    Returns:
+        The hits in order of time. Words outside the vocabulary are kept, with a warning.
+
+    Raises:
+        InputError: The file cannot be read, or a line is not understood.
+    """
+    hits: list[Hit] = []
+    for number, line in enumerate(_read_text(path).splitlines(), start=1):
+        words = line.replace(",", " ").split()
+        is_header = not hits and words[:1] == ["time"]
+        if words and not is_header:
+            hits.append(_parse_hit(words, f"{path}, line {number}, {line.strip()!r}"))
+    unknown = {hit.material for hit in hits} - MATERIALS | {hit.action for hit in hits} - ACTIONS
+    unknown |= {hit.reaction for hit in hits} - REACTIONS
+    if unknown := unknown - {None}:
+        _logger.warning("%s uses words outside the vocabulary: %s", path, ", ".join(sorted(map(str, unknown))))
+    return tuple(sorted(hits, key=lambda hit: hit.time_s))
+
+
+def list_clips(root: Path, split: str | None = None) -> list[SourceClip]:
+    """Lists the recordings of a folder in any of three forms, without reading sound or frames.
+
+    Processed layout: `<id>/audio/<id>.resampled.wav`, `<id>/frames/<id>.frame_000001.jpg` …, `<id>/<id>.times.csv`,
+    `<id>/<id>.metadata.json`. Raw layout: `<id>_denoised.mp4` or `<id>_mic.mp4` (the first where both are there) with
+    `<id>_times.txt`. Or any folder of videos. Annotation may be absent. Videos without sound are left out, with a
+    warning.
+
+    Args:
+        root: The folder.
+        split: Take the clips named in `<root>/<split>.txt`, in its order; None takes all, in order of their names.
+
+    Returns:
+        At least one clip.
+
+    Raises:
+        InputError: The folder or the split is missing or empty, a clip of the split is not there, or a file is broken.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root} is not a folder: give the folder that holds the data set")
+    found = _find(root)
+    if not found:
+        raise InputError(f"{root} holds neither videos nor clips in the processed layout: give the data set's folder")
+    clip_ids = list(found) if split is None else _read_split(root, split)
+    missing = [clip_id for clip_id in clip_ids if clip_id not in found]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of the {len(clip_ids)} clips of split {split!r} are not in {root}, {missing[0]!r} is the "
+            f"first: put them there or take them out of {split}.txt"
+        )
+    progress = tqdm(clip_ids, desc="listing clips", unit="clip", delay=2, leave=False)
+    clips = [_processed_clip(found[i]) if found[i].is_dir() else _raw_clip(i, found[i]) for i in progress]
+    with_sound = [clip for clip in clips if clip is not None]
+    if not with_sound:
+        raise InputError(f"no video of {root} has sound: give recordings with their sound")
+    return with_sound
+
+
+def label_of(hits: Sequence[Hit]) -> str:
+    """Text for what is heard, from the most frequent pair of action and material (the earlier of equals).
+
+    Args:
+        hits: Hits of one clip or chunk.
+
+    Returns:
+        For example "hitting ceramic with a drumstick"; "" where no hit names an action or a material.
+    """
+    pairs = Counter((hit.action, hit.material) for hit in hits if hit.action or hit.material)
+    if not pairs:
+        return ""
+    (action, material), _ = pairs.most_common(1)[0]
+    target = (material or "something").replace("-", " ")
+    return f"{_ACTION_PHRASES.get(action, action)} {target} with a drumstick"
+
+
+def split_ids(
+    ids: Sequence[str], seed: int = 42, fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
+) -> dict[str, list[str]]:
+    """Divides recordings at random; the result depends on the set of ids, not on their order.
+
+    Chunks of one recording resemble each other: divide recordings, then cut them.
+
+    Args:
+        ids: Names of the recordings.
+        seed: Seed of the shuffle.
+        fractions: Shares of train, val and test, each at least 0, together 1.
+
+    Returns:
+        `train`, `val` and `test`: sorted names, no name in two of them.
+
+    Raises:
+        InputError: The fractions are negative or do not add up to 1.
+    """
+    if min(fractions) < 0 or not math.isclose(sum(fractions), 1):
+        raise InputError(f"split fractions {tuple(fractions)} do not add up to 1: give shares of train, val and test")
+    names = sorted(set(ids))
+    shuffled = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
+    stops = [round(sum(fractions[:count]) * len(names)) for count in (1, 2)]
+    parts = {"train": shuffled[: stops[0]], "val": shuffled[stops[0] : stops[1]], "test": shuffled[stops[1] :]}
+    return {name: sorted(part) for name, part in parts.items()}
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as text ({error}): check the file") from error
+
+
+def _parse_hit(words: list[str], where: str) -> Hit:
+    remedy = "expected `time material action reaction` with a time in seconds of at least 0: correct the line"
+    if len(words) != 4:
+        raise InputError(f"{where} has {len(words)} words, {remedy}")
+    try:
+        time_s = float(words[0])
+    except ValueError:
+        time_s = math.nan
+    if not (math.isfinite(time_s) and time_s >= 0):
+        raise InputError(f"{where} has the time {words[0]!r}, {remedy}")
+    material, action, reaction = (None if word == "None" else word for word in words[1:])
+    return Hit(time_s, material, action, reaction)
+
+
+def _find(root: Path) -> dict[str, Path]:
+    """Id of every recording → its folder (processed layout) or its video (raw layout), in order of their names."""
+    found: dict[str, Path] = {}
+    for path in sorted(root.iterdir()):
+        if path.is_dir() and (path / "audio" / f"{path.name}.resampled.wav").is_file():
+            found[path.name] = path
+        elif path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and not path.name.startswith("."):
+            found.setdefault(_RECORDING_SUFFIX.sub("", path.stem), path)
+    return found
+
+
+def _read_split(root: Path, split: str) -> list[str]:
+    path = root / f"{split}.txt"
+    if not path.is_file():
+        raise InputError(f"split {split!r} needs {path}, which is not there: write the ids of its clips, one a line")
+    lines = (line.strip() for line in _read_text(path).splitlines())
+    clip_ids = list(dict.fromkeys(line for line in lines if line))
+    if not clip_ids:
+        raise InputError(f"{path} is empty: write the ids of its clips, one a line")
+    return clip_ids
+
+
+def _processed_clip(folder: Path) -> SourceClip:
+    clip_id = folder.name
+    sound_path = folder / "audio" / f"{clip_id}.resampled.wav"
+    frames_dir = folder / "frames"
+    times_path = folder / f"{clip_id}.times.csv"
+    metadata = _read_metadata(folder / f"{clip_id}.metadata.json")
+    return SourceClip(
+        clip_id,
+        sound_path,
+        frames_dir=frames_dir if frames_dir.is_dir() else None,
+        video_path=None,
+        hits=read_hits(times_path) if times_path.is_file() else (),
+        duration_s=metadata.get("video_duration") or probe(sound_path).duration_s,
+        frames_rate_hz=metadata.get("video_frame_rate") or PROCESSED_FRAME_RATE_HZ,
+    )
+
+
+def _read_metadata(path: Path) -> dict[str, float]:
+    """The `processed` part of a metadata file; empty where there is no file."""
+    if not path.is_file():
+        return {}
+    try:
+        processed = json.loads(_read_text(path))["processed"]
+        values = {key: float(processed[key]) for key in ("video_duration", "video_frame_rate") if key in processed}
+        if not all(0 < value < math.inf for value in values.values()):
+            raise ValueError(f"{values} must be above 0")
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is not metadata of a processed clip ({error!r}): process the clip again") from error
+    return values
+
+
+def _raw_clip(clip_id: str, video_path: Path) -> SourceClip | None:
+    info = probe(video_path)
+    if not info.has_sound:
+        _logger.warning("%s has no sound and is left out", video_path)
+        return None
+    times_path = video_path.with_name(f"{clip_id}_times.txt")
+    return SourceClip(
+        clip_id,
+        sound_path=video_path,
+        frames_dir=None,
+        video_path=video_path,
+        hits=read_hits(times_path) if times_path.is_file() else (),
+        duration_s=info.duration_s,
+    )

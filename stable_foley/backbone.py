@@ -1,0 +1,263 @@
+"""Owns stable-audio-tools: its diffusion transformer (DiT) and its VAE behind this project's names.
+
+No other file imports ``stable_audio_tools``. Models are described in that library's own ``model_config.json`` format, so
+the published Stable Audio Open, the bundled ``mini`` and the ``debug`` model of the tests are built by the same lines.
+
+Shapes: B batch, C channels, N samples, L latent steps, T tokens, D width of the transformer.
+"""
+
+import contextlib
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from data.errors import InputError
+from stable_foley.mel_latent import MelLatent
+from stable_foley.weights import load_into, read_weights
+
+with contextlib.redirect_stdout(io.StringIO()):  # it prints a line for every optional CUDA kernel that is not installed
+    from stable_audio_tools.models.adp import NumberEmbedder
+    from stable_audio_tools.models.autoencoders import create_autoencoder_from_config
+    from stable_audio_tools.models.dit import DiffusionTransformer
+
+__all__ = ["Backbone", "DiT", "LatentCodec", "NumberEmbedder", "VaeLatent", "build_backbone", "file_sha256"]
+
+
+class LatentCodec(Protocol):
+    """What turns sound into latents and back: the published VAE or the fixed mel latent of ``mini``."""
+
+    n_latent_channels: int
+    samples_per_step: int
+    sample_rate_hz: int
+    n_audio_channels: int
+
+    def encode(self, wave: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Sound (B, C, N) → latent (B, 64, L) with L = ceil(N / samples_per_step)."""
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Latent (B, 64, L) → sound (B, C, L · samples_per_step)."""
+
+
+class DiT(DiffusionTransformer):
+    """Diffusion transformer of stable-audio-tools that accepts the residuals of a control branch.
+
+    Args:
+        gradient_checkpointing: recompute the layers in the backward pass instead of keeping their activations.
+        **config: the ``model.diffusion.config`` part of a ``model_config.json``.
+    """
+
+    def __init__(self, gradient_checkpointing: bool = False, **config: Any) -> None:
+        super().__init__(**config)
+        self.config = dict(config)
+        self.gradient_checkpointing = gradient_checkpointing
+        for index, layer in enumerate(self.transformer.layers):
+            layer.register_forward_pre_hook(_AddResidual(index), with_kwargs=True)
+
+    @property
+    def depth(self) -> int:
+        """Number of transformer layers."""
+        return len(self.transformer.layers)
+
+    def forward(
+        self,
+        x: Tensor,
+        t: Tensor,
+        tokens: Tensor | None = None,
+        global_embed: Tensor | None = None,
+        control_residuals: Sequence[Tensor] = (),
+    ) -> Tensor:
+        """Predict v.
+
+        Args:
+            x: noised latent (B, 64, L), L a multiple of the patch size.
+            t: noise level (B,), 0 (clean) to 1 (noise).
+            tokens: cross-attention tokens (B, T, cond_token_dim), or None for none.
+            global_embed: global condition (B, global_cond_dim), or None.
+            control_residuals: one (B, 1 + L / patch_size, D) a controlled layer, added to that layer's input.
+
+        Returns:
+            v (B, 64, L).
+        """
+        return super().forward(
+            x,
+            t,
+            cross_attn_cond=tokens,
+            global_embed=global_embed,
+            control_residuals=tuple(control_residuals),
+            use_checkpointing=self.gradient_checkpointing and torch.is_grad_enabled(),
+        )
+
+    def hidden_states(
+        self, x: Tensor, t: Tensor, tokens: Tensor | None, global_embed: Tensor | None, **transformer_inputs: Any
+    ) -> list[Tensor]:
+        """Outputs (B, 1 + L / patch_size, D) of every layer, the prepended token first.
+
+        Arguments as in ``forward``; ``transformer_inputs`` are for hooks on the transformer inside.
+        """
+        _, info = super().forward(
+            x,
+            t,
+            cross_attn_cond=tokens,
+            global_embed=global_embed,
+            exit_layer_ix=self.depth - 1,
+            return_info=True,
+            use_checkpointing=self.gradient_checkpointing and torch.is_grad_enabled(),
+            **transformer_inputs,
+        )
+        return info["hidden_states"]
+
+
+@dataclass(frozen=True)
+class _AddResidual:
+    """Pre-hook of transformer layer ``index``: takes the residuals out of the call and adds its own to the input.
+
+    The residuals travel in the call itself, not in the module, so gradient checkpointing replays them correctly.
+    """
+
+    index: int
+
+    def __call__(self, _layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        residuals = kwargs.pop("control_residuals", ())
+        if self.index < len(residuals):
+            args = (args[0] + residuals[self.index], *args[1:])
+        return args, kwargs
+
+
+class VaeLatent(nn.Module):
+    """The convolutional VAE ("oobleck") as a latent codec.
+
+    Args:
+        config: the ``model.pretransform.config`` part of a ``model_config.json``.
+        sample_rate_hz: sample rate of the sound.
+    """
+
+    def __init__(self, config: Mapping[str, Any], sample_rate_hz: int) -> None:
+        super().__init__()
+        self.model = create_autoencoder_from_config({"sample_rate": sample_rate_hz, "model": config})
+        self.n_latent_channels = int(config["latent_dim"])
+        self.samples_per_step = int(config["downsampling_ratio"])
+        self.sample_rate_hz = sample_rate_hz
+        self.n_audio_channels = int(config["io_channels"])
+
+    def encode_parameters(self, wave: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and scale before the bottleneck, both (B, 64, L), of sound (B, C, N); one clip at a time to save memory."""
+        wave = F.pad(wave, (0, -wave.shape[-1] % self.samples_per_step))
+        encoded = torch.cat([self.model.encoder(clip[None]) for clip in wave])
+        mean, scale = encoded.chunk(2, dim=1)
+        return mean, scale
+
+    def encode(self, wave: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Draw a latent (B, 64, L) for sound (B, C, N); ``generator`` is the noise source (default: torch's own)."""
+        mean, scale = self.encode_parameters(wave)
+        noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype).to(mean.device)
+        return mean + noise * (F.softplus(scale) + 1e-4)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Sound (B, C, L · samples_per_step) of a latent (B, 64, L); one clip at a time to save memory."""
+        return torch.cat([self.model.decoder(one[None]) for one in latent])
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A diffusion transformer with the latent space it works in.
+
+    Attributes:
+        dit: the transformer, its weights loaded.
+        codec: the latent codec, frozen, in eval mode.
+        conditioner_weights: weights of conditioners that came with the backbone (``seconds_start.…``), by name.
+        weights: the file the weights came from; None: random.
+        sha256: checksum of that file.
+    """
+
+    dit: DiT
+    codec: LatentCodec
+    conditioner_weights: dict[str, Tensor] = field(default_factory=dict)
+    weights: Path | None = None
+    sha256: str | None = None
+
+    @property
+    def samples_per_token(self) -> int:
+        """Samples of sound that one token of the transformer covers."""
+        return self.codec.samples_per_step * self.dit.patch_size
+
+
+def build_backbone(
+    model_config: Mapping[str, Any],
+    weights: str | None = None,
+    random_weights: bool = False,
+    sha256: str | None = None,
+    gradient_checkpointing: bool = False,
+) -> Backbone:
+    """Build the transformer and its latent codec, and load their weights.
+
+    Args:
+        model_config: in the format of stable-audio-tools; ``model.pretransform.type`` is ``autoencoder`` (the VAE) or
+            ``mel`` (the fixed log-mel latent, no weights).
+        weights: safetensors file with keys ``model.model.…`` (transformer), ``pretransform.…`` (VAE) and
+            ``conditioner.conditioners.…``, as published for Stable Audio Open and as ``exp=train_backbone.yaml`` writes.
+        random_weights: whether random weights will do where ``weights`` is None.
+        sha256: expected checksum of that file; None accepts any.
+        gradient_checkpointing: recompute activations in the backward pass.
+
+    Returns:
+        The backbone, transformer trainable as built, codec frozen.
+
+    Raises:
+        InputError: the file is missing, damaged, of another size, or not the expected one.
+    """
+    model = model_config["model"]
+    dit = DiT(gradient_checkpointing=gradient_checkpointing, **dit_config(model_config))
+    codec = build_codec(model["pretransform"], int(model_config["sample_rate"]))
+    if weights is None:
+        if not random_weights:
+            raise InputError(
+                "The backbone has no weights; give backbone.weights=FILE (for Stable Audio Open: "
+                "paths.stable_audio_open=FILE), or random ones by backbone.random_weights=true."
+            )
+        return Backbone(dit, cast(LatentCodec, codec))
+    path = Path(weights)
+    state = read_weights(path)
+    found_sha256 = file_sha256(path)
+    if sha256 is not None and found_sha256 != sha256:
+        raise InputError(
+            f"{path} has the SHA-256 {found_sha256[:12]}…, but the checkpoint was trained over a backbone with "
+            f"{sha256[:12]}…; give the file it was trained over with --set backbone.weights=FILE."
+        )
+    load_into(dit, state, prefix="model.model.", source=path)
+    if isinstance(codec, VaeLatent):
+        load_into(codec, state, prefix="pretransform.", source=path)
+    prefix = "conditioner.conditioners."
+    conditioner_weights = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix + "seconds_")}
+    return Backbone(dit, cast(LatentCodec, codec), conditioner_weights, path, found_sha256)
+
+
+def dit_config(model_config: Mapping[str, Any]) -> dict[str, Any]:
+    """The transformer's arguments in a ``model_config.json``, without those that describe the published ControlNet."""
+    config = dict(model_config["model"]["diffusion"]["config"])
+    config.pop("controlnet_depth_factor", None)
+    return config
+
+
+def build_codec(pretransform: Mapping[str, Any], sample_rate_hz: int) -> nn.Module:
+    """The latent codec of the ``model.pretransform`` part of a ``model_config.json``: frozen, in eval mode."""
+    kind = pretransform["type"]
+    if kind == "autoencoder":
+        codec: nn.Module = VaeLatent(pretransform["config"], sample_rate_hz)
+    elif kind == "mel":
+        codec = MelLatent()
+    else:
+        raise InputError(f"model.pretransform.type is {kind!r}; expected 'autoencoder' or 'mel': correct the model config.")
+    return codec.eval().requires_grad_(False)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

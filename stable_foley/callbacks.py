@@ -1,0 +1,209 @@
+"""Owns what happens around training: averaged weights, the best checkpoint, sounds to look at and listen to."""
+
+import logging
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
+from torch import Tensor
+
+from data.dataset import FoleyBatch
+from data.errors import InputError
+from data.files import atomic_path
+from data.media import write_wav
+from stable_foley.checkpoint import Checkpoint, save_checkpoint
+from stable_foley.module import FoleyTraining, raw_conditions
+from stable_foley.plot import comparison_figure
+from stable_foley.sampler import SamplerSettings
+
+log = logging.getLogger(__name__)
+
+
+class Ema(pl.Callback):
+    """Exponential moving average of the trained parameters; validation, samples and checkpoints use the average.
+
+    Early on the decay grows as (1 + n) / (10 + n), n optimiser steps, so that the random start is soon forgotten.
+
+    Args:
+        decay: share of the average that one optimiser step keeps, 0 to 1.
+    """
+
+    def __init__(self, decay: float = 0.999) -> None:
+        if not 0 <= decay < 1:
+            raise InputError(f"callbacks.ema.decay is {decay}; expected 0 ≤ decay < 1: correct it.")
+        self.decay = decay
+        self.weights: dict[str, Tensor] = {}
+        self.n_updates = 0
+
+    @property
+    def state_key(self) -> str:
+        """Name of this callback's part of a training checkpoint."""
+        return "Ema"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Average and count, for resuming."""
+        return {"weights": self.weights, "n_updates": self.n_updates}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Resume."""
+        self.weights, self.n_updates = state_dict["weights"], state_dict["n_updates"]
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start from the weights as they are, unless resuming."""
+        parameters = _trained_parameters(pl_module)
+        known = self.weights or {name: p.detach().clone() for name, p in parameters.items()}
+        self.weights = {name: value.to(parameters[name].device) for name, value in known.items()}
+
+    @torch.no_grad()
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Move the average after every optimiser step (not after every accumulated batch)."""
+        if trainer.global_step == self.n_updates:
+            return
+        self.n_updates = trainer.global_step
+        decay = min(self.decay, (1 + self.n_updates) / (10 + self.n_updates))
+        parameters = _trained_parameters(pl_module)
+        torch._foreach_lerp_([self.weights[n] for n in parameters], list(parameters.values()), 1 - decay)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put the average in place of the weights."""
+        if self.weights:
+            self._swap(pl_module)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put the weights back."""
+        if self.weights:
+            self._swap(pl_module)
+
+    @torch.no_grad()
+    def _swap(self, pl_module: pl.LightningModule) -> None:
+        for name, parameter in _trained_parameters(pl_module).items():
+            average = self.weights[name]
+            current = parameter.detach().clone()
+            parameter.copy_(average)
+            average.copy_(current)
+
+
+def _trained_parameters(pl_module: pl.LightningModule) -> dict[str, torch.nn.Parameter]:
+    assert isinstance(pl_module, FoleyTraining)
+    return {name: p for name, p in pl_module.model.named_parameters() if p.requires_grad}
+
+
+class BestCheckpoint(pl.Callback):
+    """Writes ``best.safetensors`` whenever ``valid_loss`` is lower than ever; averaged weights where ``Ema`` runs.
+
+    List it before ``Ema``: at the end of a validation it must still see the averaged weights.
+
+    Args:
+        folder: where to write.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.path = Path(folder) / "best.safetensors"
+        self.best_loss = float("inf")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Lowest loss so far, for resuming."""
+        return {"best_loss": self.best_loss}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Resume."""
+        self.best_loss = state_dict["best_loss"]
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write if better."""
+        loss = trainer.callback_metrics.get("valid_loss")
+        if trainer.sanity_checking or loss is None or not loss < self.best_loss or not trainer.is_global_zero:
+            return
+        assert isinstance(pl_module, FoleyTraining)
+        self.best_loss = float(loss)
+        model = pl_module.model
+        save_checkpoint(self.path, Checkpoint(model.trained_state(), pl_module.config, model.backbone.sha256))
+        log.info("valid_loss %.4f after %d steps: wrote %s", self.best_loss, trainer.global_step, self.path)
+
+
+class SampleLogger(pl.Callback):
+    """Every so often generates sound for the first validation clips, driven by their true envelopes.
+
+    Writes ``step…/<clip>.wav`` and ``.png`` (waveform, spectrogram and envelope of truth over generation) and passes both
+    to TensorBoard and wandb. List it before ``Ema``, as ``BestCheckpoint``.
+
+    Args:
+        folder: where to write.
+        settings: how to sample.
+        every_n_epochs: validations between samples.
+        n_clips: clips, at most those of the first validation batch.
+        seed: of the sampling noise.
+    """
+
+    def __init__(
+        self, folder: str, settings: SamplerSettings, every_n_epochs: int = 10, n_clips: int = 2, seed: int = 0
+    ) -> None:
+        self.folder = Path(folder)
+        self.settings = settings
+        self.every_n_epochs = every_n_epochs
+        self.n_clips = n_clips
+        self.seed = seed
+        self.batch: FoleyBatch | None = None
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: FoleyBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the first batch."""
+        if batch_idx == 0:
+            self.batch = batch
+
+    @torch.no_grad()
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Generate, write, log."""
+        due = (trainer.current_epoch + 1) % self.every_n_epochs == 0
+        if trainer.sanity_checking or not due or self.batch is None or not trainer.is_global_zero:
+            return
+        assert isinstance(pl_module, FoleyTraining)
+        batch, self.batch = self.batch, None
+        generated = self._generate(pl_module, batch)
+        sample_rate_hz = pl_module.model.pretransform.sample_rate_hz
+        folder = self.folder / f"step{trainer.global_step:07d}"
+        for i, sound in enumerate(generated):
+            truth = batch.wave[i].cpu()
+            write_wav(folder / f"{batch.clip_ids[i]}.wav", sound, sample_rate_hz)
+            figure = comparison_figure({"truth": truth, "generated": sound}, sample_rate_hz)
+            with atomic_path(folder / f"{batch.clip_ids[i]}.png") as temporary:
+                figure.savefig(temporary)
+            _log_sample(trainer, batch.clip_ids[i], sound, sample_rate_hz, figure)
+        log.info("wrote samples to %s", folder)
+
+    def _generate(self, training: FoleyTraining, batch: FoleyBatch) -> Tensor:
+        """Sound (B, C, N) for the first clips of a batch, on the CPU."""
+        model = training.model
+        n_clips = min(self.n_clips, len(batch.wave))
+        n_samples = batch.wave.shape[-1]
+        parts = {f.name: getattr(batch, f.name) for f in fields(batch)}
+        first = replace(batch, **{name: part[:n_clips] for name, part in parts.items() if part is not None})
+        generators = [torch.Generator().manual_seed(self.seed + i) for i in range(n_clips)]
+        embeddings = model.embed(raw_conditions(model, first), model.padded_length(n_samples), generators[0])
+        latent = model.sample(model.conditions(embeddings), n_samples, self.settings, generators)
+        return model.pretransform.decode(latent)[..., :n_samples].float().cpu()
+
+
+def _log_sample(trainer: pl.Trainer, name: str, sound: Tensor, sample_rate_hz: int, figure: Any) -> None:
+    step = trainer.global_step
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_audio(name, sound.mean(0, keepdim=True), step, sample_rate_hz)
+            logger.experiment.add_figure(name, figure, step)
+        elif isinstance(logger, WandbLogger):
+            import wandb
+
+            audio = wandb.Audio(sound.mT.numpy(), sample_rate=sample_rate_hz)
+            logger.experiment.log({f"sound/{name}": audio, f"picture/{name}": wandb.Image(figure)})

@@ -1,0 +1,115 @@
+"""Owns checkpoint files: trained weights with the configuration that rebuilds the model around them."""
+
+import json
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from data.errors import InputError
+from data.files import atomic_path
+from stable_foley.model import FoleyModel
+from stable_foley.weights import read_weights
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Contents of a checkpoint file.
+
+    Attributes:
+        weights: trained weights by name.
+        config: the resolved configuration of the training run.
+        backbone_sha256: checksum of the frozen backbone's file; None: it had random weights.
+    """
+
+    weights: dict[str, Tensor]
+    config: dict[str, Any]
+    backbone_sha256: str | None
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint as safetensors, atomically; configuration and checksum are in its metadata."""
+    metadata = {"config": json.dumps(checkpoint.config)}
+    if checkpoint.backbone_sha256 is not None:
+        metadata["backbone_sha256"] = checkpoint.backbone_sha256
+    weights = {key: value.detach().cpu().contiguous() for key, value in checkpoint.weights.items()}
+    with atomic_path(path) as temporary:
+        save_file(weights, temporary, metadata=metadata)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a ``.safetensors`` checkpoint, or a ``.ckpt`` that training left for resuming.
+
+    Raises:
+        InputError: the file is missing, damaged, or not a checkpoint of this project.
+    """
+    if not path.is_file():
+        raise InputError(f"Checkpoint {path} does not exist; give the path of a file such as runs/TAG/checkpoints/best.safetensors.")
+    if path.suffix == ".ckpt":
+        return _read_lightning(path)
+    weights = read_weights(path)
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+        config = json.loads(metadata["config"])
+    except (KeyError, SafetensorError, json.JSONDecodeError) as error:
+        raise InputError(
+            f"{path} holds weights but no configuration; expected a checkpoint that train.py wrote: give one."
+        ) from error
+    return Checkpoint(weights, config, metadata.get("backbone_sha256"))
+
+
+def _read_lightning(path: Path) -> Checkpoint:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"{path} cannot be read as a checkpoint ({str(error).splitlines()[0]}); it may be cut short or not be one: "
+            "copy it again or give another."
+        ) from error
+    if not isinstance(content, dict) or not content.get("config"):
+        raise InputError(f"{path} holds no configuration; expected a checkpoint that train.py wrote: give one.")
+    averaged = content.get("callbacks", {}).get("Ema", {}).get("weights", {})
+    return Checkpoint(content["state_dict"] | averaged, content["config"], content.get("backbone_sha256"))
+
+
+def build_model(config: Mapping[str, Any]) -> FoleyModel:
+    """Instantiate ``config['model']``; weights that no file gives are random, the same for the same ``config['seed']``."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(config["seed"]))
+        return hydra.utils.instantiate(config["model"], _convert_="all")
+
+
+def load_model(path: Path, overrides: Sequence[str] = ()) -> tuple[FoleyModel, dict[str, Any]]:
+    """Rebuild the model of a checkpoint.
+
+    Args:
+        path: checkpoint file.
+        overrides: changes to its configuration, ``key.sub=value``, e.g. where the backbone's weights are now.
+
+    Returns:
+        The model, in eval mode, on the CPU, and the configuration used.
+
+    Raises:
+        InputError: file, override or weights are wrong.
+    """
+    checkpoint = read_checkpoint(path)
+    try:
+        changes = OmegaConf.from_dotlist(list(overrides))
+        merged = OmegaConf.to_container(OmegaConf.merge(checkpoint.config, changes), resolve=True)
+    except OmegaConfBaseException as error:
+        raise InputError(f"--set {' '.join(overrides)} cannot be applied ({error}); expected key.sub=value.") from error
+    config: dict[str, Any] = dict(merged)  # type: ignore[arg-type]
+    config["model"]["backbone"] |= {"sha256": checkpoint.backbone_sha256}
+    model = build_model(config)
+    model.load_trained_state(checkpoint.weights, source=path)
+    return model.eval().requires_grad_(False), config

@@ -1,0 +1,129 @@
+"""Owns how an RMS envelope becomes the control latent that the control branch reads.
+
+Two forms: ``VaeEnvelope`` encodes the envelope like a sound, as Stable-V2A (arXiv 2412.15023) does; ``SampledEnvelope``
+takes its level a fixed number of times a latent step and projects the values, which needs no VAE. A dropped envelope is
+-1 everywhere, which no RMS value can be.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Protocol
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from data.envelope import Envelope, control_envelope
+from stable_foley.backbone import LatentCodec
+
+DROPPED = -1.0
+_FLOOR_RMS = 1e-4
+
+
+class Measure(Protocol):
+    """How the envelope of a training sound is measured: ``data.envelope.fine_envelope`` or ``instant_envelope``."""
+
+    def __call__(self, wave: Tensor, sample_rate_hz: int) -> Envelope:
+        """Sound (B, C, N) → envelope (B, T) or (B, C, T)."""
+
+
+class EnvelopeConditioner(nn.Module, ABC):
+    """Measures envelopes, and turns one into the control signal: its RMS at the rate of the sound.
+
+    Args:
+        measure: how the envelope of a training sound is measured.
+        window_samples: RMS window of the control signal, in samples of the sound; it looks back only.
+        smoothing_samples: centred moving average over the control signal, in samples; 1 for none.
+    """
+
+    def __init__(self, measure: Measure, window_samples: int, smoothing_samples: int) -> None:
+        super().__init__()
+        self.measure = measure
+        self.window_samples = window_samples
+        self.smoothing_samples = smoothing_samples
+
+    def control_signal(self, envelope: Envelope, n_samples: int, codec: LatentCodec) -> Tensor:
+        """Control signal (B, C, n_samples), RMS ≥ 0, of an envelope (B, T), heard on every channel, or (B, C, T)."""
+        signal = control_envelope(
+            envelope,
+            n_samples=n_samples,
+            sample_rate_hz=codec.sample_rate_hz,
+            window_samples=self.window_samples,
+            smoothing_samples=self.smoothing_samples,
+        )
+        signal = signal.unsqueeze(1) if signal.ndim == 2 else signal
+        return signal.expand(-1, codec.n_audio_channels, -1)
+
+    @torch.no_grad()
+    def embed(
+        self, envelope: Envelope, n_samples: int, codec: LatentCodec, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Embedding (B, L, D) of an envelope; frozen, can be cached.
+
+        Args:
+            envelope: RMS values (B, T) or (B, C, T).
+            n_samples: length of the sound, a multiple of the codec's ``samples_per_step``.
+            codec: gives the sample rate and the latent grid; encodes, in the VAE form.
+            generator: noise source of the VAE.
+        """
+        return self.encode(self.control_signal(envelope, n_samples, codec), codec, generator)
+
+    @torch.no_grad()
+    def null(self, n_samples: int, codec: LatentCodec, device: torch.device) -> Tensor:
+        """Embedding (1, L, D) of a dropped envelope."""
+        dropped = torch.full((1, codec.n_audio_channels, n_samples), DROPPED, device=device)
+        return self.encode(dropped, codec, torch.Generator().manual_seed(0))
+
+    @abstractmethod
+    def encode(self, signal: Tensor, codec: LatentCodec, generator: torch.Generator | None) -> Tensor:
+        """Control signal (B, C, N) → embedding (B, L, D)."""
+
+
+class VaeEnvelope(EnvelopeConditioner):
+    """The published form: the control signal goes through the VAE, and its latent is the control latent."""
+
+    def encode(self, signal: Tensor, codec: LatentCodec, generator: torch.Generator | None) -> Tensor:
+        """Control signal (B, C, N) → latents (B, L, 64)."""
+        return codec.encode(signal, generator).mT
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """Control latent (B, L, 64), as it is."""
+        return embedding
+
+
+class SampledEnvelope(EnvelopeConditioner):
+    """The level of the control signal, ``values_per_step`` times a latent step, projected.
+
+    Args:
+        measure: how the envelope of a training sound is measured.
+        window_samples: RMS window of the control signal, in samples of the sound; it looks back only.
+        smoothing_samples: centred moving average over the control signal, in samples; 1 for none.
+        n_audio_channels: channels of the sound.
+        output_dim: channels of the control latent.
+        values_per_step: values of the control signal a latent step; divides the codec's ``samples_per_step``.
+    """
+
+    def __init__(
+        self,
+        measure: Measure,
+        window_samples: int,
+        smoothing_samples: int,
+        n_audio_channels: int = 2,
+        output_dim: int = 64,
+        values_per_step: int = 16,
+    ) -> None:
+        super().__init__(measure, window_samples, smoothing_samples)
+        self.values_per_step = values_per_step
+        self.proj_out = nn.Linear(n_audio_channels * values_per_step, output_dim)
+
+    def encode(self, signal: Tensor, codec: LatentCodec, generator: torch.Generator | None) -> Tensor:
+        """Control signal (B, C, N) → levels (B, L, C · values_per_step): 0 at -80 dB and below, 1 at full scale."""
+        del generator  # nothing is random here
+        spacing = codec.samples_per_step // self.values_per_step
+        values = signal[..., spacing // 2 :: spacing]
+        level = 1 - torch.log10(values.clamp(min=_FLOOR_RMS)) / torch.log10(torch.tensor(_FLOOR_RMS))
+        level = torch.where(values < 0, DROPPED, level)
+        return rearrange(level, "b c (l v) -> b l (c v)", v=self.values_per_step)
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """Levels (B, L, C · values_per_step) → control latent (B, L, 64)."""
+        return self.proj_out(embedding.to(self.proj_out.weight.dtype))

@@ -1,0 +1,51 @@
+"""The frames condition: one cross-attention token per video frame, from CAVP's frozen video tower."""
+
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from cavp import Cavp
+
+
+class FramesConditioner(nn.Module):
+    """CAVP's frame embeddings, projected to the width of the cross-attention.
+
+    CAVP is frozen and stays in eval mode; the projection alone is trained. Attribute names are those of the published
+    checkpoint.
+
+    Args:
+        cavp: the embedding model; its video tower suffices.
+        output_dim: width D of the tokens.
+    """
+
+    def __init__(self, cavp: Cavp, output_dim: int) -> None:
+        super().__init__()
+        self.stage1_model = cavp.requires_grad_(False).eval()
+        self.proj_out = nn.Linear(cavp.embed_dim, output_dim)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the training mode of the projection; CAVP stays in eval mode."""
+        super().train(mode)
+        self.stage1_model.eval()
+        return self
+
+    @torch.no_grad()
+    def embed(self, frames: Tensor) -> Tensor:
+        """Embed frames with the frozen model, in its own precision even under autocast.
+
+        Args:
+            frames: (B, T, 3, H, W), RGB in 0..1.
+
+        Returns:
+            (B, T, 512), L2-normalised, without gradient.
+
+        Raises:
+            ValueError: `frames` has another shape, or is not floating point.
+        """
+        with torch.autocast(frames.device.type, enabled=False):
+            return self.stage1_model.encode_video(frames)
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """Project embeddings (B, T, 512) to tokens (B, T, D)."""
+        return self.proj_out(embedding.to(self.proj_out.weight.dtype))

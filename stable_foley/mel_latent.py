@@ -1,0 +1,177 @@
+"""The latent of the small model: a fixed 64-band log-mel transform behind the interface of the Stable Audio Open VAE.
+
+Owns the choice of bands, range and normalisation, and the way back to sound: Griffin-Lim that keeps mel power exact.
+
+Shapes: B batch, C channels, N samples, L latent steps, F frequency bins, T frames (latent steps and one at either end).
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchaudio.functional import melscale_fbanks
+
+_N_FFT = 2048
+_LOG_FLOOR = -10.0  # natural log of amplitude; all 64 bands at this floor together are noise at -99 dB of full scale
+_LOG_CEILING = 4.0  # a full-scale sine reaches 3
+_LOG_MEAN = -5.0
+_LOG_SCALE = 2.5
+_Z_FLOOR = (_LOG_FLOOR - _LOG_MEAN) / _LOG_SCALE
+_Z_CEILING = (_LOG_CEILING - _LOG_MEAN) / _LOG_SCALE
+_TINY = 1e-20
+
+_MOMENTUM = 0.9
+_N_SMOOTH_ITERATIONS = 4  # with magnitudes as smooth as the bands; after these only the mel power is imposed
+_N_FIT_ITERATIONS = 10
+_WINDOW_VARIANCE = (0.13 * _N_FFT) ** 2  # samples squared, of the Gaussian nearest to a Hann window
+_COHERENT_RISE = (
+    0.1,
+    0.3,
+)  # change of log amplitude per step from which on a starting phase is a click's, in part and fully
+
+
+class MelLatent(nn.Module):
+    """Natural-log mel amplitudes, shifted and scaled to about unit variance over strike sounds; no weights.
+
+    Digital silence is -2 in every channel, a strike at full scale reaches about 3. Multiplying a sound by g adds
+    ln(g) / 2.5 to every unclipped latent value. Stereo is averaged on the way in and doubled on the way out.
+
+    Args:
+        n_iterations: Rounds of phase reconstruction, at least 1; more is closer and slower.
+
+    Raises:
+        ValueError: n_iterations is below 1.
+    """
+
+    n_latent_channels = 64
+    samples_per_step = 512
+    sample_rate_hz = 44_100
+    n_audio_channels = 2
+
+    window: Tensor
+    bands: Tensor
+
+    def __init__(self, n_iterations: int = 32) -> None:
+        super().__init__()
+        if n_iterations < 1:
+            raise ValueError(f"n_iterations is {n_iterations}; at least 1 is needed")
+        self.n_iterations = n_iterations
+        bands = melscale_fbanks(
+            _N_FFT // 2 + 1,
+            f_min=0.0,
+            f_max=self.sample_rate_hz / 2,
+            n_mels=self.n_latent_channels,
+            sample_rate=self.sample_rate_hz,
+            mel_scale="slaney",
+        )
+        window = torch.hann_window(_N_FFT)
+        self.register_buffer("bands", bands.T.contiguous(), persistent=False)  # (64, F)
+        self.register_buffer("window", window / window.square().sum().sqrt(), persistent=False)
+
+    @torch.no_grad()
+    def encode(self, wave: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Turn sound into latents; step i is centred on sample 512 i + 256.
+
+        Args:
+            wave: (B, C, N) float32, full scale ±1, at 44.1 kHz, N at least 1; zero-padded at its end to whole steps.
+            generator: Unused, as this transform draws nothing; a VAE behind the same interface draws from it.
+
+        Returns:
+            (B, 64, L) float32 with L = ceil(N / 512), at least -2.
+
+        Raises:
+            ValueError: wave is not (B, C, N) or holds no sample.
+        """
+        if wave.ndim != 3 or wave.numel() == 0:
+            raise ValueError(f"wave has shape {tuple(wave.shape)}; (B, C, N) with at least one sample is needed")
+        half_step = self.samples_per_step // 2
+        mono = wave.float().mean(dim=1)
+        mono = F.pad(mono, (half_step, -mono.shape[-1] % self.samples_per_step + half_step))
+        with torch.autocast(wave.device.type, enabled=False):
+            power = self.bands @ self._stft(mono).abs().square()
+        log_amplitude = power[..., 1:-1].clamp(min=_TINY).log() / 2
+        return (log_amplitude.clamp(min=_LOG_FLOOR) - _LOG_MEAN) / _LOG_SCALE
+
+    @torch.no_grad()
+    def decode(self, latent: Tensor) -> Tensor:
+        """Turn latents into sound, the same for the same latent, whatever else is in the batch.
+
+        Args:
+            latent: (B, 64, L), L at least 1; clipped to -2 … 3.6, and -2 or less is digital silence.
+
+        Returns:
+            (B, 2, 512 L) float32, both channels equal; not limited to ±1.
+
+        Raises:
+            ValueError: latent is not (B, 64, L) or holds no step.
+        """
+        if latent.ndim != 3 or latent.shape[1] != self.n_latent_channels or latent.numel() == 0:
+            raise ValueError(f"latent has shape {tuple(latent.shape)}; (B, {self.n_latent_channels}, L) is needed")
+        latent = F.pad(latent.float(), (1, 1), mode="replicate").clamp(_Z_FLOOR, _Z_CEILING)
+        power = (2 * (latent * _LOG_SCALE + _LOG_MEAN)).exp() * (latent > _Z_FLOOR)
+        half_step = self.samples_per_step // 2
+        with torch.autocast(latent.device.type, enabled=False):
+            mono = self._reconstruct(power)[:, half_step:-half_step]
+        return mono[:, None].repeat(1, self.n_audio_channels, 1)
+
+    def _stft(self, mono: Tensor) -> Tensor:
+        return torch.stft(
+            mono, _N_FFT, self.samples_per_step, window=self.window, pad_mode="constant", return_complex=True
+        )
+
+    def _istft(self, spectrum: Tensor) -> Tensor:
+        n_samples = (spectrum.shape[-1] - 1) * self.samples_per_step
+        return torch.istft(spectrum, _N_FFT, self.samples_per_step, window=self.window, length=n_samples)
+
+    def _reconstruct(self, power: Tensor) -> Tensor:
+        """Find a sound with these mel powers (B, 64, T) by Griffin-Lim with momentum; (B, 512 (T - 1)).
+
+        The usual method imposes magnitudes as smooth as the mel bands, which no noise has, and loses level by it.
+        After a few such rounds each round here keeps the fine structure the sound has by itself and imposes the band
+        powers only.
+
+        Source: Perraudin, Balazs, Søndergaard 2013, A fast Griffin-Lim algorithm.
+        """
+        spread = (self.bands / self.bands.sum(dim=0).clamp(min=_TINY)).T @ power
+        for _ in range(_N_FIT_ITERATIONS):
+            spread = self._towards(power, spread)
+        spectrum = torch.polar(spread.sqrt(), self._starting_phase(power))
+        amplitude, previous = spread.sqrt(), None
+        for i in range(self.n_iterations):
+            consistent = self._stft(self._istft(spectrum))
+            ahead = consistent if previous is None else torch.lerp(previous, consistent, 1 + _MOMENTUM)
+            previous, magnitude = consistent, ahead.abs()
+            if i >= _N_SMOOTH_ITERATIONS:
+                amplitude = self._towards(power, magnitude.square() + _TINY).sqrt()
+            spectrum = ahead * (amplitude / magnitude.clamp(min=_TINY))
+        return self._istft(spectrum)
+
+    def _towards(self, power: Tensor, spread: Tensor) -> Tensor:
+        """Move bin powers (B, F, T) one multiplicative step towards the mel powers (B, 64, T); stays nonnegative.
+
+        Source: Lee and Seung 2001, Algorithms for non-negative matrix factorization, divergence update.
+        """
+        ratio = power / (self.bands @ spread).clamp(min=_TINY)
+        share = self.bands.T / self.bands.sum(dim=0).clamp(min=_TINY)[:, None]
+        return spread * (share @ ratio)
+
+    def _starting_phase(self, power: Tensor) -> Tensor:
+        """Phases (B, F, T): a click where the level changes quickly, fixed noise where it is steady.
+
+        A click's place in its frame follows from the level's slope: seen through a Gaussian window of variance v, the
+        log amplitude at distance d from a click changes by d / v a sample. Clicks everywhere would buzz at the step
+        rate in steady sound; noise everywhere smears onsets over the window.
+
+        Source: Průša, Balazs, Søndergaard 2017, A noniterative method for reconstruction of phase from STFT magnitude.
+        """
+        n_bins, n_frames = self.bands.shape[1], power.shape[-1]
+        log_amplitude = power.sum(dim=1, keepdim=True).clamp(min=math.exp(2 * _LOG_FLOOR)).log() / 2
+        rise = torch.gradient(log_amplitude, dim=-1)[0]
+        delay_samples = (rise * _WINDOW_VARIANCE / self.samples_per_step).clamp(-_N_FFT / 2, _N_FFT / 2)
+        frequency = torch.arange(n_bins, device=power.device)[:, None] * (2 * math.pi / _N_FFT)
+        click = -frequency * (_N_FFT / 2 + delay_samples)
+        start, full = _COHERENT_RISE
+        steadiness = 1 - ((rise.abs() - start) / (full - start)).clamp(0, 1)
+        noise = torch.rand(n_frames, n_bins, generator=torch.Generator().manual_seed(0)).T.to(power.device)
+        return click + steadiness * (2 * math.pi) * noise

@@ -1,0 +1,302 @@
+"""Owns the whole model: backbone, control branch and conditioners, from raw inputs to a prediction of v and to sound.
+
+Sub-modules are named as in the published checkpoints: ``model.model`` (transformer), ``model.controlnet``,
+``conditioner.conditioners.<id>``, ``pretransform`` (latent codec).
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from data.errors import InputError
+from stable_foley import diffusion, sampler
+from stable_foley.backbone import Backbone
+from stable_foley.conditioners.envelope import EnvelopeConditioner
+from stable_foley.controlnet import ControlledDiT, ControlNet
+from stable_foley.weights import load_into
+
+Trainable = Literal["control", "control_and_projections", "all"]
+CROSS_ATTENTION_IDS = ("frames", "audio")
+GLOBAL_IDS = ("seconds_start", "seconds_total")
+CONTROL_ID = "envelope"
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the transformer is conditioned on.
+
+    Attributes:
+        tokens: cross-attention tokens (B, T, D), or None.
+        global_embed: global condition (B, D), or None.
+        control: control latent (B, L, 64), or None.
+    """
+
+    tokens: Tensor | None = None
+    global_embed: Tensor | None = None
+    control: Tensor | None = None
+
+
+class Conditioner(nn.Module):
+    """The conditioners of a model by id, under the name that published checkpoints give them.
+
+    Args:
+        conditioners: by id.
+    """
+
+    def __init__(self, conditioners: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.conditioners = nn.ModuleDict(dict(conditioners))
+
+
+class FoleyModel(nn.Module):
+    """A frozen diffusion transformer with its latent codec, a control branch and conditioners.
+
+    Args:
+        backbone: transformer and codec, weights loaded.
+        control_layers: layers of the control branch; 0 builds none (to train the transformer itself).
+        conditioners: by id, among ``seconds_start``, ``seconds_total``, ``frames``, ``audio``, ``envelope``; those
+            that are not there are not built.
+        trainable: ``control``: the control branch and the envelope's projection; ``control_and_projections``: also the
+            projections of frames and sound to the transformer's width; ``all``: also transformer and seconds.
+
+    Raises:
+        InputError: an unknown conditioner, or a control branch without an envelope or the reverse.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        control_layers: int,
+        conditioners: Mapping[str, nn.Module],
+        trainable: Trainable = "control_and_projections",
+    ) -> None:
+        super().__init__()
+        _check_conditioners(conditioners, control_layers)
+        self.backbone = backbone
+        self.pretransform = backbone.codec
+        controlnet = ControlNet(backbone.dit, control_layers) if control_layers else None
+        self.model = ControlledDiT(backbone.dit, controlnet)
+        self.conditioner = Conditioner(conditioners)
+        if backbone.conditioner_weights:
+            seconds = nn.ModuleDict({k: v for k, v in self.conditioners.items() if k in GLOBAL_IDS})
+            load_into(seconds, backbone.conditioner_weights, source=backbone.weights)
+        self._trained_prefixes = _trained_prefixes(trainable)
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name.startswith(self._trained_prefixes))
+
+    @property
+    def conditioners(self) -> nn.ModuleDict:
+        """The conditioners by id."""
+        return self.conditioner.conditioners
+
+    @property
+    def device(self) -> torch.device:
+        """Where the transformer is."""
+        return next(self.model.model.parameters()).device
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """Weights and buffers of the trained parts by name: what a checkpoint holds."""
+        return {key: value for key, value in self.state_dict().items() if key.startswith(self._trained_prefixes)}
+
+    def load_trained_state(self, state: Mapping[str, Tensor], source: object) -> None:
+        """Load what ``trained_state`` gave.
+
+        Raises:
+            InputError: a weight is missing, left over or of another shape.
+        """
+        frozen = [key for key in self.state_dict() if not key.startswith(self._trained_prefixes)]
+        load_into(self, state, source=source, optional=frozen)
+
+    def train(self, mode: bool = True) -> "FoleyModel":
+        """Set training mode on the trained parts; frozen ones stay in eval mode."""
+        super().train(mode)
+        for name, module in self.named_modules():
+            if not f"{name}.".startswith(self._trained_prefixes):
+                module.training = False
+        return self
+
+    def padded_length(self, n_samples: int) -> int:
+        """Smallest whole number of tokens that covers ``n_samples``, in samples."""
+        return math.ceil(n_samples / self.backbone.samples_per_token) * self.backbone.samples_per_token
+
+    @torch.no_grad()
+    def encode(self, wave: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Latent (B, 64, L) of sound (B, C, N), padded with silence to whole tokens."""
+        return self.pretransform.encode(F.pad(wave, (0, self.padded_length(wave.shape[-1]) - wave.shape[-1])), generator)
+
+    def null_control(self, n_samples: int) -> Tensor:
+        """Embedding (1, L, D) of a dropped envelope, for sound of a padded length ``n_samples``."""
+        envelope: EnvelopeConditioner = self.conditioners[CONTROL_ID]
+        return envelope.null(n_samples, self.pretransform, self.device)
+
+    @torch.no_grad()
+    def embed(
+        self, raw: Mapping[str, Any], n_samples: int, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Run the frozen encoders: raw inputs by conditioner id → embeddings by id.
+
+        Args:
+            raw: seconds (B,), frames (B, T, 3, H, W) in 0..1, audio: sound (B, C, N), envelope: an ``Envelope``.
+            n_samples: padded length of the sound.
+            generator: noise source of the VAE, where it encodes the envelope.
+
+        Raises:
+            InputError: an input for which this model has no conditioner.
+        """
+        embeddings = {}
+        for key, value in raw.items():
+            if key not in self.conditioners:
+                raise InputError(f"This model has no {key!r} conditioner (it has {', '.join(self.conditioners)}); leave it out.")
+            if key == CONTROL_ID:
+                embeddings[key] = self.conditioners[key].embed(value, n_samples, self.pretransform, generator)
+            else:
+                embeddings[key] = self.conditioners[key].embed(value)
+        return embeddings
+
+    def conditions(self, embeddings: Mapping[str, Tensor]) -> Conditions:
+        """Embeddings by conditioner id → what the transformer reads; ids that are not there are left out."""
+
+        def tokens(ids: tuple[str, ...]) -> Iterator[Tensor]:
+            return (self.conditioners[key](embeddings[key]) for key in ids if key in embeddings)
+
+        cross = list(tokens(CROSS_ATTENTION_IDS))
+        global_ = list(tokens(GLOBAL_IDS))
+        control = list(tokens((CONTROL_ID,)))
+        return Conditions(
+            tokens=torch.cat(cross, dim=1) if cross else None,
+            global_embed=torch.cat(global_, dim=-1).squeeze(1) if global_ else None,
+            control=control[0] if control else None,
+        )
+
+    def forward(self, x: Tensor, t: Tensor, conditions: Conditions, control_strength: float = 1.0) -> Tensor:
+        """Predict v (B, 64, L) for noised latents (B, 64, L) at noise levels t (B,)."""
+        control = None if conditions.control is None else conditions.control.mT
+        return self.model(
+            x,
+            t,
+            tokens=conditions.tokens,
+            global_embed=conditions.global_embed,
+            control=control,
+            control_strength=control_strength,
+        )
+
+    def guided_v(
+        self,
+        x: Tensor,
+        t: Tensor,
+        conditions: Conditions,
+        cfg_scale: float,
+        negative_tokens: Tensor | None = None,
+        control_strength: float = 1.0,
+    ) -> Tensor:
+        """v with classifier-free guidance over the cross-attention tokens; the envelope acts in both halves.
+
+        Args:
+            x: noised latents (B, 64, L).
+            t: noise levels (B,).
+            conditions: of the guided half.
+            cfg_scale: guidance scale; 1 runs the model once, without guidance.
+            negative_tokens: tokens (B, T, D) of the other half; None: zeros.
+            control_strength: scale of the control residuals.
+        """
+        if cfg_scale == 1 or conditions.tokens is None:
+            return self(x, t, conditions, control_strength)
+        null = torch.zeros_like(conditions.tokens) if negative_tokens is None else negative_tokens
+        both = Conditions(
+            tokens=torch.cat([conditions.tokens, null]),
+            global_embed=_twice(conditions.global_embed),
+            control=_twice(conditions.control),
+        )
+        conditional, unconditional = self(torch.cat([x, x]), torch.cat([t, t]), both, control_strength).chunk(2)
+        return diffusion.guided(conditional, unconditional, cfg_scale)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        conditions: Conditions,
+        n_samples: int,
+        settings: sampler.SamplerSettings,
+        generators: list[torch.Generator],
+        *,
+        negative_tokens: Tensor | None = None,
+        control_strength: float = 1.0,
+        progress: sampler.Progress = iter,
+    ) -> Tensor:
+        """Sample latents.
+
+        Args:
+            conditions: for one clip (batch size 1) or for as many as there are generators.
+            n_samples: length of the sound.
+            settings: sampler, steps, schedule, guidance.
+            generators: CPU noise source of each clip; a clip does not depend on the others in the batch.
+            negative_tokens: see ``guided_v``.
+            control_strength: scale of the control residuals.
+            progress: wraps the range of steps, to show progress.
+
+        Returns:
+            Latents (B, 64, L), float32.
+        """
+        n_steps = self.padded_length(n_samples) // self.pretransform.samples_per_step
+        shape = (self.pretransform.n_latent_channels, n_steps)
+
+        def noise(_: Any = None) -> Tensor:
+            return torch.stack([torch.randn(shape, generator=g) for g in generators]).to(self.device)
+
+        n_clips = len(generators)
+        batch = replace(
+            conditions,
+            tokens=_expand(conditions.tokens, n_clips),
+            global_embed=_expand(conditions.global_embed, n_clips),
+            control=_expand(conditions.control, n_clips),
+        )
+        negative = _expand(negative_tokens, n_clips)
+
+        def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+            level = diffusion.sigma_to_level(sigma).expand(n_clips)
+            scaled = x / torch.sqrt(1 + sigma**2)
+            v = self.guided_v(scaled, level, batch, settings.cfg_scale, negative, control_strength)
+            return diffusion.denoised_from_v(x, v.float(), sigma)
+
+        sigmas = sampler.polyexponential_sigmas(settings.n_steps, settings.sigma_min, settings.sigma_max)
+        sigmas = sigmas.float().to(self.device)
+        run: Callable[..., Tensor] = sampler.SAMPLERS[settings.name]
+        return run(denoise, noise() * sigmas[0], sigmas, noise, progress)
+
+
+def _trained_prefixes(trainable: Trainable) -> tuple[str, ...]:
+    """Beginnings of the names of all weights that are trained."""
+    conditioner = "conditioner.conditioners."
+    groups = {
+        "control": ("model.controlnet.", f"{conditioner}{CONTROL_ID}."),
+        "control_and_projections": tuple(f"{conditioner}{key}.proj_out." for key in CROSS_ATTENTION_IDS),
+        "all": ("model.model.", *(f"{conditioner}{key}." for key in GLOBAL_IDS)),
+    }
+    if trainable not in groups:
+        raise InputError(f"model.trainable is {trainable!r}; expected one of {', '.join(groups)}: correct it.")
+    names = list(groups)
+    return sum((groups[name] for name in names[: names.index(trainable) + 1]), ())
+
+
+def _check_conditioners(conditioners: Mapping[str, nn.Module], control_layers: int) -> None:
+    known = (*GLOBAL_IDS, *CROSS_ATTENTION_IDS, CONTROL_ID)
+    unknown = [key for key in conditioners if key not in known]
+    if unknown:
+        raise InputError(f"model.conditioners names {', '.join(unknown)}; expected some of {', '.join(known)}: correct it.")
+    if bool(control_layers) != (CONTROL_ID in conditioners):
+        raise InputError(
+            f"model.control_layers is {control_layers}, but the conditioners are {', '.join(conditioners)}; expected an "
+            f"{CONTROL_ID!r} conditioner with a control branch, and only with one: set both or neither."
+        )
+
+
+def _twice(x: Tensor | None) -> Tensor | None:
+    return None if x is None else torch.cat([x, x])
+
+
+def _expand(x: Tensor | None, n: int) -> Tensor | None:
+    return None if x is None else x.expand(n, *x.shape[1:])

@@ -1,0 +1,253 @@
+"""Owns generation: an envelope, frames and prompts become sound. What infer.py and the notebook call."""
+
+import contextlib
+import logging
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from data.clip import ClipSpec, count_at_rate
+from data.envelope import Envelope
+from data.errors import InputError
+from stable_foley.checkpoint import load_model
+from stable_foley.model import CONTROL_ID, Conditions, FoleyModel
+from stable_foley.sampler import Progress, SamplerSettings
+
+log = logging.getLogger(__name__)
+
+OVERLAP_S = 1.0
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What the sound should be like; several are averaged.
+
+    Attributes:
+        text: words.
+        sounds: sounds (C, N) at the model's sample rate.
+        negative_text: words for what it should not be like; needs guidance.
+    """
+
+    text: str | None = None
+    sounds: Sequence[Tensor] = ()
+    negative_text: str | None = None
+
+
+class FoleyPipeline:
+    """Generates sound with a trained model.
+
+    Videos longer than the model's clips are generated in windows that overlap by a second and are cross-faded; shorter
+    ones are generated as a whole clip and cut.
+
+    Args:
+        model: the model, in eval mode.
+        spec: form of the clips it was trained on.
+        settings: its sampling settings.
+        device: where to run: ``cuda``, ``mps``, ``cpu``; None: the first of these that is there.
+        dtype: of the transformer: ``float32``, ``bfloat16`` or ``float16``.
+
+    Raises:
+        InputError: device or dtype is not available.
+    """
+
+    def __init__(
+        self,
+        model: FoleyModel,
+        spec: ClipSpec,
+        settings: SamplerSettings,
+        device: str | None = None,
+        dtype: str = "float32",
+    ) -> None:
+        if dtype not in DTYPES:
+            raise InputError(f"dtype {dtype!r} is not known; expected one of {', '.join(DTYPES)}.")
+        self.device = pick_device(device)
+        self.model = model.to(self.device)
+        self.model.model.to(DTYPES[dtype])
+        self.spec = spec
+        self.settings = settings
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: str | Path,
+        device: str | None = None,
+        dtype: str = "float32",
+        overrides: Sequence[str] = (),
+    ) -> "FoleyPipeline":
+        """Load a checkpoint, which carries its configuration; arguments as in the class and ``load_model``."""
+        model, config = load_model(Path(path), overrides)
+        spec = hydra.utils.instantiate(config["dataset"]["spec"])
+        settings = hydra.utils.instantiate(config["sampler"])
+        return cls(model, spec, settings, device, dtype)
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Sample rate of everything that goes in and comes out."""
+        return self.spec.sample_rate_hz
+
+    @property
+    def reads_frames(self) -> bool:
+        """Whether the model looks at the video, or at the envelope alone."""
+        return "frames" in self.model.conditioners
+
+    def measure(self, sound: Tensor) -> Envelope:
+        """Envelope (T,) or (C, T) of a sound (C, N), measured as in the model's training."""
+        envelope = self._envelope_conditioner.measure(sound[None], self.sample_rate_hz)
+        return replace(envelope, rms=envelope.rms[0])
+
+    @torch.no_grad()
+    def generate(
+        self,
+        envelope: Envelope,
+        duration_s: float,
+        *,
+        frames: Tensor | None = None,
+        prompts: Prompts | None = None,
+        settings: SamplerSettings | None = None,
+        seed: int = 0,
+        control_strength: float = 1.0,
+        progress: Progress = iter,
+    ) -> Tensor:
+        """Generate one sound.
+
+        Args:
+            envelope: RMS values (T,) or (C, T), from any source; silent after its end.
+            duration_s: how long the sound is to be.
+            frames: video frames (T, 3, H, W) in 0..1 at the model's frame rate, where it reads frames.
+            prompts: what it should sound like.
+            settings: sampling settings; None: the checkpoint's.
+            seed: of the noise.
+            control_strength: scale of the envelope's influence: 0 none, 1 as trained.
+            progress: wraps the range of sampling steps, to show progress.
+
+        Returns:
+            Sound (C, N), float32, N = duration_s · sample rate.
+
+        Raises:
+            InputError: a condition that this model cannot serve.
+        """
+        settings = settings or self.settings
+        self._check(frames, prompts, settings)
+        n_samples = count_at_rate(duration_s, self.sample_rate_hz)
+        starts_s = self._window_starts_s(duration_s)
+        conditions, negative = self._conditions(envelope, frames, prompts or Prompts(), starts_s, seed)
+        generators = [torch.Generator().manual_seed(seed + i * 2**32) for i in range(len(starts_s))]
+        latent = self.model.sample(
+            conditions,
+            self.spec.n_samples,
+            settings,
+            generators,
+            negative_tokens=negative,
+            control_strength=control_strength,
+            progress=progress,
+        )
+        windows = self.model.pretransform.decode(latent)[..., : self.spec.n_samples].float().cpu()
+        return cross_fade(windows, count_at_rate(OVERLAP_S, self.sample_rate_hz))[..., :n_samples]
+
+    @property
+    def _envelope_conditioner(self) -> Any:
+        if CONTROL_ID not in self.model.conditioners:
+            raise InputError("This checkpoint has no control branch (it is a backbone); give one of exp=train_gh_controlnet.yaml.")
+        return self.model.conditioners[CONTROL_ID]
+
+    def _window_starts_s(self, duration_s: float) -> list[float]:
+        hop_s = self.spec.duration_s - OVERLAP_S
+        n_windows = max(1, math.ceil((duration_s - OVERLAP_S) / hop_s - 1e-6))
+        return [i * hop_s for i in range(n_windows)]
+
+    def _check(self, frames: Tensor | None, prompts: Prompts | None, settings: SamplerSettings) -> None:
+        """Refuse what the model cannot serve."""
+        prompted = prompts is not None and (prompts.text or prompts.sounds or prompts.negative_text)
+        if prompted and "audio" not in self.model.conditioners:
+            raise InputError("This model has no prompt encoder; leave out the prompts or use a checkpoint that has one.")
+        if self.reads_frames and frames is None:
+            raise InputError("This model reads video frames and none were given; give them.")
+        if settings.cfg_scale != 1 and not {"frames", "audio"} & set(self.model.conditioners):
+            raise InputError(f"Guidance {settings.cfg_scale} has nothing to guide: this model reads neither frames nor prompts; use 1.")
+        if prompts is not None and prompts.negative_text and settings.cfg_scale == 1:
+            raise InputError("A negative prompt acts through guidance, which is off (1); give a guidance scale above 1.")
+
+    def _conditions(
+        self, envelope: Envelope, frames: Tensor | None, prompts: Prompts, starts_s: list[float], seed: int
+    ) -> tuple[Conditions, Tensor | None]:
+        """Conditions of all windows, and the tokens of the negative prompt, if any."""
+        model, n_windows = self.model, len(starts_s)
+        n_samples = model.padded_length(self.spec.n_samples)
+        raw: dict[str, Any] = {
+            "seconds_start": torch.zeros(n_windows, device=self.device),
+            "seconds_total": torch.full((n_windows,), self.spec.duration_s, device=self.device),
+            CONTROL_ID: Envelope(
+                torch.stack([window(envelope.rms, s, self.spec.duration_s, envelope.rate_hz) for s in starts_s]).to(self.device),
+                envelope.rate_hz,
+            ),
+        }
+        if frames is not None and self.reads_frames:
+            raw["frames"] = torch.stack([self._frames_window(frames, s) for s in starts_s]).to(self.device)
+        embeddings = model.embed(raw, n_samples, torch.Generator().manual_seed(seed))
+        prompt = self._prompt_embedding(prompts.text, prompts.sounds)
+        if prompt is not None:
+            embeddings["audio"] = prompt.expand(n_windows, -1)
+        conditions = model.conditions(embeddings)
+        if not prompts.negative_text:
+            return conditions, None
+        negative = self.model.conditioners["audio"](self._prompt_embedding(prompts.negative_text, ()))
+        negative = negative.expand(n_windows, -1, -1)
+        n_frame_tokens = (0 if conditions.tokens is None else conditions.tokens.shape[1]) - (prompt is not None)
+        zeros = negative.new_zeros(n_windows, n_frame_tokens, negative.shape[-1])
+        return conditions, torch.cat([zeros, negative], dim=1)
+
+    def _prompt_embedding(self, text: str | None, sounds: Sequence[Tensor]) -> Tensor | None:
+        """Mean of all prompts' embeddings (1, D), of length 1 as each of them is; None without a prompt."""
+        if not text and not sounds:
+            return None
+        encoder = self.model.conditioners["audio"]
+        embeddings = [encoder.embed(sound[None].to(self.device)) for sound in sounds]
+        if text:
+            embeddings.append(encoder.embed_text([text]))
+        return F.normalize(torch.cat(embeddings).mean(0, keepdim=True), dim=-1)
+
+    def _frames_window(self, frames: Tensor, start_s: float) -> Tensor:
+        """Frames of one window; the last frame stays on after the end."""
+        first = round(start_s * self.spec.frame_rate_hz)
+        index = (first + torch.arange(self.spec.n_frames)).clamp(max=len(frames) - 1)
+        return frames[index]
+
+
+def window(values: Tensor, start_s: float, duration_s: float, rate_hz: float) -> Tensor:
+    """Values (..., n) of a window in time, zeros where there are none."""
+    first, n = round(start_s * rate_hz), count_at_rate(duration_s, rate_hz)
+    part = values[..., first : first + n]
+    return F.pad(part, (0, n - part.shape[-1]))
+
+
+def cross_fade(windows: Tensor, overlap_samples: int) -> Tensor:
+    """Join windows (B, C, N) that overlap in time into one sound (C, …), by equal-power cross-fades."""
+    ramp = torch.linspace(0, math.pi / 2, overlap_samples)
+    joined = windows[0]
+    for following in windows[1:]:
+        fade = joined[..., -overlap_samples:] * ramp.cos() + following[..., :overlap_samples] * ramp.sin()
+        joined = torch.cat([joined[..., :-overlap_samples], fade, following[..., overlap_samples:]], dim=-1)
+    return joined
+
+
+def pick_device(name: str | None) -> torch.device:
+    """The named device, or the first of cuda, mps, cpu that is there.
+
+    Raises:
+        InputError: the device is not available.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name is None:
+        return torch.device(next(key for key, there in available.items() if there))
+    if not available.get(name.split(":")[0], False):
+        there = ", ".join(key for key, is_there in available.items() if is_there)
+        raise InputError(f"device {name!r} is not available; expected one of {there}.")
+    return torch.device(name)

@@ -1,0 +1,67 @@
+"""Owns the pictures: envelope, waveform and spectrogram of sounds on one time axis."""
+
+from collections.abc import Mapping, Sequence
+
+import librosa
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from data.envelope import Envelope, fine_envelope
+
+_HOP_SAMPLES = 256
+_MIN_DB = -80.0
+
+
+def comparison_figure(
+    sounds: Mapping[str, Tensor],
+    sample_rate_hz: int,
+    control: Envelope | None = None,
+    onset_times_s: Sequence[float] = (),
+) -> Figure:
+    """Envelopes of all sounds in one panel, then waveform and log-mel spectrogram of each.
+
+    Args:
+        sounds: sound (C, N) by title.
+        sample_rate_hz: sample rate of all.
+        control: envelope (T,) that drove the generation, drawn behind the others.
+        onset_times_s: drawn as ticks in the envelope's panel.
+
+    Returns:
+        A figure to save; nothing is shown.
+    """
+    figure = Figure(figsize=(10, 1.6 + 2.8 * len(sounds)), layout="constrained", dpi=100)
+    rows = figure.subplots(1 + 2 * len(sounds), 1, sharex=True, height_ratios=[1] + [0.7, 1.4] * len(sounds))
+    envelopes = {title: fine_envelope(sound, sample_rate_hz) for title, sound in sounds.items()}
+    if control is not None:
+        rows[0].fill_between(_times_s(control), control.rms.cpu(), color="0.8", label="control")
+    for title, envelope in envelopes.items():
+        rows[0].plot(_times_s(envelope), envelope.rms.cpu(), linewidth=0.9, label=title)
+    rows[0].plot(onset_times_s, np.zeros(len(onset_times_s)), "|", color="black", markersize=10)
+    rows[0].set_ylabel("RMS")
+    rows[0].legend(loc="upper right", fontsize="small")
+    for i, (title, sound) in enumerate(sounds.items()):
+        mono = sound.mean(0).cpu().numpy()
+        rows[1 + 2 * i].plot(np.arange(len(mono)) / sample_rate_hz, mono, linewidth=0.3)
+        rows[1 + 2 * i].set_ylabel(title)
+        _draw_spectrogram(rows[2 + 2 * i], mono, sample_rate_hz)
+    rows[-1].set_xlabel("time (s)")
+    duration_s = max(sound.shape[-1] for sound in sounds.values()) / sample_rate_hz
+    rows[-1].set_xlim(0, duration_s)
+    return figure
+
+
+def _times_s(envelope: Envelope) -> np.ndarray:
+    return (np.arange(envelope.rms.shape[-1]) + 0.5) / envelope.rate_hz
+
+
+def _draw_spectrogram(axes: Axes, mono: np.ndarray, sample_rate_hz: int) -> None:
+    power = librosa.feature.melspectrogram(y=mono, sr=sample_rate_hz, n_fft=2048, hop_length=_HOP_SAMPLES, n_mels=128)
+    level_db = librosa.power_to_db(power, ref=1.0, amin=1e-10).clip(min=_MIN_DB)
+    frequencies_hz = librosa.mel_frequencies(n_mels=128, fmax=sample_rate_hz / 2)
+    times_s = np.arange(level_db.shape[-1]) * _HOP_SAMPLES / sample_rate_hz
+    axes.pcolormesh(times_s, frequencies_hz, level_db, cmap="magma", vmin=_MIN_DB, vmax=30, shading="nearest", rasterized=True)
+    axes.set_yscale("symlog", linthresh=1000)
+    axes.set_ylim(50, sample_rate_hz / 2)
+    axes.set_ylabel("Hz")

@@ -1,0 +1,1 @@
+"""Tests; `tests/` mirrors the packages, and `tests.parity` is a command of its own."""

@@ -1,0 +1,40 @@
+"""Lengths derived from durations and rates."""
+
+import math
+
+import pytest
+
+from data.clip import ClipSpec, count_at_rate
+from data.errors import InputError
+
+
+def test_default_clip_is_ten_seconds_of_44100_hz_stereo():
+    spec = ClipSpec()
+    assert (spec.n_samples, spec.n_frames, spec.n_channels, spec.frame_size_px) == (441_000, 40, 2, 224)
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "rate_hz", "count"),
+    [(10, 44_100, 441_000), (440_320 / 44_100, 44_100, 440_320), (0.1, 4, 1), (1 / 3, 30, 10), (5.752, 30, 173)],
+)
+def test_counts_are_rounded_and_never_zero(duration_s, rate_hz, count):
+    assert count_at_rate(duration_s, rate_hz) == count
+
+
+@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf])
+@pytest.mark.parametrize("name", ["duration_s", "sample_rate_hz", "frame_rate_hz", "frame_size_px"])
+def test_impossible_values_are_named(name, value):
+    with pytest.raises(InputError, match=f"clip.{name} is {value}"):
+        ClipSpec(**{name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), [("sample_rate_hz", 44100.5), ("frame_size_px", 2.5), ("n_channels", 6)])
+def test_values_that_are_no_choice_are_named(name, value):
+    with pytest.raises(InputError, match=f"clip.{name} is {value}"):
+        ClipSpec(**{name: value})
+
+
+@pytest.mark.parametrize(("duration_s", "rate_hz"), [(0, 4), (1, -4), (math.nan, 4), (math.inf, 4), (1, math.inf)])
+def test_count_refuses_impossible_values(duration_s, rate_hz):
+    with pytest.raises(InputError, match="is not possible"):
+        count_at_rate(duration_s, rate_hz)

@@ -1,0 +1,121 @@
+"""Compares this project with recorded outputs of the published model code: ``python -m tests.parity FOLDER``.
+
+The folder holds ``model_config.json``, ``state_dict.safetensors``, ``tensors.safetensors`` and, for CAVP,
+``cavp_video_state_dict.safetensors`` and ``cavp_tensors.safetensors``. Every size is read from these files. Prints one
+line a tensor, ``name max_relative_error``, then ``parity: passed`` or ``parity: failed`` (exit status 0 or 1).
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cavp.weights import cavp_from_state_dict
+from data.envelope import control_envelope, instant_envelope
+from data.errors import InputError, user_errors
+from stable_foley.model import FoleyModel
+from stable_foley.published import SMOOTHING_SAMPLES, WINDOW_SAMPLES, build_published_model
+from stable_foley.weights import read_weights
+
+TOLERANCE = 1e-4
+CFG_SCALE = 7.0
+LATENT_SEED = 1234
+ENVELOPE_LENGTHS = (1, 999, 10_000, 44_101, 441_000)
+ENVELOPE_TOLERANCE = 1e-5
+
+
+def relative_error(ours: Tensor, reference: Tensor) -> float:
+    """Largest absolute difference over the largest absolute reference value; infinite where shapes or values do not fit."""
+    if ours.shape != reference.shape or not ours.isfinite().all():
+        return float("inf")
+    return ((ours - reference).abs().max() / reference.abs().max()).item()
+
+
+def velocity_outputs(model: FoleyModel, recorded: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Seconds embeddings, control residuals and v in its three forms."""
+    seconds = {key: recorded[key] for key in ("seconds_start", "seconds_total")}
+    embeddings = model.embed(seconds, n_samples=0)
+    for key in seconds:
+        yield f"{key}_embed", model.conditioners[key](embeddings[key])
+    x, t = recorded["x"], recorded["t"]
+    tokens = torch.cat([recorded["frames_tokens"], recorded["audio_token"]], dim=1)
+    control = recorded["envelope_latent"]
+    conditions = model.conditions(embeddings | {"envelope": control.mT})
+    conditions = type(conditions)(tokens, conditions.global_embed, conditions.control)
+    controlnet = model.model.controlnet
+    for i, residual in enumerate(controlnet.residuals(x, t, control, tokens, conditions.global_embed)):
+        yield f"control_residual_{i}", residual
+    yield "v", model(x, t, conditions)
+    yield "v_cfg7", model.guided_v(x, t, conditions, CFG_SCALE)
+    yield "v_control_off", model(x, t, conditions, control_strength=0.0)
+
+
+def latent_outputs(model: FoleyModel, recorded: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """The VAE: encoder output, a seeded draw, and the sound decoded from the recorded draw."""
+    codec = model.pretransform
+    yield "vae_encoder_out", torch.cat(codec.encode_parameters(recorded["wave"]), dim=1)
+    yield "latent_seed1234", codec.encode(recorded["wave"], torch.Generator().manual_seed(LATENT_SEED))
+    yield "decoded", codec.decode(recorded["latent_seed1234"])
+
+
+def reference_envelope(wave: np.ndarray) -> np.ndarray:
+    """The published control envelope in float64, term by term: causal RMS, then a centred moving average."""
+    n = wave.shape[-1]
+    padded = np.concatenate([np.zeros(WINDOW_SAMPLES - 1), wave.astype(np.float64) ** 2])
+    rms = np.sqrt(np.convolve(padded, np.ones(WINDOW_SAMPLES) / WINDOW_SAMPLES, mode="valid"))
+    half = SMOOTHING_SAMPLES // 2
+    padded = np.concatenate([np.zeros(half), rms, np.zeros(half)])
+    return np.convolve(padded, np.ones(SMOOTHING_SAMPLES) / SMOOTHING_SAMPLES, mode="valid")[:n]
+
+
+def envelope_outputs() -> Iterator[tuple[str, Tensor, Tensor]]:
+    """The causal envelope of noise bursts against the float64 reference, at several lengths."""
+    generator = np.random.default_rng(0)
+    for n in ENVELOPE_LENGTHS:
+        bursts = generator.standard_normal(n) * (np.sin(np.arange(n) / 5_000) >= 0)
+        wave = torch.from_numpy(bursts[None, None].astype(np.float32))
+        ours = control_envelope(instant_envelope(wave, 44_100), n_samples=n, sample_rate_hz=44_100)
+        yield f"envelope_{n}", ours[0, 0], torch.from_numpy(reference_envelope(wave[0, 0].numpy())).float()
+
+
+@torch.no_grad()
+def compare(folder: Path) -> Iterator[tuple[str, float, float]]:
+    """Name, relative error and tolerance of every comparison the folder allows."""
+    config = folder / "model_config.json"
+    if not config.is_file():
+        raise InputError(f"{config} does not exist; expected a folder laid out like the published recordings: check the path.")
+    model = build_published_model(json.loads(config.read_text()), read_weights(folder / "state_dict.safetensors"))
+    recorded = read_weights(folder / "tensors.safetensors")
+    for outputs in (velocity_outputs, latent_outputs):
+        for name, ours in outputs(model, recorded):
+            yield name, relative_error(ours, recorded[name]), TOLERANCE
+    cavp_weights = folder / "cavp_video_state_dict.safetensors"
+    if cavp_weights.is_file():
+        recorded = read_weights(folder / "cavp_tensors.safetensors")
+        features = cavp_from_state_dict(read_weights(cavp_weights)).encode_video(recorded["video"])
+        yield "video_features", relative_error(features, recorded["video_features"]), TOLERANCE
+    for name, ours, reference in envelope_outputs():
+        yield name, relative_error(ours, reference), ENVELOPE_TOLERANCE
+
+
+@user_errors()
+def main(arguments: list[str] | None = None) -> int:
+    """Print the comparison; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.parity", description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args(arguments).folder
+    failed = False
+    for name, error, tolerance in compare(folder):
+        sys.stdout.write(f"{name} {error:.3g}\n")
+        failed |= not error <= tolerance
+    sys.stdout.write(f"parity: {'failed' if failed else 'passed'}\n")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

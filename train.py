@@ -1,0 +1,49 @@
+"""Train a model: ``TAG=name python3 train.py exp=train_gh_controlnet.yaml [key=value …]``.
+
+Everything is configured by Hydra from configs/ and exp/; checkpoints, logs and samples go to ``runs/TAG``.
+"""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytorch_lightning as pl
+from omegaconf import DictConfig, OmegaConf
+
+from data.errors import InputError, user_errors
+from stable_foley.checkpoint import build_model
+
+log = logging.getLogger(__name__)
+
+
+def train(cfg: DictConfig) -> None:
+    """Build what the configuration names and fit."""
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    if cfg.ckpt is not None and not Path(cfg.ckpt).is_file():
+        raise InputError(f"ckpt={cfg.ckpt} does not exist; give the last.ckpt of the run to resume, or leave it out.")
+    datamodule = hydra.utils.instantiate(cfg.dataset)
+    datamodule.setup("fit")
+    model = build_model(config)
+    n_trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    log.info("training %.2f M of %.2f M parameters", n_trained / 1e6, sum(p.numel() for p in model.parameters()) / 1e6)
+    training = hydra.utils.instantiate(cfg.training)(model=model, config=config)
+    trainer: pl.Trainer = hydra.utils.instantiate(
+        cfg.trainer,
+        callbacks=list(hydra.utils.instantiate(cfg.callbacks).values()),
+        logger=list(hydra.utils.instantiate(cfg.logger).values()),
+    )
+    trainer.fit(training, datamodule=datamodule, ckpt_path=cfg.ckpt, weights_only=True)
+    log.info("results are in %s", Path(cfg.paths.runs) / cfg.tag)
+
+
+@hydra.main(config_path="configs", config_name="train", version_base="1.3")
+def main(cfg: DictConfig) -> None:
+    """Run ``train`` with the composed configuration."""
+    with user_errors():
+        train(cfg)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
