@@ -6,29 +6,27 @@ Everything is configured by Hydra from configs/ and exp/; checkpoints, logs and 
 import logging
 import sys
 from pathlib import Path
-from typing import Any
 
 import hydra
 import pytorch_lightning as pl
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from data.errors import InputError, user_errors
-from stable_foley.checkpoint import build_model
+from stable_foley.checkpoint import build_model, composed_config
 
 log = logging.getLogger(__name__)
 
 
 def train(cfg: DictConfig) -> None:
     """Build what the configuration names and fit."""
-    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     if cfg.ckpt is not None and not Path(cfg.ckpt).is_file():
         raise InputError(f"ckpt={cfg.ckpt} does not exist; give the last.ckpt of the run to resume, or leave it out.")
     datamodule = hydra.utils.instantiate(cfg.dataset)
     datamodule.setup("fit")
-    model = build_model(config)
+    model = build_model(cfg)
     n_trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     log.info("training %.2f M of %.2f M parameters", n_trained / 1e6, sum(p.numel() for p in model.parameters()) / 1e6)
-    training = hydra.utils.instantiate(cfg.training)(model=model, config=config)
+    training = hydra.utils.instantiate(cfg.training)(model=model, config=composed_config(cfg))
     trainer: pl.Trainer = hydra.utils.instantiate(
         cfg.trainer,
         callbacks=list(hydra.utils.instantiate(cfg.callbacks).values()),

@@ -110,7 +110,7 @@ class Cavp(nn.Module):
             ValueError: the model was built without its audio tower, or a shape is wrong.
         """
         audio = self.encode_audio(log_mel, pool=True)
-        assert self.logit_scale is not None  # noqa: S101 - exists wherever the audio tower does
+        assert self.logit_scale is not None
         return ContrastiveOutput(self.encode_video(frames, pool=True), audio, self.logit_scale.exp())
 
 

@@ -203,7 +203,11 @@ class FoleyDataset(Dataset[FoleyItem]):
         )
         peak = wave.abs().amax()
         wave = wave / torch.where(peak > 0, peak, 1.0)
-        return wave, _read_chunk_frames(chunk, duration_s, self._spec) if self._frames else None
+        return wave, self._read_frames(chunk, duration_s) if self._frames else None
+
+    def _read_frames(self, chunk: Chunk, duration_s: float) -> Tensor:
+        rate_hz, size_px = self._spec.frame_rate_hz, self._spec.frame_size_px
+        return read_clip_frames(chunk.clip, chunk.start_s, duration_s, frame_rate_hz=rate_hz, size_px=size_px)
 
 
 def _cut_all(clips: Sequence[SourceClip], duration_s: float) -> tuple[Chunk, ...]:
@@ -219,33 +223,53 @@ def _cut_all(clips: Sequence[SourceClip], duration_s: float) -> tuple[Chunk, ...
     return tuple(chunks)
 
 
-def _read_chunk_frames(chunk: Chunk, duration_s: float, spec: ClipSpec) -> Tensor:
-    clip = chunk.clip
+def read_clip_frames(
+    clip: SourceClip, start_s: float, duration_s: float, *, frame_rate_hz: float, size_px: int | None = None
+) -> Tensor:
+    """Frames of a recording on an even grid of times, from its jpgs where it has them, else from its video.
+
+    Args:
+        clip: A recording with frames or a video.
+        start_s: Time of the first frame in seconds.
+        duration_s: Seconds to read; past the end the last frame is repeated.
+        frame_rate_hz: Frames a second of the result; of stored jpgs the nearest in time are taken.
+        size_px: Width and height they get by smooth scaling (the aspect is not kept); None keeps them as they are.
+
+    Returns:
+        Frames (T, 3, H, W), uint8.
+
+    Raises:
+        InputError: The frames cannot be read.
+    """
     if clip.frames_dir is not None:
-        return _read_jpgs(clip, clip.frames_dir, chunk.start_s, duration_s, spec)
-    assert clip.video_path is not None  # noqa: S101  (refused when the data set is made)
-    rate_hz, size_px = spec.frame_rate_hz, spec.frame_size_px
-    return read_frames(
-        clip.video_path, frame_rate_hz=rate_hz, size_px=size_px, start_s=chunk.start_s, duration_s=duration_s
-    )
+        return _read_jpgs(clip, clip.frames_dir, start_s + _grid_s(duration_s, frame_rate_hz), size_px)
+    if clip.video_path is None:
+        raise InputError(f"{clip.clip_id} has neither frames nor a video: add its frames or work without frames")
+    grid = {"frame_rate_hz": frame_rate_hz, "start_s": start_s, "duration_s": duration_s}
+    return read_frames(clip.video_path, size_px=size_px, **grid)
 
 
-def _read_jpgs(clip: SourceClip, frames_dir: Path, start_s: float, duration_s: float, spec: ClipSpec) -> Tensor:
-    """Stored frames nearest in time to start_s + i / frame_rate_hz; the last one stands for all that would follow."""
+def _grid_s(duration_s: float, rate_hz: float) -> np.ndarray:
+    return np.arange(count_at_rate(duration_s, rate_hz)) / rate_hz
+
+
+def _read_jpgs(clip: SourceClip, frames_dir: Path, times_s: np.ndarray, size_px: int | None) -> Tensor:
+    """Stored frames nearest to the times; the last one stands for all that would follow."""
     n_stored = sum(1 for _ in frames_dir.glob("*.frame_*.jpg"))
     if n_stored == 0:
         raise InputError(f"{frames_dir} holds no frames: process the clip again or work without frames")
-    times_s = start_s + np.arange(count_at_rate(duration_s, spec.frame_rate_hz)) / spec.frame_rate_hz
     numbers = np.floor(times_s * clip.frames_rate_hz + 0.5).astype(int).clip(0, n_stored - 1) + 1
     paths = [frames_dir / f"{clip.clip_id}.frame_{number:06d}.jpg" for number in numbers]
-    return torch.stack([_read_jpg(path, spec.frame_size_px) for path in paths])
+    return torch.stack([_read_jpg(path, size_px) for path in paths])
 
 
-def _read_jpg(path: Path, size_px: int) -> Tensor:
+def _read_jpg(path: Path, size_px: int | None) -> Tensor:
     try:
         with Image.open(path) as image:
-            # Pillow widens the filter when it shrinks, which is what others call antialiasing
-            squashed = image.convert("RGB").resize((size_px, size_px), Image.Resampling.BILINEAR)
+            colour = image.convert("RGB")
     except OSError as error:
         raise InputError(f"{path} cannot be read as an image ({error}): process its clip again") from error
-    return torch.from_numpy(np.array(squashed)).permute(2, 0, 1)
+    if size_px is not None:
+        # Pillow widens the filter when it shrinks, which is what others call antialiasing
+        colour = colour.resize((size_px, size_px), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(colour)).permute(2, 0, 1)

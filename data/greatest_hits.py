@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data.errors import InputError
-from data.media import probe
+from data.media import MediaInfo, probe
 
 # fmt: off
 MATERIALS = frozenset({
@@ -134,6 +134,30 @@ def list_clips(root: Path, split: str | None = None) -> list[SourceClip]:
     return with_sound
 
 
+def read_clip(path: Path) -> SourceClip:
+    """Finds one recording.
+
+    Args:
+        path: A video file, with or without sound, or the folder of a clip in the processed layout.
+
+    Returns:
+        The recording.
+
+    Raises:
+        InputError: It is not there, no video, or broken.
+    """
+    if path.is_dir():
+        if not _is_processed(path):
+            raise InputError(
+                f"{path} is no processed clip: give a video, or a folder with audio/{path.name}.resampled.wav"
+            )
+        return _processed_clip(path)
+    info = probe(path)
+    if not info.has_video:
+        raise InputError(f"{path} holds no picture: give a video")
+    return _video_clip(_RECORDING_SUFFIX.sub("", path.stem), info)
+
+
 def label_of(hits: Sequence[Hit]) -> str:
     """Text for what is heard, from the most frequent pair of action and material (the earlier of equals).
 
@@ -203,11 +227,15 @@ def _find(root: Path) -> dict[str, Path]:
     """Id of every recording → its folder (processed layout) or its video (raw layout), in order of their names."""
     found: dict[str, Path] = {}
     for path in sorted(root.iterdir()):
-        if path.is_dir() and (path / "audio" / f"{path.name}.resampled.wav").is_file():
+        if path.is_dir() and _is_processed(path):
             found[path.name] = path
         elif path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and not path.name.startswith("."):
             found.setdefault(_RECORDING_SUFFIX.sub("", path.stem), path)
     return found
+
+
+def _is_processed(folder: Path) -> bool:
+    return (folder / "audio" / f"{folder.name}.resampled.wav").is_file()
 
 
 def _read_split(root: Path, split: str) -> list[str]:
@@ -257,12 +285,16 @@ def _raw_clip(clip_id: str, video_path: Path) -> SourceClip | None:
     if not info.has_sound:
         _logger.warning("%s has no sound and is left out", video_path)
         return None
-    times_path = video_path.with_name(f"{clip_id}_times.txt")
+    return _video_clip(clip_id, info)
+
+
+def _video_clip(clip_id: str, info: MediaInfo) -> SourceClip:
+    times_path = info.path.with_name(f"{clip_id}_times.txt")
     return SourceClip(
         clip_id,
-        sound_path=video_path,
+        sound_path=info.path,
         frames_dir=None,
-        video_path=video_path,
+        video_path=info.path,
         hits=read_hits(times_path) if times_path.is_file() else (),
         duration_s=info.duration_s,
     )

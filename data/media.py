@@ -1,22 +1,19 @@
-"""Media files: what they hold, their frames and their sound, and writing sound and video with sound.
+"""Reading media files: what they hold, their frames and their sound.
 
-The only file that touches PyAV, decord and soundfile. Every time is counted from the start of the file as a player
-shows it, that is from where the first of its streams starts.
+With data/mux.py, which writes them, the only file that touches PyAV, decord and soundfile. Every time is counted from
+the start of the file as a player shows it, that is from where the first of its streams starts.
 """
 
-import heapq
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
-import soundfile
 import torch
 import torch.nn.functional as F
 from av.container import InputContainer
@@ -25,7 +22,6 @@ from torch import Tensor
 
 from data.clip import count_at_rate
 from data.errors import InputError
-from data.files import atomic_path
 
 try:
     import decord
@@ -37,8 +33,6 @@ _EXACT_SEEK = {_MP4, "matroska,webm", "wav"}  # others (raw MP3, MPEG-TS) guess,
 _NO_MEDIA = {"tty", "image2"}  # FFmpeg takes any text for an animation
 _SEEK_LEAD_S = 1.0  # decoders of sound need a run-up, and frames are stored out of order
 _LARGEST_JITTER_S = 0.02  # a smaller step in the time stamps of a sound is rounding, a larger one a gap
-_OUTPUT_SUFFIXES = (".mp4", ".mov", ".mkv")
-_AAC_BITS_PER_S = 256_000
 
 
 @dataclass(frozen=True)
@@ -82,7 +76,7 @@ def probe(path: Path) -> MediaInfo:
     Raises:
         InputError: The file is missing, damaged or cut off, or holds neither picture nor sound.
     """
-    with _opened(path) as container:
+    with opened(path) as container:
         video, sound = _video_stream(container), _sound_stream(container)
         if video is None and sound is None:
             raise InputError(f"{path} holds neither picture nor sound that can be decoded: give a video or a sound")
@@ -90,7 +84,7 @@ def probe(path: Path) -> MediaInfo:
         size = (video.width, video.height) if video else (0, 0)
         return MediaInfo(
             path=path,
-            duration_s=_end_s(container, video or sound) - _origin_s(container),
+            duration_s=_end_s(container, video or sound) - origin_s(container),
             width=size[turns % 2],
             height=size[1 - turns % 2],
             frame_rate_hz=float(video.average_rate or video.guessed_rate or 0) if video else 0.0,
@@ -156,16 +150,16 @@ def _images_by_decord(path: Path, times_s: np.ndarray) -> Iterator[tuple[np.ndar
     (it miscounts when it seeks to others), and whose frames it counts and times as the container does (it invents
     frames of clips that were cut by stream copy).
     """
-    with _opened(path) as container:
-        stream = _need_video(path, container)
+    with opened(path) as container:
+        stream = need_video(path, container)
         if decord is None or container.format.name != _MP4:
             return
         packets = [packet for packet in container.demux(stream) if packet.pts is not None and not packet.is_discard]
-        shown_s = np.sort([float(packet.pts * packet.time_base) for packet in packets]) - _origin_s(container)
+        shown_s = np.sort([float(packet.pts * packet.time_base) for packet in packets]) - origin_s(container)
     if sum(packet.is_keyframe for packet in packets) != 1:
         return
     nearest = np.searchsorted((shown_s[1:] + shown_s[:-1]) / 2, times_s)
-    with suppress(decord.DECORDError):
+    with suppress(decord.DECORDError, RuntimeError):
         reader = decord.VideoReader(str(path))
         read_s = reader.get_frame_timestamp(range(len(reader)))[:, 0]
         if len(read_s) == len(shown_s) and np.allclose(read_s, shown_s, rtol=0, atol=1e-3):
@@ -177,9 +171,9 @@ def _images_by_pyav(path: Path, times_s: np.ndarray) -> Iterator[tuple[np.ndarra
     """The same for any video; none where there are no times."""
     if len(times_s) == 0:
         return
-    with _opened(path) as container:
-        times_s = times_s + _origin_s(container)
-        stream = _need_video(path, container)
+    with opened(path) as container:
+        times_s = times_s + origin_s(container)
+        stream = need_video(path, container)
         stream.thread_type = "AUTO"
         n_done, shown = 0, None
         for following in _decoded(container, stream, times_s[0]):
@@ -238,8 +232,8 @@ def read_sound(
 def _pieces(
     path: Path, sample_rate_hz: int, n_channels: int, start_s: float, n_samples: int | None
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Resampled pieces (1 or C, n) of a sound, each with the sample it starts at (before the window: negative)."""
-    with _opened(path) as container:
+    """Resampled pieces (1 or C, n) of a sound, each with the sample of the window at which it starts."""
+    with opened(path) as container:
         stream = _sound_stream(container)
         if stream is None:
             raise InputError(f"{path} holds no sound: give a file with sound")
@@ -247,7 +241,7 @@ def _pieces(
         layout = "mono" if 1 in (n_channels, stream.layout.nb_channels) else "stereo"
         options = {"rematrix_maxval": "1.0"}
         resampler: Any = av.AudioResampler(format="fltp", layout=layout, rate=sample_rate_hz, options=options)
-        start_s += _origin_s(container)
+        start_s += origin_s(container)
         expected: int | None = None
         for frame in itertools.chain(_decoded(container, stream, start_s), [None]):
             for piece in resampler.resample(frame):
@@ -257,106 +251,12 @@ def _pieces(
                 expected = position + piece.samples
                 if n_samples is not None and position >= n_samples:
                     return
-                yield position, piece.to_ndarray()
-
-
-def write_wav(path: Path, wave: Tensor, sample_rate_hz: int) -> None:
-    """Writes a sound as 24-bit PCM; what exceeds full scale is clipped.
-
-    Args:
-        path: File to write, with the suffix .wav.
-        wave: Sound (C, N), C 1 or 2, full scale ±1.
-        sample_rate_hz: Samples a second.
-
-    Raises:
-        InputError: The sound is empty or not finite, or the path cannot be written.
-    """
-    if path.suffix.lower() != ".wav":
-        raise InputError(f"{path} has the suffix `{path.suffix}`, expected .wav: change the name of the output")
-    samples = _playable(wave)
-    with atomic_path(path) as temporary:
-        soundfile.write(temporary, samples.T, sample_rate_hz, subtype="PCM_24")
-
-
-def mux(video_path: Path, wave: Tensor, sample_rate_hz: int, out_path: Path) -> None:
-    """Writes a video with a new sound: the picture is copied as it is stored, the sound replaces any other.
-
-    Args:
-        video_path: A video file.
-        wave: Sound (C, N) from the start of the video on, C 1 or 2, full scale ±1; stored as AAC.
-        sample_rate_hz: Samples a second of the sound.
-        out_path: File to write, with the suffix .mp4, .mov or .mkv, other than `video_path`.
-
-    Raises:
-        InputError: The video cannot be read, the sound is empty or not finite, the output cannot be written, or its
-            format cannot hold the picture.
-    """
-    if out_path.suffix.lower() not in _OUTPUT_SUFFIXES:
-        expected = ", ".join(_OUTPUT_SUFFIXES)
-        raise InputError(f"{out_path} has the suffix `{out_path.suffix}`, expected {expected}: change the output")
-    if out_path.exists() and out_path.samefile(video_path):
-        raise InputError(f"{out_path} is the video itself: give another output")
-    samples = _playable(wave)
-    with _opened(video_path) as source, atomic_path(out_path) as temporary:
-        stream = _need_video(video_path, source)
-        try:
-            with av.open(str(temporary), "w") as target:
-                picture = target.add_stream_from_template(stream, opaque=True)
-                picture.metadata.update(stream.metadata)
-                target.metadata.update(source.metadata)
-                sound = _aac_packets(target, samples, sample_rate_hz)
-                packets = _video_packets(source, stream, picture)
-                for packet in heapq.merge(packets, sound, key=lambda packet: packet.dts * packet.time_base):
-                    target.mux(packet)
-        except (av.FFmpegError, ValueError) as error:
-            raise InputError(f"{video_path} cannot be joined with a sound in {out_path} ({error}): try .mkv") from error
-
-
-def _aac_packets(target: Any, samples: np.ndarray, sample_rate_hz: int) -> Iterable[Any]:
-    """The sound (C, N) as packets of a new stream of the output."""
-    rates = sorted(av.Codec("aac", "w").audio_rates or [])
-    if sample_rate_hz not in rates:
-        raise InputError(f"AAC sound cannot have {sample_rate_hz} samples a second: resample it to one of {rates}")
-    layout = "mono" if len(samples) == 1 else "stereo"
-    stream = target.add_stream("aac", rate=sample_rate_hz, layout=layout, bit_rate=_AAC_BITS_PER_S)
-    frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=layout)
-    frame.sample_rate, frame.pts, frame.time_base = sample_rate_hz, 0, Fraction(1, sample_rate_hz)
-    return [*stream.encode(frame), *stream.encode(None)]
-
-
-def _video_packets(source: InputContainer, stream: Any, target_stream: Any) -> Iterator[Any]:
-    """All packets of a stream as packets of another, counted from the start of the file.
-
-    Matroska stores no decoding times and FFmpeg does not know the first of them: they are counted back from the first
-    one known.
-    """
-    packets = (packet for packet in source.demux(stream) if packet.size)
-    head: list[Any] = []
-    for packet in packets:
-        head.append(packet)
-        if packet.dts is not None:
-            break
-    for n_later, packet in enumerate(reversed(head)):
-        packet.dts = (head[-1].dts or 0) - n_later
-    origin = round(_origin_s(source) / stream.time_base)
-    for packet in itertools.chain(head, packets):
-        packet.stream = target_stream
-        packet.pts -= origin
-        packet.dts -= origin
-        yield packet
-
-
-def _playable(wave: Tensor) -> np.ndarray:
-    """The sound (C, N) clipped to full scale, on the CPU."""
-    if wave.ndim != 2 or wave.shape[0] not in (1, 2) or wave.shape[1] == 0:
-        raise InputError(f"a sound of shape {tuple(wave.shape)} cannot be written: give (1 or 2 channels, samples)")
-    if not wave.isfinite().all():
-        raise InputError("the sound holds samples that are not finite numbers: there is nothing to write")
-    return wave.detach().float().clamp(-1, 1).cpu().contiguous().numpy()
+                if expected > 0:
+                    yield position, piece.to_ndarray()
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[InputContainer]:
+def opened(path: Path) -> Iterator[InputContainer]:
     """An open media file; what FFmpeg finds wrong with it, at once or later, becomes an `InputError`."""
     if not path.is_file():
         problem = "is a folder" if path.is_dir() else "does not exist"
@@ -365,10 +265,10 @@ def _opened(path: Path) -> Iterator[InputContainer]:
         with av.open(str(path)) as container:
             if container.format.name in _NO_MEDIA or container.format.name.endswith("_pipe"):
                 raise InputError(f"{path} is a text or a picture, not a video or a sound: give another file")
-            for stream in (*container.streams.video, *container.streams.audio):
-                for last in stream.index_entries[-1:]:
-                    if last.pos + last.size > path.stat().st_size:
-                        raise InputError(f"{path} is cut off before its end: copy or download it again")
+            if container.format.name == _MP4:
+                last = [entry for stream in container.streams for entry in stream.index_entries[-1:]]
+                if any(entry.pos + entry.size > path.stat().st_size for entry in last):
+                    raise InputError(f"{path} is cut off before its end: copy or download it again")
             yield container
     except av.FFmpegError as error:
         reason = error.strerror or type(error).__name__
@@ -381,7 +281,7 @@ def _video_stream(container: InputContainer) -> Any:
     return next((stream for stream in streams if stream.codec_context), None)
 
 
-def _need_video(path: Path, container: InputContainer) -> Any:
+def need_video(path: Path, container: InputContainer) -> Any:
     """The moving picture."""
     stream = _video_stream(container)
     if stream is None:
@@ -402,12 +302,12 @@ def _check_start(path: Path, start_s: float) -> None:
 
 def _quarter_turns(path: Path) -> int:
     """How often the stored picture is turned left by 90 degrees to be shown, 0 to 3."""
-    with _opened(path) as container:
-        first = next(container.decode(_need_video(path, container)), None)
+    with opened(path) as container:
+        first = next(container.decode(need_video(path, container)), None)
         return round(first.rotation / 90) % 4 if first else 0
 
 
-def _origin_s(container: InputContainer) -> float:
+def origin_s(container: InputContainer) -> float:
     """Time stamp at which a player starts to show the file; times before it are a run-up of the sound decoder."""
     return max(0, container.start_time or 0) / av.time_base
 

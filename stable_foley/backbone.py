@@ -1,7 +1,7 @@
 """Owns stable-audio-tools: its diffusion transformer (DiT) and its VAE behind this project's names.
 
-No other file imports ``stable_audio_tools``. Models are described in that library's own ``model_config.json`` format, so
-the published Stable Audio Open, the bundled ``mini`` and the ``debug`` model of the tests are built by the same lines.
+No other file imports ``stable_audio_tools``. Models are described in that library's own ``model_config.json`` format,
+so the published Stable Audio Open, the small ``mini`` and the ``debug`` model of the tests are built alike.
 
 Shapes: B batch, C channels, N samples, L latent steps, T tokens, D width of the transformer.
 """
@@ -147,7 +147,7 @@ class VaeLatent(nn.Module):
         self.n_audio_channels = int(config["io_channels"])
 
     def encode_parameters(self, wave: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and scale before the bottleneck, both (B, 64, L), of sound (B, C, N); one clip at a time to save memory."""
+        """Mean and scale before the bottleneck, (B, 64, L) each, of sound (B, C, N); clip by clip to save memory."""
         wave = F.pad(wave, (0, -wave.shape[-1] % self.samples_per_step))
         encoded = torch.cat([self.model.encoder(clip[None]) for clip in wave])
         mean, scale = encoded.chunk(2, dim=1)
@@ -201,7 +201,7 @@ def build_backbone(
         model_config: in the format of stable-audio-tools; ``model.pretransform.type`` is ``autoencoder`` (the VAE) or
             ``mel`` (the fixed log-mel latent, no weights).
         weights: safetensors file with keys ``model.model.…`` (transformer), ``pretransform.…`` (VAE) and
-            ``conditioner.conditioners.…``, as published for Stable Audio Open and as ``exp=train_backbone.yaml`` writes.
+            ``conditioner.conditioners.…``, as Stable Audio Open has and ``exp=train_backbone.yaml`` writes.
         random_weights: whether random weights will do where ``weights`` is None.
         sha256: expected checksum of that file; None accepts any.
         gradient_checkpointing: recompute activations in the backward pass.
@@ -253,7 +253,7 @@ def build_codec(pretransform: Mapping[str, Any], sample_rate_hz: int) -> nn.Modu
     elif kind == "mel":
         codec = MelLatent()
     else:
-        raise InputError(f"model.pretransform.type is {kind!r}; expected 'autoencoder' or 'mel': correct the model config.")
+        raise InputError(f"model.pretransform.type is {kind!r}; expected 'autoencoder' or 'mel': correct it.")
     return codec.eval().requires_grad_(False)
 
 

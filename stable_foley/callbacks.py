@@ -13,7 +13,7 @@ from torch import Tensor
 from data.dataset import FoleyBatch
 from data.errors import InputError
 from data.files import atomic_path
-from data.media import write_wav
+from data.mux import write_wav
 from stable_foley.checkpoint import Checkpoint, save_checkpoint
 from stable_foley.module import FoleyTraining, raw_conditions
 from stable_foley.plot import comparison_figure
@@ -129,8 +129,8 @@ class BestCheckpoint(pl.Callback):
 class SampleLogger(pl.Callback):
     """Every so often generates sound for the first validation clips, driven by their true envelopes.
 
-    Writes ``step…/<clip>.wav`` and ``.png`` (waveform, spectrogram and envelope of truth over generation) and passes both
-    to TensorBoard and wandb. List it before ``Ema``, as ``BestCheckpoint``.
+    Writes ``step…/<clip>.wav`` and ``.png`` (waveform, spectrogram and envelope of truth over generation) and passes
+    both to TensorBoard and wandb. List it before ``Ema``, as ``BestCheckpoint``.
 
     Args:
         folder: where to write.

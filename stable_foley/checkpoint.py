@@ -2,14 +2,14 @@
 
 import json
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import hydra
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -27,7 +27,7 @@ class Checkpoint:
 
     Attributes:
         weights: trained weights by name.
-        config: the resolved configuration of the training run.
+        config: the configuration of the training run, see ``composed_config``.
         backbone_sha256: checksum of the frozen backbone's file; None: it had random weights.
     """
 
@@ -53,7 +53,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         InputError: the file is missing, damaged, or not a checkpoint of this project.
     """
     if not path.is_file():
-        raise InputError(f"Checkpoint {path} does not exist; give the path of a file such as runs/TAG/checkpoints/best.safetensors.")
+        raise InputError(f"Checkpoint {path} does not exist; give one such as runs/TAG/checkpoints/best.safetensors.")
     if path.suffix == ".ckpt":
         return _read_lightning(path)
     weights = read_weights(path)
@@ -82,19 +82,30 @@ def _read_lightning(path: Path) -> Checkpoint:
     return Checkpoint(content["state_dict"] | averaged, content["config"], content.get("backbone_sha256"))
 
 
-def build_model(config: Mapping[str, Any]) -> FoleyModel:
-    """Instantiate ``config['model']``; weights that no file gives are random, the same for the same ``config['seed']``."""
+def composed_config(cfg: DictConfig) -> dict[str, Any]:
+    """A training configuration as checkpoints keep it: complete, free of the environment, references kept.
+
+    Since references stay, a change of ``paths.…`` or ``backbone.…`` reaches every place that reads it.
+    """
+    config = OmegaConf.to_container(cfg, resolve=False)
+    environment = {"tag": cfg.tag, "paths": OmegaConf.to_container(cfg.paths, resolve=True)}
+    return config | environment  # type: ignore[operator, return-value]
+
+
+def build_model(config: DictConfig) -> FoleyModel:
+    """Instantiate ``config.model``; weights that no file gives are random, the same for the same ``config.seed``."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(config["seed"]))
-        return hydra.utils.instantiate(config["model"], _convert_="all")
+        torch.manual_seed(int(config.seed))
+        return hydra.utils.instantiate(config.model, _convert_="all")
 
 
-def load_model(path: Path, overrides: Sequence[str] = ()) -> tuple[FoleyModel, dict[str, Any]]:
+def load_model(path: Path, overrides: Sequence[str] = (), text_prompts: bool = False) -> tuple[FoleyModel, DictConfig]:
     """Rebuild the model of a checkpoint.
 
     Args:
         path: checkpoint file.
         overrides: changes to its configuration, ``key.sub=value``, e.g. where the backbone's weights are now.
+        text_prompts: build the text branch of its prompt encoder too, where it has one.
 
     Returns:
         The model, in eval mode, on the CPU, and the configuration used.
@@ -103,13 +114,18 @@ def load_model(path: Path, overrides: Sequence[str] = ()) -> tuple[FoleyModel, d
         InputError: file, override or weights are wrong.
     """
     checkpoint = read_checkpoint(path)
+    config = OmegaConf.create(checkpoint.config)
+    if text_prompts and "audio" in config.conditioners:
+        config.conditioners.audio.clap.text = True
+    config.backbone.sha256 = checkpoint.backbone_sha256
+    OmegaConf.set_struct(config, True)
     try:
-        changes = OmegaConf.from_dotlist(list(overrides))
-        merged = OmegaConf.to_container(OmegaConf.merge(checkpoint.config, changes), resolve=True)
-    except OmegaConfBaseException as error:
-        raise InputError(f"--set {' '.join(overrides)} cannot be applied ({error}); expected key.sub=value.") from error
-    config: dict[str, Any] = dict(merged)  # type: ignore[arg-type]
-    config["model"]["backbone"] |= {"sha256": checkpoint.backbone_sha256}
+        config.merge_with_dotlist(list(overrides))
+    except (OmegaConfBaseException, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"--set {' '.join(overrides)} cannot be applied ({reason}); expected KEY=VALUE of its configuration."
+        ) from error
     model = build_model(config)
     model.load_trained_state(checkpoint.weights, source=path)
     return model.eval().requires_grad_(False), config

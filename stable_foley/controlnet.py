@@ -104,7 +104,5 @@ class ControlledDiT(nn.Module):
         """
         residuals: Sequence[Tensor] = ()
         if self.controlnet is not None and control is not None and control_strength != 0:
-            residuals = [
-                control_strength * r for r in self.controlnet.residuals(x, t, control, tokens, global_embed)
-            ]
+            residuals = [control_strength * r for r in self.controlnet.residuals(x, t, control, tokens, global_embed)]
         return self.model(x, t, tokens, global_embed, residuals)

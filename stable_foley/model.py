@@ -127,7 +127,8 @@ class FoleyModel(nn.Module):
     @torch.no_grad()
     def encode(self, wave: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Latent (B, 64, L) of sound (B, C, N), padded with silence to whole tokens."""
-        return self.pretransform.encode(F.pad(wave, (0, self.padded_length(wave.shape[-1]) - wave.shape[-1])), generator)
+        n_samples = wave.shape[-1]
+        return self.pretransform.encode(F.pad(wave, (0, self.padded_length(n_samples) - n_samples)), generator)
 
     def null_control(self, n_samples: int) -> Tensor:
         """Embedding (1, L, D) of a dropped envelope, for sound of a padded length ``n_samples``."""
@@ -151,7 +152,8 @@ class FoleyModel(nn.Module):
         embeddings = {}
         for key, value in raw.items():
             if key not in self.conditioners:
-                raise InputError(f"This model has no {key!r} conditioner (it has {', '.join(self.conditioners)}); leave it out.")
+                there = ", ".join(self.conditioners)
+                raise InputError(f"This model has no {key!r} conditioner, only {there}; leave it out.")
             if key == CONTROL_ID:
                 embeddings[key] = self.conditioners[key].embed(value, n_samples, self.pretransform, generator)
             else:
@@ -194,7 +196,7 @@ class FoleyModel(nn.Module):
         negative_tokens: Tensor | None = None,
         control_strength: float = 1.0,
     ) -> Tensor:
-        """v with classifier-free guidance over the cross-attention tokens; the envelope acts in both halves.
+        """Predict v with classifier-free guidance over the cross-attention tokens; the envelope acts in both halves.
 
         Args:
             x: noised latents (B, 64, L).
@@ -286,11 +288,11 @@ def _check_conditioners(conditioners: Mapping[str, nn.Module], control_layers: i
     known = (*GLOBAL_IDS, *CROSS_ATTENTION_IDS, CONTROL_ID)
     unknown = [key for key in conditioners if key not in known]
     if unknown:
-        raise InputError(f"model.conditioners names {', '.join(unknown)}; expected some of {', '.join(known)}: correct it.")
+        raise InputError(f"model.conditioners names {', '.join(unknown)}; expected {', '.join(known)}: correct it.")
     if bool(control_layers) != (CONTROL_ID in conditioners):
         raise InputError(
-            f"model.control_layers is {control_layers}, but the conditioners are {', '.join(conditioners)}; expected an "
-            f"{CONTROL_ID!r} conditioner with a control branch, and only with one: set both or neither."
+            f"model.control_layers is {control_layers}, but the conditioners are {', '.join(conditioners)}; expected "
+            f"an {CONTROL_ID!r} conditioner with a control branch, and only with one: set both or neither."
         )
 
 

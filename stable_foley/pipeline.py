@@ -1,9 +1,8 @@
 """Owns generation: an envelope, frames and prompts become sound. What infer.py and the notebook call."""
 
-import contextlib
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,11 +80,20 @@ class FoleyPipeline:
         device: str | None = None,
         dtype: str = "float32",
         overrides: Sequence[str] = (),
+        text_prompts: bool = False,
     ) -> "FoleyPipeline":
-        """Load a checkpoint, which carries its configuration; arguments as in the class and ``load_model``."""
-        model, config = load_model(Path(path), overrides)
-        spec = hydra.utils.instantiate(config["dataset"]["spec"])
-        settings = hydra.utils.instantiate(config["sampler"])
+        """Load a checkpoint, which carries its configuration.
+
+        Args:
+            path: the checkpoint.
+            device: see the class.
+            dtype: see the class.
+            overrides: see ``load_model``.
+            text_prompts: build the prompt encoder's text branch too.
+        """
+        model, config = load_model(Path(path), overrides, text_prompts)
+        spec = hydra.utils.instantiate(config.dataset.spec)
+        settings = hydra.utils.instantiate(config.sampler)
         return cls(model, spec, settings, device, dtype)
 
     @property
@@ -155,7 +163,9 @@ class FoleyPipeline:
     @property
     def _envelope_conditioner(self) -> Any:
         if CONTROL_ID not in self.model.conditioners:
-            raise InputError("This checkpoint has no control branch (it is a backbone); give one of exp=train_gh_controlnet.yaml.")
+            raise InputError(
+                "This checkpoint has no control branch; give one that exp=train_gh_controlnet.yaml trained."
+            )
         return self.model.conditioners[CONTROL_ID]
 
     def _window_starts_s(self, duration_s: float) -> list[float]:
@@ -167,13 +177,13 @@ class FoleyPipeline:
         """Refuse what the model cannot serve."""
         prompted = prompts is not None and (prompts.text or prompts.sounds or prompts.negative_text)
         if prompted and "audio" not in self.model.conditioners:
-            raise InputError("This model has no prompt encoder; leave out the prompts or use a checkpoint that has one.")
+            raise InputError("This model has no prompt encoder; leave out the prompts or use another checkpoint.")
         if self.reads_frames and frames is None:
             raise InputError("This model reads video frames and none were given; give them.")
         if settings.cfg_scale != 1 and not {"frames", "audio"} & set(self.model.conditioners):
-            raise InputError(f"Guidance {settings.cfg_scale} has nothing to guide: this model reads neither frames nor prompts; use 1.")
+            raise InputError(f"Guidance {settings.cfg_scale} has no frames or prompts to act on in this model; use 1.")
         if prompts is not None and prompts.negative_text and settings.cfg_scale == 1:
-            raise InputError("A negative prompt acts through guidance, which is off (1); give a guidance scale above 1.")
+            raise InputError("A negative prompt acts through guidance, which is off at 1; give a scale above 1.")
 
     def _conditions(
         self, envelope: Envelope, frames: Tensor | None, prompts: Prompts, starts_s: list[float], seed: int
@@ -184,10 +194,7 @@ class FoleyPipeline:
         raw: dict[str, Any] = {
             "seconds_start": torch.zeros(n_windows, device=self.device),
             "seconds_total": torch.full((n_windows,), self.spec.duration_s, device=self.device),
-            CONTROL_ID: Envelope(
-                torch.stack([window(envelope.rms, s, self.spec.duration_s, envelope.rate_hz) for s in starts_s]).to(self.device),
-                envelope.rate_hz,
-            ),
+            CONTROL_ID: self._envelope_windows(envelope, starts_s),
         }
         if frames is not None and self.reads_frames:
             raw["frames"] = torch.stack([self._frames_window(frames, s) for s in starts_s]).to(self.device)
@@ -213,6 +220,10 @@ class FoleyPipeline:
         if text:
             embeddings.append(encoder.embed_text([text]))
         return F.normalize(torch.cat(embeddings).mean(0, keepdim=True), dim=-1)
+
+    def _envelope_windows(self, envelope: Envelope, starts_s: list[float]) -> Envelope:
+        windows = [window(envelope.rms, start_s, self.spec.duration_s, envelope.rate_hz) for start_s in starts_s]
+        return replace(envelope, rms=torch.stack(windows).to(self.device))
 
     def _frames_window(self, frames: Tensor, start_s: float) -> Tensor:
         """Frames of one window; the last frame stays on after the end."""

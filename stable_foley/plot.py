@@ -61,7 +61,7 @@ def _draw_spectrogram(axes: Axes, mono: np.ndarray, sample_rate_hz: int) -> None
     level_db = librosa.power_to_db(power, ref=1.0, amin=1e-10).clip(min=_MIN_DB)
     frequencies_hz = librosa.mel_frequencies(n_mels=128, fmax=sample_rate_hz / 2)
     times_s = np.arange(level_db.shape[-1]) * _HOP_SAMPLES / sample_rate_hz
-    axes.pcolormesh(times_s, frequencies_hz, level_db, cmap="magma", vmin=_MIN_DB, vmax=30, shading="nearest", rasterized=True)
+    axes.pcolormesh(times_s, frequencies_hz, level_db, cmap="magma", vmin=_MIN_DB, vmax=30, shading="nearest")
     axes.set_yscale("symlog", linthresh=1000)
     axes.set_ylim(50, sample_rate_hz / 2)
     axes.set_ylabel("Hz")

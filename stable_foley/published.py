@@ -1,7 +1,8 @@
 """Owns the layout of the published Stable-Foley checkpoints: from their model config and weights to a ``FoleyModel``.
 
 Sub-modules carry the published names, so weights load without renaming; what differs is listed here: the Lightning
-prefix, the second copy of the VAE inside the envelope conditioner, and a layer of the control branch that nothing reads.
+prefix, the second copy of the VAE inside the envelope conditioner, and a layer of the control branch that nothing
+reads.
 """
 
 from collections.abc import Mapping

@@ -123,5 +123,5 @@ class SamplerSettings:
             raise InputError(f"{self.n_steps} sampling steps are not possible; give 1 or more.")
         if not 0 < self.sigma_min < self.sigma_max:
             raise InputError(
-                f"sigma_min {self.sigma_min} and sigma_max {self.sigma_max} do not fit; expected 0 < sigma_min < sigma_max."
+                f"sigma_min {self.sigma_min}, sigma_max {self.sigma_max} do not fit; expected 0 < min < max."
             )

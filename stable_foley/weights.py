@@ -21,7 +21,23 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} cannot be read as safetensors ({error}); it may be cut short: copy it again.") from error
+        raise InputError(f"{path} cannot be read as safetensors ({error}); it may be cut: copy it again.") from error
+
+
+def published_weights(option: str, path: str | None, random_weights: bool) -> Path | None:
+    """Where the published weights of a frozen encoder are; None for random ones.
+
+    Args:
+        option: the configuration's key, named in the error.
+        path: its value.
+        random_weights: whether random weights will do.
+
+    Raises:
+        InputError: there is no path and random weights will not do.
+    """
+    if path is None and not random_weights:
+        raise InputError(f"{option} is not set; give {option}=FILE, or random weights by paths.random_weights=true.")
+    return None if path is None else Path(path)
 
 
 def load_into(

@@ -30,7 +30,7 @@ ENVELOPE_TOLERANCE = 1e-5
 
 
 def relative_error(ours: Tensor, reference: Tensor) -> float:
-    """Largest absolute difference over the largest absolute reference value; infinite where shapes or values do not fit."""
+    """Largest absolute difference over the largest reference value; infinite where shapes or values do not fit."""
     if ours.shape != reference.shape or not ours.isfinite().all():
         return float("inf")
     return ((ours - reference).abs().max() / reference.abs().max()).item()
@@ -88,7 +88,7 @@ def compare(folder: Path) -> Iterator[tuple[str, float, float]]:
     """Name, relative error and tolerance of every comparison the folder allows."""
     config = folder / "model_config.json"
     if not config.is_file():
-        raise InputError(f"{config} does not exist; expected a folder laid out like the published recordings: check the path.")
+        raise InputError(f"{config} does not exist; expected a folder of recorded outputs: check the path.")
     model = build_published_model(json.loads(config.read_text()), read_weights(folder / "state_dict.safetensors"))
     recorded = read_weights(folder / "tensors.safetensors")
     for outputs in (velocity_outputs, latent_outputs):

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from cavp import read_checkpoint
 from data.errors import InputError
-from stable_foley.weights import load_into
+from stable_foley.weights import load_into, published_weights
 
 if TYPE_CHECKING:
     from transformers import RobertaConfig, RobertaTokenizer
@@ -253,3 +253,17 @@ class ClapConditioner(nn.Module):
     def forward(self, embedding: Tensor) -> Tensor:
         """Project embeddings (B, 512) to one token each (B, 1, D)."""
         return self.proj_out(embedding.to(self.proj_out.weight.dtype)).unsqueeze(1)
+
+
+def clap_encoder(weights: str | None, random_weights: bool, text: bool = False) -> ClapEncoder:
+    """LAION-CLAP with the published weights, or random ones.
+
+    Args:
+        weights: `630k-audioset-best.pt`; None for random weights.
+        random_weights: whether random weights will do.
+        text: whether to build the text branch too, for prompts in words.
+
+    Raises:
+        InputError: the weights are not given, cannot be read or do not fit.
+    """
+    return ClapEncoder(published_weights("paths.clap", weights, random_weights), text=text)

@@ -5,7 +5,10 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from cavp import Cavp
+from cavp import Cavp, SlowOnly
+from cavp.weights import load_cavp
+from data.errors import InputError
+from stable_foley.weights import published_weights
 
 
 class FramesConditioner(nn.Module):
@@ -49,3 +52,20 @@ class FramesConditioner(nn.Module):
     def forward(self, embedding: Tensor) -> Tensor:
         """Project embeddings (B, T, 512) to tokens (B, T, D)."""
         return self.proj_out(embedding.to(self.proj_out.weight.dtype))
+
+
+def video_tower(weights: str | None, random_weights: bool) -> Cavp:
+    """CAVP's video tower with the published weights, or random ones.
+
+    Args:
+        weights: `cavp_epoch66.ckpt`; None for random weights.
+        random_weights: whether random weights will do.
+
+    Raises:
+        InputError: the weights are not given, cannot be read or do not fit.
+    """
+    path = published_weights("paths.cavp", weights, random_weights)
+    try:
+        return Cavp(SlowOnly()) if path is None else load_cavp(path)
+    except ValueError as error:
+        raise InputError(str(error)) from error

@@ -1,0 +1,233 @@
+"""Put sound on a video: ``python infer.py --checkpoint FILE --video FILE --envelope FILE``.
+
+Writes NAME.wav, NAME.mp4 (the video with that sound), NAME.envelope.csv, NAME.png and NAME.json to the output folder.
+"""
+
+import argparse
+import json
+import logging
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from data.clip import count_at_rate
+from data.dataset import read_clip_frames
+from data.envelope import Envelope, fine_envelope, read_envelope_csv, write_envelope_csv
+from data.errors import InputError, user_errors
+from data.files import atomic_path
+from data.greatest_hits import SourceClip, read_clip
+from data.media import read_sound
+from data.mux import mux, write_video, write_wav
+from stable_foley.pipeline import DTYPES, FoleyPipeline, Prompts
+from stable_foley.plot import comparison_figure
+from stable_foley.sampler import SAMPLERS, SamplerSettings
+
+log = logging.getLogger("infer")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Section:
+    """The part of a video that gets sound: ``duration_s`` from ``start_s`` on."""
+
+    clip: SourceClip
+    start_s: float
+    duration_s: float
+
+
+@dataclass
+class Stopwatch:
+    """Seconds that each stage took."""
+
+    stage_s: dict[str, float] = field(default_factory=dict)
+
+    def time(self, stage: str, work: Callable[[], T]) -> T:
+        """Do the work and add its time to the stage's."""
+        start = time.perf_counter()
+        result = work()
+        self.stage_s[stage] = round(self.stage_s.get(stage, 0.0) + time.perf_counter() - start, 3)
+        return result
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All options, with their defaults."""
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        argument_default=None,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--video", type=Path, required=True, help="video file, or folder of a clip in the processed layout")
+    add("--checkpoint", type=Path, required=True, help="best.safetensors or last.ckpt of a training run")
+    add("--envelope", type=Path, required=True, help="when and how loud: CSV (time_s,rms), sound, or video with sound")
+    add("--prompt", help="words for what it should sound like")
+    add("--audio-prompt", type=Path, nargs="+", default=[], help="sounds it should be like, averaged")
+    add("--negative-prompt", help="words for what it should not sound like")
+    add("--start", type=float, default=0.0, help="seconds into the video")
+    add("--duration", type=float, help="seconds; None: to the end of the video")
+    add("--steps", type=int, help="sampling steps; None: the checkpoint's")
+    add("--cfg", type=float, help="guidance scale, 1 for none; None: the checkpoint's")
+    add("--sampler", choices=list(SAMPLERS), help="None: the checkpoint's")
+    add("--seed", type=int, default=0, help="of the first sample")
+    add("--num-samples", type=int, default=1, help="sounds to make, with seeds counting up")
+    add("--control-strength", type=float, default=1.0, help="influence of the envelope, 0 for none")
+    add("--device", help="cuda, mps or cpu; None: the first of these that is there")
+    add("--dtype", choices=list(DTYPES), default="float32", help="of the transformer")
+    add("--output-dir", type=Path, default=Path("outputs"), help="where to write")
+    add("--set", nargs="+", default=[], metavar="KEY=VALUE", help="changes to the checkpoint's configuration")
+    return parser
+
+
+def select_section(args: argparse.Namespace) -> Section:
+    """The part of the video that is asked for.
+
+    Raises:
+        InputError: it lies outside the video.
+    """
+    clip = read_clip(args.video)
+    if not 0 <= args.start < clip.duration_s:
+        raise InputError(f"--start {args.start} lies outside {args.video}; give 0 to {clip.duration_s:.2f} seconds.")
+    rest_s = clip.duration_s - args.start
+    duration_s = rest_s if args.duration is None else args.duration
+    if not 0 < duration_s <= rest_s + 1e-3:
+        raise InputError(f"--duration {duration_s} does not fit {args.video}; give at most {rest_s:.2f} s, above 0.")
+    return Section(clip, args.start, duration_s)
+
+
+def read_envelope(path: Path, section: Section, pipeline: FoleyPipeline) -> tuple[Envelope, Envelope]:
+    """The envelope that controls the model, and the same as it is written to the CSV.
+
+    A CSV or another sound starts where the section starts; the video itself is heard in the same section.
+    """
+    if path.suffix.lower() == ".csv":
+        envelope = read_envelope_csv(path)
+        if envelope.duration_s < section.duration_s - 0.1:
+            log.warning("%s ends after %.2f s; silence follows", path, envelope.duration_s)
+        return envelope, envelope
+    sound_path = read_clip(path).sound_path if path.is_dir() else path
+    own = sound_path.exists() and sound_path.samefile(section.clip.sound_path)
+    rate_hz = pipeline.sample_rate_hz
+    start_s = section.start_s if own else 0.0
+    sound = read_sound(sound_path, sample_rate_hz=rate_hz, start_s=start_s, duration_s=section.duration_s)
+    return pipeline.measure(sound), fine_envelope(sound, rate_hz)
+
+
+def read_frames(section: Section, pipeline: FoleyPipeline) -> Tensor | None:
+    """Frames (T, 3, H, W), float32 in 0..1, if the model looks at them."""
+    if not pipeline.reads_frames:
+        return None
+    spec = pipeline.spec
+    grid = {"frame_rate_hz": spec.frame_rate_hz, "size_px": spec.frame_size_px}
+    return read_clip_frames(section.clip, section.start_s, section.duration_s, **grid).float() / 255
+
+
+def write_muxed(section: Section, sound: Tensor, sample_rate_hz: int, path: Path) -> None:
+    """Write the video with the sound at its place; where only jpgs are stored, they make the video."""
+    clip = section.clip
+    n_before = round(section.start_s * sample_rate_hz)
+    n_after = max(0, count_at_rate(clip.duration_s, sample_rate_hz) - n_before - sound.shape[-1])
+    padded = F.pad(sound, (n_before, n_after))
+    if clip.video_path is not None:
+        mux(clip.video_path, padded, sample_rate_hz, path)
+        return
+    frames = read_clip_frames(clip, 0.0, clip.duration_s, frame_rate_hz=clip.frames_rate_hz)
+    with tempfile.TemporaryDirectory() as folder:
+        silent = Path(folder) / "silent.mp4"
+        write_video(silent, frames, clip.frames_rate_hz)
+        mux(silent, padded, sample_rate_hz, path)
+
+
+def write_results(
+    folder: Path, name: str, section: Section, sound: Tensor, envelope: Envelope, record: dict[str, Any]
+) -> Iterable[Path]:
+    """Write sound, video, envelope, picture and settings of one sample; yields the files as they are finished."""
+    rate_hz = record["sample_rate_hz"]
+    wav, mp4, csv, png, settings = (folder / f"{name}.{kind}" for kind in ("wav", "mp4", "envelope.csv", "png", "json"))
+    write_wav(wav, sound, rate_hz)
+    yield wav
+    write_muxed(section, sound, rate_hz, mp4)
+    yield mp4
+    write_envelope_csv(csv, envelope)
+    yield csv
+    with atomic_path(png) as temporary:
+        comparison_figure({"sound": sound}, rate_hz, control=envelope).savefig(temporary)
+    yield png
+    with atomic_path(settings) as temporary:
+        temporary.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
+    yield settings
+
+
+def sampler_settings(args: argparse.Namespace, default: SamplerSettings) -> SamplerSettings:
+    """The checkpoint's settings, those of the command line in their place."""
+    given = {"n_steps": args.steps, "cfg_scale": args.cfg, "name": args.sampler}
+    return replace(default, **{key: value for key, value in given.items() if value is not None})
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read, generate, write, and say what took how long.
+
+    Raises:
+        InputError: an option or a file does not fit.
+    """
+    if args.num_samples < 1:
+        raise InputError(f"--num-samples {args.num_samples} is not possible; give 1 or more.")
+    watch = Stopwatch()
+    section = select_section(args)
+    text = bool(args.prompt or args.negative_prompt)
+    pipeline = watch.time(
+        "model",
+        lambda: FoleyPipeline.from_checkpoint(args.checkpoint, args.device, args.dtype, args.set, text_prompts=text),
+    )
+    settings = sampler_settings(args, pipeline.settings)
+    control, envelope = watch.time("envelope", lambda: read_envelope(args.envelope, section, pipeline))
+    sounds = [read_sound(path, sample_rate_hz=pipeline.sample_rate_hz) for path in args.audio_prompt]
+    prompts = Prompts(args.prompt, sounds, args.negative_prompt)
+    frames = watch.time("frames", lambda: read_frames(section, pipeline))
+    for i in range(args.num_samples):
+        seed = args.seed + i
+        record = vars(args) | {
+            "duration": section.duration_s,
+            "seed": seed,
+            "sampler_settings": asdict(settings),
+            "sample_rate_hz": pipeline.sample_rate_hz,
+            "device": str(pipeline.device),
+            "torch": torch.__version__,
+        }
+        sound = watch.time(
+            "generation",
+            lambda seed=seed: pipeline.generate(
+                control,
+                section.duration_s,
+                frames=frames,
+                prompts=prompts,
+                settings=settings,
+                seed=seed,
+                control_strength=args.control_strength,
+                progress=lambda steps, seed=seed: tqdm(steps, desc=f"seed {seed}", unit="step"),
+            ),
+        )
+        name = section.clip.clip_id if args.num_samples == 1 else f"{section.clip.clip_id}_{i + 1}"
+        for path in write_results(args.output_dir, name, section, sound, envelope, record):
+            log.info("wrote %s", path)
+    log.info("seconds: %s", ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in watch.stage_s.items()))
+
+
+@user_errors()
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    run(build_parser().parse_args(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

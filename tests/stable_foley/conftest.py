@@ -1,0 +1,18 @@
+"""Fixtures of the model's tests."""
+
+import pytest
+
+from stable_foley.checkpoint import build_model
+from tests.conftest import compose_config
+
+
+@pytest.fixture(scope="session")
+def debug_config():
+    """The smallest model with every conditioner."""
+    return compose_config("exp=train_gh_controlnet", "backbone=debug", "trainer=cpu")
+
+
+@pytest.fixture
+def debug_model(debug_config):
+    """A fresh model with random weights, in eval mode."""
+    return build_model(debug_config).eval()

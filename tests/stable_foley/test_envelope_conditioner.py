@@ -1,0 +1,57 @@
+"""Envelopes as control latents, in both forms."""
+
+import pytest
+import torch
+
+from data.envelope import Envelope, control_envelope, fine_envelope, instant_envelope
+from stable_foley.backbone import build_codec
+from stable_foley.conditioners.envelope import SampledEnvelope, VaeEnvelope
+from tests.conftest import compose_config
+
+STEP = 512
+N_SAMPLES = 44_100 // STEP * STEP
+
+
+@pytest.fixture
+def codec():
+    return build_codec({"type": "mel"}, 44_100)
+
+
+@pytest.fixture
+def sampled():
+    return SampledEnvelope(fine_envelope, window_samples=1, smoothing_samples=1)
+
+
+@pytest.mark.parametrize(("rms", "level"), [(1.0, 1.0), (0.1, 0.75), (1e-4, 0.0), (0.0, 0.0)])
+def test_levels_are_decibels_from_minus_80_to_0(codec, sampled, rms, level):
+    embedding = sampled.embed(Envelope(torch.full((2, 125), rms), 125.0), N_SAMPLES, codec)
+    assert embedding.shape == (2, N_SAMPLES // STEP, 32)
+    inside = embedding[:, 1:-1]
+    torch.testing.assert_close(inside, torch.full_like(inside, level), atol=1e-5, rtol=0)
+
+
+def test_a_dropped_envelope_differs_from_silence(codec, sampled):
+    null = sampled.null(N_SAMPLES, codec, torch.device("cpu"))
+    assert torch.equal(null, torch.full((1, N_SAMPLES // STEP, 32), -1.0))
+    assert sampled(null).shape == (1, N_SAMPLES // STEP, 64)
+
+
+def test_a_later_envelope_gives_later_latents(codec, sampled):
+    rms = torch.rand(1, 125, generator=torch.Generator().manual_seed(0))
+    step_s = STEP / 44_100
+    early = sampled.embed(Envelope(rms, 1 / step_s), N_SAMPLES, codec)
+    late = sampled.embed(Envelope(rms.roll(7, -1), 1 / step_s), N_SAMPLES, codec)
+    torch.testing.assert_close(late[:, 10:80], early[:, 3:73], atol=1e-4, rtol=0)
+
+
+def test_the_published_form_encodes_the_causal_envelope_of_each_channel():
+    config = compose_config("backbone=debug").backbone.model_config.model.pretransform
+    codec = build_codec(config, 44_100)
+    n_samples = 2048 * 8
+    wave = torch.randn(1, 2, n_samples, generator=torch.Generator().manual_seed(0)) * torch.tensor([[1.0], [0.1]])
+    conditioner = VaeEnvelope(instant_envelope, window_samples=10_000, smoothing_samples=2_000)
+    envelope = conditioner.measure(wave, 44_100)
+    latent = conditioner.embed(envelope, n_samples, codec, torch.Generator().manual_seed(5))
+    signal = control_envelope(instant_envelope(wave, 44_100), n_samples=n_samples, sample_rate_hz=44_100)
+    expected = codec.encode(signal, torch.Generator().manual_seed(5)).mT
+    torch.testing.assert_close(conditioner(latent), expected)

@@ -1,0 +1,134 @@
+"""The whole model: what is trained, what it refuses, guidance and sampling."""
+
+import pytest
+import torch
+from hydra.errors import InstantiationException
+
+from data.envelope import Envelope
+from data.errors import InputError
+from stable_foley.checkpoint import build_model
+from stable_foley.model import Conditions
+from stable_foley.sampler import SamplerSettings
+from tests.conftest import compose_config
+
+N_SAMPLES = 2048 * 10
+PARTS = {
+    "control": {"model.controlnet"},
+    "control_and_projections": {"model.controlnet", "conditioner.conditioners"},
+    "all": {"model.controlnet", "model.model", "conditioner.conditioners"},
+}
+
+
+def raw_inputs(n=2):
+    generator = torch.Generator().manual_seed(0)
+    return {
+        "seconds_start": torch.zeros(n),
+        "seconds_total": torch.full((n,), 1.0),
+        "frames": torch.rand(n, 4, 3, 32, 32, generator=generator),
+        "audio": torch.randn(n, 2, N_SAMPLES, generator=generator),
+        "envelope": Envelope(torch.rand(n, 125, generator=generator), 125.0),
+    }
+
+
+@pytest.mark.parametrize("trainable", list(PARTS))
+def test_trained_parts(trainable):
+    model = build_model(compose_config("exp=train_gh_controlnet", "backbone=debug", f"model.trainable={trainable}"))
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert {".".join(name.split(".")[:2]) for name in trained} == PARTS[trainable]
+    assert not any("stage1_model" in name or ".clap." in name or "pretransform" in name for name in trained)
+    assert trained <= set(model.trained_state())
+    assert any(".proj_out." in name for name in trained) == (trainable != "control")
+
+
+def test_frozen_parts_stay_in_eval_mode(debug_model):
+    debug_model.train()
+    assert debug_model.model.controlnet.transformer.layers[0].training
+    assert not debug_model.model.model.transformer.layers[0].training
+    assert not debug_model.pretransform.training
+    batch_norms = [m for m in debug_model.modules() if isinstance(m, torch.nn.BatchNorm3d)]
+    assert batch_norms
+    assert not any(norm.training for norm in batch_norms)
+
+
+def test_tokens_are_frames_then_sound(debug_model):
+    embeddings = debug_model.embed(raw_inputs(), N_SAMPLES, torch.Generator().manual_seed(0))
+    conditions = debug_model.conditions(embeddings)
+    assert conditions.tokens.shape == (2, 5, 64)
+    assert conditions.global_embed.shape == (2, 128)
+    assert conditions.control.shape == (2, 10, 64)
+    sound_token = debug_model.conditioners["audio"](embeddings["audio"])
+    torch.testing.assert_close(conditions.tokens[:, 4:], sound_token)
+
+
+def conditions_of(model):
+    return model.conditions(model.embed(raw_inputs(), N_SAMPLES, torch.Generator().manual_seed(0)))
+
+
+def make_alive(model):
+    """The library starts many layers at zero; give them something to do."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.model.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+
+
+@torch.no_grad()
+def test_guidance_combines_the_two_halves(debug_model):
+    make_alive(debug_model)
+    conditions = conditions_of(debug_model)
+    x, t = torch.randn(2, 64, 10, generator=torch.Generator().manual_seed(3)), torch.tensor([0.3, 0.8])
+    with_tokens = debug_model(x, t, conditions)
+    null = Conditions(torch.zeros_like(conditions.tokens), conditions.global_embed, conditions.control)
+    without = debug_model(x, t, null)
+    assert (with_tokens - without).abs().max() > 1e-3
+    guided = debug_model.guided_v(x, t, conditions, 3.0)
+    torch.testing.assert_close(guided, without + 3 * (with_tokens - without), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(debug_model.guided_v(x, t, conditions, 1.0), with_tokens)
+    same = debug_model.guided_v(x, t, conditions, 5.0, negative_tokens=conditions.tokens)
+    torch.testing.assert_close(same, with_tokens, atol=1e-4, rtol=1e-4)
+
+
+def test_samples_depend_on_their_own_seed_only(debug_model):
+    make_alive(debug_model)
+    conditions = debug_model.conditions(debug_model.embed(raw_inputs(1), N_SAMPLES, torch.Generator().manual_seed(0)))
+    settings = SamplerSettings(n_steps=3, cfg_scale=2.0)
+
+    def sample(*seeds):
+        return debug_model.sample(conditions, N_SAMPLES, settings, [torch.Generator().manual_seed(s) for s in seeds])
+
+    both = sample(1, 2)
+    assert both.shape == (2, 64, 10)
+    torch.testing.assert_close(both[1:], sample(2), atol=1e-4, rtol=1e-4)
+    assert (both[0] - both[1]).abs().max() > 0.1
+    assert torch.equal(sample(1), sample(1))
+
+
+def test_padded_length_is_whole_tokens():
+    mini = build_model(compose_config("backbone=mini"))
+    assert mini.backbone.samples_per_token == 2048
+    assert mini.padded_length(441_000) == 216 * 2048
+    assert mini.padded_length(2048) == 2048
+    assert mini.encode(torch.zeros(1, 2, 5000)).shape == (1, 64, 12)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["model.control_layers=7"], "1 to 6"),
+        (["model.control_layers=0"], "set both or neither"),
+        (["model.trainable=everything"], "everything"),
+        (["+conditioners.smell=${conditioners.seconds_start}"], "smell"),
+        (["backbone.random_weights=false"], "backbone.weights"),
+        (["backbone.model_config.model.pretransform.type=wavelet"], "wavelet"),
+        (["backbone.weights=nowhere.safetensors"], "nowhere.safetensors"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(overrides, words):
+    with pytest.raises((InputError, InstantiationException), match=words):
+        build_model(compose_config("exp=train_gh_controlnet", "backbone=debug", *overrides))
+
+
+def test_an_input_without_conditioner_is_refused():
+    mini = build_model(compose_config("backbone=mini"))
+    with pytest.raises(InputError, match="frames"):
+        mini.embed({"frames": torch.zeros(1, 1, 3, 8, 8)}, 2048)
