@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -126,9 +127,14 @@ def read_frames(section: Section, pipeline: FoleyPipeline) -> Tensor | None:
     """Frames (T, 3, H, W), float32 in 0..1, if the model looks at them."""
     if not pipeline.reads_frames:
         return None
-    spec = pipeline.spec
-    grid = {"frame_rate_hz": spec.frame_rate_hz, "size_px": spec.frame_size_px}
-    return read_clip_frames(section.clip, section.start_s, section.duration_s, **grid).float() / 255
+    frames = read_clip_frames(
+        section.clip,
+        section.start_s,
+        section.duration_s,
+        frame_rate_hz=pipeline.spec.frame_rate_hz,
+        size_px=pipeline.spec.frame_size_px,
+    )
+    return frames.float() / 255
 
 
 def write_muxed(section: Section, sound: Tensor, sample_rate_hz: int, path: Path) -> None:
@@ -203,19 +209,18 @@ def run(args: argparse.Namespace) -> None:
             "device": str(pipeline.device),
             "torch": torch.__version__,
         }
-        sound = watch.time(
-            "generation",
-            lambda seed=seed: pipeline.generate(
-                control,
-                section.duration_s,
-                frames=frames,
-                prompts=prompts,
-                settings=settings,
-                seed=seed,
-                control_strength=args.control_strength,
-                progress=lambda steps, seed=seed: tqdm(steps, desc=f"seed {seed}", unit="step"),
-            ),
+        generate = partial(
+            pipeline.generate,
+            control,
+            section.duration_s,
+            frames=frames,
+            prompts=prompts,
+            settings=settings,
+            seed=seed,
+            control_strength=args.control_strength,
+            progress=partial(tqdm, desc=f"seed {seed}", unit="step"),
         )
+        sound = watch.time("generation", generate)
         name = section.clip.clip_id if args.num_samples == 1 else f"{section.clip.clip_id}_{i + 1}"
         for path in write_results(args.output_dir, name, section, sound, envelope, record):
             log.info("wrote %s", path)

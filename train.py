@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 
 from data.errors import InputError, user_errors
-from stable_foley.checkpoint import build_model, composed_config
+from stable_foley.config import build_model, composed_config, instantiate
 
 log = logging.getLogger(__name__)
 
@@ -21,16 +21,16 @@ def train(cfg: DictConfig) -> None:
     """Build what the configuration names and fit."""
     if cfg.ckpt is not None and not Path(cfg.ckpt).is_file():
         raise InputError(f"ckpt={cfg.ckpt} does not exist; give the last.ckpt of the run to resume, or leave it out.")
-    datamodule = hydra.utils.instantiate(cfg.dataset)
+    datamodule = instantiate(cfg.dataset)
     datamodule.setup("fit")
     model = build_model(cfg)
     n_trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     log.info("training %.2f M of %.2f M parameters", n_trained / 1e6, sum(p.numel() for p in model.parameters()) / 1e6)
-    training = hydra.utils.instantiate(cfg.training)(model=model, config=composed_config(cfg))
-    trainer: pl.Trainer = hydra.utils.instantiate(
+    training = instantiate(cfg.training)(model=model, config=composed_config(cfg))
+    trainer: pl.Trainer = instantiate(
         cfg.trainer,
-        callbacks=list(hydra.utils.instantiate(cfg.callbacks).values()),
-        logger=list(hydra.utils.instantiate(cfg.logger).values()),
+        callbacks=list(instantiate(cfg.callbacks).values()),
+        logger=list(instantiate(cfg.logger).values()),
     )
     trainer.fit(training, datamodule=datamodule, ckpt_path=cfg.ckpt, weights_only=True)
     log.info("results are in %s", Path(cfg.paths.runs) / cfg.tag)

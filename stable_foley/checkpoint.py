@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from data.errors import InputError
 from data.files import atomic_path
+from stable_foley.config import build_model
 from stable_foley.model import FoleyModel
 from stable_foley.weights import read_weights
 
@@ -80,23 +80,6 @@ def _read_lightning(path: Path) -> Checkpoint:
         raise InputError(f"{path} holds no configuration; expected a checkpoint that train.py wrote: give one.")
     averaged = content.get("callbacks", {}).get("Ema", {}).get("weights", {})
     return Checkpoint(content["state_dict"] | averaged, content["config"], content.get("backbone_sha256"))
-
-
-def composed_config(cfg: DictConfig) -> dict[str, Any]:
-    """A training configuration as checkpoints keep it: complete, free of the environment, references kept.
-
-    Since references stay, a change of ``paths.…`` or ``backbone.…`` reaches every place that reads it.
-    """
-    config = OmegaConf.to_container(cfg, resolve=False)
-    environment = {"tag": cfg.tag, "paths": OmegaConf.to_container(cfg.paths, resolve=True)}
-    return config | environment  # type: ignore[operator, return-value]
-
-
-def build_model(config: DictConfig) -> FoleyModel:
-    """Instantiate ``config.model``; weights that no file gives are random, the same for the same ``config.seed``."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(config.seed))
-        return hydra.utils.instantiate(config.model, _convert_="all")
 
 
 def load_model(path: Path, overrides: Sequence[str] = (), text_prompts: bool = False) -> tuple[FoleyModel, DictConfig]:

@@ -7,7 +7,7 @@ Sub-modules are named as in the published checkpoints: ``model.model`` (transfor
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -90,9 +90,9 @@ class FoleyModel(nn.Module):
             parameter.requires_grad_(name.startswith(self._trained_prefixes))
 
     @property
-    def conditioners(self) -> nn.ModuleDict:
+    def conditioners(self) -> Mapping[str, Any]:
         """The conditioners by id."""
-        return self.conditioner.conditioners
+        return cast("Mapping[str, Any]", self.conditioner.conditioners)
 
     @property
     def device(self) -> torch.device:

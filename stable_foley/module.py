@@ -120,7 +120,7 @@ class FoleyTraining(pl.LightningModule):
             return optimizer
         return [optimizer], [{"scheduler": self.make_scheduler(optimizer), "interval": "step"}]
 
-    def state_dict(self, *_args: Any, **_kwargs: Any) -> dict[str, Tensor]:
+    def state_dict(self, *_args: Any, **_kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
         """The trained weights only: frozen ones come from the files that the configuration names."""
         return self.model.trained_state()
 

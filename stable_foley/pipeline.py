@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -16,6 +15,7 @@ from data.clip import ClipSpec, count_at_rate
 from data.envelope import Envelope
 from data.errors import InputError
 from stable_foley.checkpoint import load_model
+from stable_foley.config import instantiate
 from stable_foley.model import CONTROL_ID, Conditions, FoleyModel
 from stable_foley.sampler import Progress, SamplerSettings
 
@@ -92,8 +92,8 @@ class FoleyPipeline:
             text_prompts: build the prompt encoder's text branch too.
         """
         model, config = load_model(Path(path), overrides, text_prompts)
-        spec = hydra.utils.instantiate(config.dataset.spec)
-        settings = hydra.utils.instantiate(config.sampler)
+        spec = instantiate(config.dataset.spec)
+        settings = instantiate(config.sampler)
         return cls(model, spec, settings, device, dtype)
 
     @property

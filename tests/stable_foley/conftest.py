@@ -2,7 +2,7 @@
 
 import pytest
 
-from stable_foley.checkpoint import build_model
+from stable_foley.config import build_model
 from tests.conftest import compose_config
 
 

@@ -245,5 +245,5 @@ late = [name for name in ("transformers", "laion_clap", "clap_module") if name i
 sys.exit(f"{early} {late}" if early or late or sys.path != path else 0)
 """
     command = [sys.executable, "-c", script]
-    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)  # noqa: S603
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (0, ""), result.stderr

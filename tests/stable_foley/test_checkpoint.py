@@ -1,0 +1,130 @@
+"""Checkpoint files: what they hold, that they rebuild the same model, and what is refused."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from data.errors import InputError
+from stable_foley.checkpoint import Checkpoint, load_model, read_checkpoint, save_checkpoint
+from stable_foley.config import build_model, composed_config
+from tests.conftest import compose_config
+
+
+@pytest.fixture(scope="module")
+def mini(tmp_path_factory):
+    """A mini model over a backbone file, its control branch moved away from the start, and the two files."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    backbone_config = compose_config("exp=train_backbone", "seed=3")
+    backbone = build_model(backbone_config)
+    backbone_path = folder / "backbone.safetensors"
+    save_checkpoint(backbone_path, Checkpoint(backbone.trained_state(), composed_config(backbone_config), None))
+    config = compose_config("exp=train_gh_controlnet", "backbone=mini", f"backbone.weights={backbone_path}")
+    model = build_model(config)
+    with torch.no_grad():
+        for p in model.parameters():
+            if p.requires_grad:
+                p.add_(0.01)
+    path = folder / "control=branch.safetensors"
+    save_checkpoint(path, Checkpoint(model.trained_state(), composed_config(config), model.backbone.sha256))
+    return model, path, backbone_path
+
+
+def test_a_model_comes_back_from_its_files(mini):
+    model, path, _ = mini
+    loaded, config = load_model(path)
+    for (name, ours), (other, theirs) in zip(loaded.state_dict().items(), model.state_dict().items(), strict=True):
+        assert name == other
+        assert torch.equal(ours, theirs), name
+    assert config.sampler.name == "dpmpp-2m"
+    assert not loaded.training
+    assert not any(p.requires_grad for p in loaded.parameters())
+
+
+def test_a_checkpoint_holds_the_trained_weights_only(mini):
+    _, path, backbone_path = mini
+    assert all(key.startswith(("model.controlnet.", "conditioner.conditioners.envelope.")) for key in load_file(path))
+    kinds = {key.split(".")[0] + "." + key.split(".")[1] for key in load_file(backbone_path)}
+    assert kinds == {"model.model", "conditioner.conditioners"}
+
+
+def test_random_weights_depend_on_the_seed_alone():
+    torch.manual_seed(11)
+    first = build_model(compose_config("backbone=mini"))
+    torch.manual_seed(12)
+    second = build_model(compose_config("backbone=mini"))
+    other = build_model(compose_config("backbone=mini", "seed=1"))
+    key = "model.model.transformer.project_in.weight"
+    assert torch.equal(first.get_parameter(key), second.get_parameter(key))
+    assert not torch.equal(first.get_parameter(key), other.get_parameter(key))
+
+
+def test_another_backbone_is_refused(mini, tmp_path):
+    _, path, backbone_path = mini
+    other = load_file(backbone_path)
+    other["model.model.transformer.project_in.weight"] += 1
+    save_file(other, tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match="SHA-256"):
+        load_model(path, [f"backbone.weights={tmp_path / 'other.safetensors'}"])
+
+
+def test_a_moved_backbone_is_found_by_an_override(mini, tmp_path):
+    _, path, backbone_path = mini
+    moved = tmp_path / "moved.safetensors"
+    moved.write_bytes(backbone_path.read_bytes())
+    loaded, _ = load_model(path, [f"backbone.weights={moved}"])
+    assert loaded.backbone.weights == moved
+
+
+@pytest.mark.parametrize("override", ["backbone.colour=red", "nonsense", "sampler=,"])
+def test_overrides_that_change_nothing_are_refused(mini, override):
+    with pytest.raises(InputError, match="--set"):
+        load_model(mini[1], [override])
+
+
+def cut(path, target):
+    target.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def without_weight(path, target):
+    state = load_file(path)
+    del state["model.controlnet.conv_in.weight"]
+    save_file(state, target, metadata={"config": json.dumps(read_checkpoint(path).config)})
+
+
+def misshapen(path, target):
+    state = load_file(path)
+    state["model.controlnet.conv_in.weight"] = torch.zeros(3, 3, 1)
+    save_file(state, target, metadata={"config": json.dumps(read_checkpoint(path).config)})
+
+
+def without_config(path, target):
+    save_file(load_file(path), target)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (cut, "cut"),
+        (without_weight, "missing model.controlnet.conv_in.weight"),
+        (misshapen, r"shape \(3, 3, 1\)"),
+        (without_config, "no configuration"),
+        (lambda path, target: target.write_text("no weights"), "cannot be read"),
+        (lambda path, target: None, "does not exist"),
+    ],
+)
+def test_damaged_files_are_refused(mini, tmp_path, damage, words):
+    target = tmp_path / "damaged.safetensors"
+    damage(mini[1], target)
+    with pytest.raises(InputError, match=words):
+        load_model(target)
+
+
+def test_a_ckpt_that_is_none_is_refused(tmp_path):
+    (tmp_path / "last.ckpt").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="cannot be read"):
+        load_model(tmp_path / "last.ckpt")
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    with pytest.raises(InputError, match="no configuration"):
+        load_model(tmp_path / "other.ckpt")

@@ -1,0 +1,76 @@
+"""Which package may import which, and that every configuration composes."""
+
+import ast
+
+import pytest
+from omegaconf import OmegaConf
+
+from tests.conftest import REPOSITORY, compose_config
+
+OWN = {"data", "cavp", "video2rms", "stable_foley"}
+MAY_IMPORT = {
+    "data": {"data"},
+    "cavp": {"cavp"},
+    "video2rms": {"video2rms", "data"},
+    "stable_foley": {"stable_foley", "data", "cavp"},
+}
+ONLY_IN = {
+    "stable_audio_tools": {"stable_foley/backbone.py"},
+    "laion_clap": {"stable_foley/conditioners/clap.py"},
+    "av": {"data/media.py", "data/mux.py"},
+    "decord": {"data/media.py"},
+    "soundfile": {"data/media.py", "data/mux.py"},
+}
+MODELS_DO_NOT_READ_MEDIA = {
+    "backbone",
+    "controlnet",
+    "model",
+    "sampler",
+    "diffusion",
+    "mel_latent",
+    "module",
+    "pipeline",
+}
+
+
+def imported_modules(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def sources():
+    return [p for package in OWN for p in (REPOSITORY / package).rglob("*.py")]
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda p: p.relative_to(REPOSITORY).as_posix())
+def test_import_directions(path):
+    place = path.relative_to(REPOSITORY).as_posix()
+    modules = list(imported_modules(path))
+    for module in modules:
+        top = module.split(".")[0]
+        assert top not in OWN - MAY_IMPORT[place.split("/")[0]], f"{place} imports {module}"
+        assert place in ONLY_IN.get(top, {place}), f"{place} imports {module}"
+    if place.startswith("stable_foley/") and path.stem in MODELS_DO_NOT_READ_MEDIA:
+        assert not {"data.media", "data.mux"} & set(modules)
+
+
+@pytest.mark.parametrize("exp", sorted(p.name for p in (REPOSITORY / "exp").glob("*.yaml")))
+@pytest.mark.parametrize("backbone", ["default", "mini", "debug"])
+def test_experiments_compose(exp, backbone):
+    config = compose_config(f"exp={exp}", *([] if backbone == "default" else [f"backbone={backbone}"]))
+    OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+
+
+def test_the_main_experiment_is_the_published_one():
+    config = compose_config("exp=train_gh_controlnet.yaml")
+    assert config.backbone.model_config.model.diffusion.config.depth == 24
+    assert config.model.control_layers == 5
+    assert config.dataset.batch_size * config.trainer.accumulate_grad_batches == 48
+    assert config.training.optimizer.lr == 1e-4
+    assert config.training.token_dropout == 0.1
+    assert config.training.control_dropout == 0.2
+    assert config.sampler.cfg_scale == 7.0
+    assert "wandb" in config.logger

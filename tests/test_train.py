@@ -1,0 +1,130 @@
+"""Training as a user runs it, on a clip of tones: files, resuming, what validation sees, and what is refused."""
+
+import csv
+import subprocess
+import sys
+
+import pytest
+import torch
+from pytorch_lightning import seed_everything
+from safetensors.torch import load_file
+
+import train
+from data.errors import InputError
+from stable_foley.checkpoint import load_model
+from tests.conftest import REPOSITORY, compose_config, tone_clip
+
+
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("clips")
+    tone_clip(root, "a")
+    tone_clip(root, "b", duration_s=2.0)
+    return root
+
+
+def run_config(data_root, folder, tag, *overrides):
+    return compose_config(
+        "exp=train_gh_controlnet",
+        "backbone=debug",
+        "trainer=cpu",
+        "logger=tensorboard",
+        "dataset=remix",
+        f"paths.greatest_hits={data_root}",
+        f"paths.runs={folder}",
+        f"tag={tag}",
+        "dataset.batch_size=2",
+        "dataset.samples_per_epoch=4",
+        "dataset.num_workers=0",
+        "dataset.spec.duration_s=1.0",
+        "dataset.spec.frame_size_px=32",
+        "trainer.log_every_n_steps=1",
+        "+trainer.enable_progress_bar=false",
+        "callbacks.samples.every_n_epochs=1",
+        *overrides,
+    )
+
+
+def logged(folder, tag):
+    """Losses as the CSV logger wrote them: (step, name, value)."""
+    with (folder / tag / "csv" / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [(int(r["step"]), k, float(r[k])) for r in rows for k in ("train_loss", "valid_loss") if r.get(k)]
+
+
+@pytest.fixture(scope="module")
+def runs(data_root, tmp_path_factory):
+    """One run of two epochs; and one of a single epoch, resumed for the second with other global random states."""
+    folder = tmp_path_factory.mktemp("runs")
+    train.train(run_config(data_root, folder, "whole", "trainer.max_epochs=2"))
+    train.train(run_config(data_root, folder, "resumed", "trainer.max_epochs=1"))
+    first_epoch = logged(folder, "resumed")
+    seed_everything(99, verbose=False)
+    checkpoint = folder / "resumed" / "checkpoints" / "last.ckpt"
+    train.train(run_config(data_root, folder, "resumed", "trainer.max_epochs=2", f"ckpt={checkpoint}"))
+    return folder, first_epoch + logged(folder, "resumed")
+
+
+def test_a_resumed_run_repeats_an_uninterrupted_one(runs):
+    folder, resumed = runs
+    whole = logged(folder, "whole")
+    assert len(whole) == 2 * (2 + 1)
+    assert resumed == whole
+    weights, again = (load_file(folder / tag / "checkpoints" / "best.safetensors") for tag in ("whole", "resumed"))
+    assert weights.keys() == again.keys()
+    assert all(torch.equal(weights[key], again[key]) for key in weights)
+
+
+def test_checkpoints_and_samples_lie_where_they_should(runs):
+    folder, _ = runs
+    run = folder / "whole"
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.safetensors", "last.ckpt"}
+    samples = sorted(path.relative_to(run / "samples").as_posix() for path in (run / "samples").rglob("*.*"))
+    assert samples == [f"step000000{n}/{clip}.{kind}" for n in (2, 4) for clip in ("a", "b") for kind in ("png", "wav")]
+
+
+def test_both_kinds_of_checkpoint_can_be_used(runs):
+    folder, _ = runs
+    best, _ = load_model(folder / "whole" / "checkpoints" / "best.safetensors")
+    last, config = load_model(folder / "whole" / "checkpoints" / "last.ckpt")
+    assert config.tag == "whole"
+    assert best.state_dict().keys() == last.state_dict().keys()
+
+
+def test_validation_does_not_depend_on_when_it_runs(data_root, tmp_path):
+    """A learning rate of 0 leaves the weights alone, so every validation must give the same loss."""
+    overrides = ["trainer.max_epochs=3", "training.optimizer.lr=0", "callbacks.samples.every_n_epochs=9"]
+    train.train(run_config(data_root, tmp_path, "still", *overrides))
+    losses = [value for _, name, value in logged(tmp_path, "still") if name == "valid_loss"]
+    assert len(losses) == 3
+    assert losses[0] == losses[1] == losses[2]
+
+
+def test_the_loss_falls(data_root, tmp_path):
+    overrides = ["trainer.max_epochs=6", "training.optimizer.lr=0.003", "callbacks.samples.every_n_epochs=9"]
+    config = run_config(data_root, tmp_path, "falls", "model=backbone", "dataset.frames=false", *overrides)
+    train.train(config)
+    losses = [value for _, name, value in logged(tmp_path, "falls") if name == "valid_loss"]
+    assert losses[-1] < 0.95 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("ckpt=nowhere.ckpt", "nowhere.ckpt"),
+        ("paths.greatest_hits=nowhere", "nowhere"),
+        ("dataset.train_split=train", "train"),
+    ],
+)
+def test_wrong_options_are_refused(data_root, tmp_path, override, words):
+    with pytest.raises(InputError, match=words):
+        train.train(run_config(data_root, tmp_path, "refused", override))
+
+
+def test_the_command_line_ends_with_status_2_and_one_sentence(tmp_path):
+    command = [sys.executable, "train.py", "exp=train_gh_controlnet.yaml", "backbone=mini", "trainer=cpu"]
+    command += ["logger=tensorboard", "paths.greatest_hits=nowhere", f"paths.runs={tmp_path}"]
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert "error: nowhere" in result.stderr
