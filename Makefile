@@ -15,7 +15,7 @@ $(STAMP): requirements.txt requirements-nodeps.txt
 	touch $@
 
 demo: setup
-	$(RUN) benchmarks/demo.py
+	$(RUN) demo.py
 
 test: setup
 	$(RUN) -m pytest
@@ -26,5 +26,4 @@ lint: setup
 	$(RUN) -m mypy
 
 bench: setup
-	$(RUN) benchmarks/mel_latent.py
-	$(RUN) benchmarks/overfit_real_clip.py
+	$(RUN) -m benchmarks.mel_latent

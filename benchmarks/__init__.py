@@ -1,0 +1,1 @@
+"""Measurements: what `make bench` runs, and longer ones that are started by hand."""

@@ -1,0 +1,188 @@
+"""Overfits the small model to one recording and measures how its sound follows the envelope.
+
+First the transformer alone learns the recording's sound, then, frozen, it gets a control branch; both see endless
+remixes of the recording, so that timing and loudness can only come from the envelope. Then the recording's own
+envelope, the same a second later, and the same with silence from the middle on drive the generation.
+
+    python -m benchmarks.overfit_real_clip --root FOLDER
+
+FOLDER holds a clip in the processed layout (or a video with sound and its annotation). Training is resumed where it was
+interrupted. Prints a Markdown table; sounds and pictures stay in the work folder.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import librosa
+import mir_eval
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.envelope import Envelope, fine_envelope, write_envelope_csv
+from data.errors import user_errors
+from data.greatest_hits import SourceClip, list_clips
+from data.media import read_sound
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SAMPLE_RATE_HZ = 44_100
+ONSET_RATE_HZ = 22_050
+ONSET_WINDOW_S = 0.1
+SHIFT_S = 1.0
+SETTLING_S = 0.3  # after the envelope falls silent, before the level is measured
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Sizes of the two trainings."""
+
+    root: Path
+    work_dir: Path
+    backbone_steps: int
+    control_steps: int
+    batch_size: int
+    precision: str
+
+
+def onsets_s(sound: Tensor) -> np.ndarray:
+    """Onset times of a sound (C, N) by the rule of CondFoleyGen: librosa at 22.05 kHz mono, delta 0.3."""
+    mono = librosa.resample(sound.mean(0).numpy(), orig_sr=SAMPLE_RATE_HZ, target_sr=ONSET_RATE_HZ)
+    return librosa.onset.onset_detect(y=mono, sr=ONSET_RATE_HZ, delta=0.3, units="time")
+
+
+def onset_f1(reference_s: np.ndarray, estimate_s: np.ndarray) -> float:
+    """F1 within 0.1 s, by mir_eval."""
+    return float(mir_eval.onset.f_measure(np.sort(reference_s), np.sort(estimate_s), window=ONSET_WINDOW_S)[0])
+
+
+def rms_correlation(a: Tensor, b: Tensor) -> float:
+    """Pearson correlation of the fine envelopes (16 kHz, 512/128) of two sounds (C, N)."""
+    envelopes = torch.stack([fine_envelope(sound, SAMPLE_RATE_HZ).rms for sound in (a, b)])
+    return float(torch.corrcoef(envelopes)[0, 1])
+
+
+def level_db(sound: Tensor, from_s: float) -> float:
+    """RMS level of a sound (C, N) from a time on, in dB of full scale, at least -120."""
+    part = sound[:, round(from_s * SAMPLE_RATE_HZ) :]
+    return 20 * float(np.log10(max(part.square().mean().sqrt().item(), 1e-6)))
+
+
+def train(settings: Settings, tag: str, n_steps: int, *overrides: str) -> Path:
+    """Run train.py, resuming where it was interrupted; returns its best checkpoint."""
+    run = settings.work_dir / tag
+    finished = run / f"finished-{n_steps}"
+    best, last = (run / "checkpoints" / name for name in ("best.safetensors", "last.ckpt"))
+    if finished.exists():
+        return best
+    command = [sys.executable, "train.py", *overrides, "dataset=remix", "training=mini", "trainer=cpu"]
+    command += [f"tag={tag}", f"paths.runs={settings.work_dir}", f"paths.greatest_hits={settings.root}"]
+    command += [f"trainer.precision={settings.precision}", f"trainer.max_steps={n_steps}", "logger=tensorboard"]
+    command += [f"dataset.batch_size={settings.batch_size}", f"dataset.samples_per_epoch={100 * settings.batch_size}"]
+    command += ["callbacks.ema.decay=0.995"]
+    command += [f"ckpt={last}"] if last.exists() else []
+    subprocess.run(command, cwd=REPOSITORY, check=True)
+    finished.touch()
+    return best
+
+
+def generate(settings: Settings, checkpoint: Path, clip_dir: Path, name: str, envelope: Envelope) -> Tensor:
+    """Run infer.py with an envelope; returns the sound (C, N)."""
+    folder = settings.work_dir / "sounds" / name
+    csv = folder / "given.csv"
+    write_envelope_csv(csv, envelope)
+    command = [sys.executable, "infer.py", "--video", clip_dir, "--checkpoint", checkpoint, "--envelope", csv]
+    subprocess.run([*map(str, command), "--output-dir", str(folder)], cwd=REPOSITORY, check=True)
+    (wav,) = folder.glob("*.wav")
+    return read_sound(wav, sample_rate_hz=SAMPLE_RATE_HZ)
+
+
+def shifted(envelope: Envelope, shift_s: float) -> Envelope:
+    """The envelope later by ``shift_s``, its first value before."""
+    n = round(shift_s * envelope.rate_hz)
+    rms = envelope.rms
+    return replace(envelope, rms=torch.cat([rms[:1].expand(n), rms[: len(rms) - n]]))
+
+
+def silenced(envelope: Envelope, from_s: float) -> Envelope:
+    """The envelope with silence from a time on."""
+    time_s = torch.arange(len(envelope.rms)) / envelope.rate_hz
+    return replace(envelope, rms=envelope.rms * (time_s < from_s))
+
+
+def measure(settings: Settings, clip: SourceClip, checkpoint: Path) -> dict[str, float]:
+    """Generate with the three envelopes and compare."""
+    clip_dir = clip.video_path or clip.sound_path.parent.parent
+    truth = read_sound(clip.sound_path, sample_rate_hz=SAMPLE_RATE_HZ, duration_s=clip.duration_s)
+    truth = truth / truth.abs().amax()
+    envelope = fine_envelope(truth, SAMPLE_RATE_HZ)
+    middle_s = clip.duration_s / 2
+    own = generate(settings, checkpoint, clip_dir, "own", envelope)
+    later = generate(settings, checkpoint, clip_dir, "later", shifted(envelope, SHIFT_S))
+    muted = generate(settings, checkpoint, clip_dir, "muted", silenced(envelope, middle_s))
+    hits_s = np.array([hit.time_s for hit in clip.hits])
+    own_s, later_s = onsets_s(own), onsets_s(later)
+    expected_s = own_s[own_s + SHIFT_S < clip.duration_s - 0.1] + SHIFT_S
+    matched = mir_eval.util.match_events(expected_s, later_s, ONSET_WINDOW_S)
+    offsets_s = [later_s[j] - expected_s[i] + SHIFT_S for i, j in matched]
+    quiet_from_s = middle_s + SETTLING_S
+    return {
+        "onset F1 against the annotation, real sound": onset_f1(hits_s, onsets_s(truth)),
+        "onset F1 against the annotation, generated": onset_f1(hits_s, own_s),
+        "RMS correlation with the real sound": rms_correlation(truth, own),
+        "E-L1 (16 kHz, 512/128)": float(
+            (fine_envelope(truth, SAMPLE_RATE_HZ).rms - fine_envelope(own, SAMPLE_RATE_HZ).rms).abs().mean()
+        ),
+        "envelope 1 s later: onset F1 against the onsets 1 s later": onset_f1(expected_s, later_s),
+        "envelope 1 s later: median shift of the onsets (s)": float(np.median(offsets_s))
+        if offsets_s
+        else float("nan"),
+        "envelope silent from the middle: level drop there (dB)": level_db(own, quiet_from_s)
+        - level_db(muted, quiet_from_s),
+    }
+
+
+def run_chain(settings: Settings) -> dict[str, float]:
+    """Train both parts, generate, measure; writes metrics.json to the work folder."""
+    clip = list_clips(settings.root)[0]
+    start = time.perf_counter()
+    backbone = train(settings, "backbone", settings.backbone_steps, "exp=train_backbone")
+    control = ("exp=train_gh_controlnet", "backbone=mini", f"backbone.weights={backbone}")
+    checkpoint = train(settings, "controlnet", settings.control_steps, *control)
+    minutes = (time.perf_counter() - start) / 60
+    results = measure(settings, clip, checkpoint) | {"minutes of training in this call": minutes}
+    (settings.work_dir / "metrics.json").write_text(json.dumps(results, indent=2) + "\n")
+    return results
+
+
+@user_errors()
+def main(arguments: list[str] | None = None) -> None:
+    """Train, generate, measure, print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--root", type=Path, required=True, help="folder with one clip, processed or raw")
+    parser.add_argument("--work-dir", type=Path, default=Path("runs/overfit"))
+    parser.add_argument("--backbone-steps", type=int, default=1200)
+    parser.add_argument("--control-steps", type=int, default=1200)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--precision", default="bf16-mixed", help="32-true on a CPU without bfloat16 instructions")
+    args = parser.parse_args(arguments)
+    settings = Settings(
+        args.root.resolve(),
+        args.work_dir.resolve(),
+        args.backbone_steps,
+        args.control_steps,
+        args.batch_size,
+        args.precision,
+    )
+    results = run_chain(settings)
+    table = "\n".join(f"| {name} | {value:.3f} |" for name, value in results.items())
+    sys.stdout.write(f"\n{settings.root.name}, {torch.get_num_threads()} threads, {args.precision}, seed 0\n\n")
+    sys.stdout.write(f"| measure | value |\n|---|---|\n{table}\n")
+
+
+if __name__ == "__main__":
+    main()

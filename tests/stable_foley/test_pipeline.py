@@ -1,0 +1,135 @@
+"""Generation: lengths, windows, prompts, seeds, and what is refused."""
+
+import pytest
+import torch
+
+from data.clip import ClipSpec
+from data.envelope import Envelope
+from data.errors import InputError
+from stable_foley.config import build_model, instantiate
+from stable_foley.pipeline import FoleyPipeline, Prompts, cross_fade, pick_device, window
+from stable_foley.sampler import SamplerSettings
+from tests.conftest import compose_config
+
+RATE_HZ = 44_100
+FAST = SamplerSettings(name="dpmpp-2m", n_steps=2, sigma_min=0.02, sigma_max=100.0, cfg_scale=1.0)
+
+
+@pytest.fixture(scope="module")
+def mini():
+    config = compose_config("exp=train_gh_controlnet", "backbone=mini", "dataset.spec.duration_s=2.0")
+    model = build_model(config).eval().requires_grad_(False)
+    return FoleyPipeline(model, instantiate(config.dataset.spec), FAST, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def debug(request):
+    config = compose_config("exp=train_gh_controlnet", "backbone=debug")
+    model = build_model(config).eval().requires_grad_(False)
+    with torch.no_grad():
+        for parameter in model.model.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+    settings = SamplerSettings(n_steps=2, cfg_scale=3.0)
+    return FoleyPipeline(model, instantiate(config.dataset.spec), settings, device="cpu")
+
+
+def flat_envelope(duration_s=10.0):
+    return Envelope(torch.full((round(125 * duration_s),), 0.1), 125.0)
+
+
+@pytest.mark.parametrize("duration_s", [0.5, 1.0, 2.0, 2.5, 4.0, 7.123])
+def test_the_sound_is_as_long_as_asked_for(mini, duration_s):
+    sound = mini.generate(flat_envelope(), duration_s)
+    assert sound.shape == (2, round(duration_s * RATE_HZ))
+    assert sound.isfinite().all()
+
+
+def test_seeds_repeat_and_differ(mini):
+    first, again, other = (mini.generate(flat_envelope(), 1.0, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.allclose(first, other)
+
+
+def test_without_control_the_envelope_does_not_matter(debug):
+    frames = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    quiet, loud = Envelope(torch.zeros(125), 125.0), Envelope(torch.ones(125), 125.0)
+
+    def difference(strength):
+        sounds = [debug.generate(e, 1.0, frames=frames, control_strength=strength) for e in (quiet, loud)]
+        return (sounds[0] - sounds[1]).abs().max()
+
+    assert difference(0.0) == 0
+    assert difference(1.0) > 0
+
+
+def test_prompts_change_the_sound(debug):
+    generator = torch.Generator().manual_seed(0)
+    frames = torch.rand(4, 3, 32, 32, generator=generator)
+    prompts = [None, *(Prompts(sounds=[torch.randn(2, RATE_HZ, generator=generator).cumsum(-1) / 200]) for _ in "ab")]
+    plain, a, b = (debug.generate(flat_envelope(), 1.0, frames=frames, prompts=prompt) for prompt in prompts)
+    assert not torch.allclose(plain, a)
+    assert not torch.allclose(a, b)
+
+
+def test_several_prompts_are_averaged(debug):
+    sounds = [torch.randn(2, RATE_HZ, generator=torch.Generator().manual_seed(i)) for i in range(2)]
+    single = [debug._prompt_embedding(None, [sound]) for sound in sounds]
+    both = debug._prompt_embedding(None, sounds)
+    mean = (single[0] + single[1]) / 2
+    torch.testing.assert_close(both, mean / mean.norm())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"prompts": Prompts(text="wood")}, "no prompt encoder"),
+        ({"prompts": Prompts(sounds=[torch.zeros(2, 100)])}, "no prompt encoder"),
+        ({"settings": SamplerSettings(n_steps=2, cfg_scale=4.0)}, "Guidance 4.0"),
+    ],
+)
+def test_what_the_model_cannot_serve_is_refused(mini, arguments, words):
+    with pytest.raises(InputError, match=words):
+        mini.generate(flat_envelope(), 1.0, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({}, "video frames"),
+        ({"frames": torch.zeros(4, 3, 32, 32), "prompts": Prompts(text="wood")}, "text"),
+        (
+            {
+                "frames": torch.zeros(4, 3, 32, 32),
+                "prompts": Prompts(negative_text="wood"),
+                "settings": SamplerSettings(n_steps=2, cfg_scale=1.0),
+            },
+            "negative prompt",
+        ),
+    ],
+)
+def test_what_is_missing_is_named(debug, arguments, words):
+    with pytest.raises(InputError, match=words):
+        debug.generate(flat_envelope(), 1.0, **arguments)
+
+
+def test_cross_fades_keep_the_power_of_unrelated_sounds():
+    windows = torch.randn(3, 1, 50_000, generator=torch.Generator().manual_seed(0))
+    joined = cross_fade(windows, 20_000)
+    assert joined.shape == (1, 110_000)
+    assert torch.equal(joined[:, :30_000], windows[0, :, :30_000])
+    assert torch.equal(joined[:, -30_000:], windows[2, :, -30_000:])
+    assert joined[:, 30_000:50_000].square().mean().item() == pytest.approx(1.0, abs=0.05)
+
+
+def test_windows_are_zero_where_nothing_is():
+    values = torch.arange(10.0)
+    assert window(values, 0.5, 0.5, 10.0).tolist() == [5, 6, 7, 8, 9]
+    assert window(values, 0.8, 0.4, 10.0).tolist() == [8, 9, 0, 0]
+    assert window(values, 5.0, 0.2, 10.0).tolist() == [0, 0]
+
+
+def test_unknown_devices_and_types_are_refused(mini):
+    with pytest.raises(InputError, match="abacus"):
+        pick_device("abacus")
+    with pytest.raises(InputError, match="float8"):
+        FoleyPipeline(mini.model, ClipSpec(), FAST, device="cpu", dtype="float8")
