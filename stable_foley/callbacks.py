@@ -135,7 +135,7 @@ class SampleLogger(pl.Callback):
     Args:
         folder: where to write.
         settings: how to sample.
-        every_n_epochs: validations between samples.
+        every_n_epochs: epochs between samples; only epochs that end in a validation give any.
         n_clips: clips, at most those of the first validation batch.
         seed: of the sampling noise.
     """

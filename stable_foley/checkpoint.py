@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from yaml import YAMLError
 
 from data.errors import InputError
 from data.files import atomic_path
@@ -104,7 +105,7 @@ def load_model(path: Path, overrides: Sequence[str] = (), text_prompts: bool = F
     OmegaConf.set_struct(config, True)
     try:
         config.merge_with_dotlist(list(overrides))
-    except (OmegaConfBaseException, ValueError) as error:
+    except (OmegaConfBaseException, YAMLError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
             f"--set {' '.join(overrides)} cannot be applied ({reason}); expected KEY=VALUE of its configuration."

@@ -27,9 +27,13 @@ def v_target(x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     return alpha * noise - sigma * x
 
 
-def logit_normal_levels(n: int, generator: torch.Generator) -> Tensor:
-    """Draw ``n`` noise levels in 0..1 as the sigmoid of a standard normal variable."""
-    return torch.sigmoid(torch.randn(n, generator=generator))
+def logit_normal_levels(n: int, generator: torch.Generator, mean: float = 0.0, std: float = 1.0) -> Tensor:
+    """Draw ``n`` noise levels in 0..1 as the sigmoid of a normal variable.
+
+    Latents whose values repeat each other (neighbouring bands and steps of a spectrogram) show through more noise and
+    need a higher mean.
+    """
+    return torch.sigmoid(mean + std * torch.randn(n, generator=generator))
 
 
 def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:

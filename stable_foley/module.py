@@ -40,6 +40,8 @@ class FoleyTraining(pl.LightningModule):
         scheduler: makes a schedule, stepped with every optimiser step, from the optimiser; None: constant rate.
         token_dropout: probability that a training clip loses its cross-attention tokens (zeros instead).
         control_dropout: probability that a training clip loses its envelope (-1 everywhere instead).
+        level_mean: mean of the noise levels' logits; 0 as published.
+        level_std: standard deviation of the noise levels' logits; 1 as published.
         seed: of noise, levels and dropping.
         config: resolved configuration, kept in checkpoints.
     """
@@ -51,6 +53,8 @@ class FoleyTraining(pl.LightningModule):
         scheduler: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler] | None = None,
         token_dropout: float = 0.1,
         control_dropout: float = 0.2,
+        level_mean: float = 0.0,
+        level_std: float = 1.0,
         seed: int = 0,
         config: Mapping[str, Any] | None = None,
     ) -> None:
@@ -60,6 +64,8 @@ class FoleyTraining(pl.LightningModule):
         self.make_scheduler = scheduler
         self.token_dropout = token_dropout
         self.control_dropout = control_dropout
+        self.level_mean = level_mean
+        self.level_std = level_std
         self.seed = seed
         self.config = dict(config or {})
 
@@ -100,7 +106,7 @@ class FoleyTraining(pl.LightningModule):
             tokens = tokens * self._keep(len(latent), token_dropout, generator)[:, None, None]
         conditions = Conditions(tokens, conditions.global_embed, conditions.control)
         noise = torch.randn(latent.shape, generator=generator).to(latent)
-        t = diffusion.logit_normal_levels(len(latent), generator).to(latent)
+        t = diffusion.logit_normal_levels(len(latent), generator, self.level_mean, self.level_std).to(latent)
         v = self.model(diffusion.noised(latent, noise, t), t, conditions)
         return F.mse_loss(v.float(), diffusion.v_target(latent, noise, t).float())
 

@@ -53,7 +53,7 @@ def build_published_model(model_config: Mapping[str, Any], state: Mapping[str, T
         key: SecondsConditioner(width, float(ranges[key]["max_val"])) for key in GLOBAL_IDS
     }
     conditioners["envelope"] = PublishedEnvelope()
-    model = FoleyModel(build_backbone(model_config), count_control_layers(state), conditioners)
+    model = FoleyModel(build_backbone(model_config, random_weights=True), count_control_layers(state), conditioners)
     own = {k.removeprefix(_LIGHTNING_PREFIX): v for k, v in state.items()}
     own = {k: v for k, v in own.items() if not k.startswith(_UNREAD + _PROMPTS)}
     load_into(model, own, source="the published checkpoint")

@@ -5,8 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from hydra import compose, initialize_config_dir
 from PIL import Image
+
+from data.envelope import Envelope, write_envelope_csv
+from data.mux import mux, write_video
+from stable_foley.checkpoint import Checkpoint, save_checkpoint
+from stable_foley.config import build_model, composed_config
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
@@ -37,4 +43,21 @@ def tone_clip(root: Path, clip_id: str = "clip", duration_s: float = 1.0) -> Pat
     for i in range(round(4 * duration_s)):
         image = Image.new("RGB", (64, 48), (40 * i % 256, 100, 200))
         image.save(folder / "frames" / f"{clip_id}.frame_{i + 1:06d}.jpg")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def inference_folder(tmp_path_factory):
+    """A checkpoint of a mini model with random weights, a video with sound, a processed clip and an envelope."""
+    folder = tmp_path_factory.mktemp("inference")
+    config = compose_config("exp=train_gh_controlnet", "backbone=mini", "dataset.spec.duration_s=2.0")
+    model = build_model(config)
+    save_checkpoint(folder / "model.safetensors", Checkpoint(model.trained_state(), composed_config(config), None))
+    frames = torch.randint(0, 255, (45, 3, 48, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    write_video(folder / "silent.mp4", frames, 15.0)
+    time_s = torch.arange(3 * 44_100) / 44_100
+    tone = (torch.sin(2 * torch.pi * 300 * time_s) * torch.exp(-8 * (time_s % 1))).expand(2, -1)
+    mux(folder / "silent.mp4", tone, 44_100, folder / "video.mp4")
+    write_envelope_csv(folder / "flat.csv", Envelope(torch.full((375,), 0.1), 125.0))
+    tone_clip(folder, "clip")
     return folder

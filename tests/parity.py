@@ -6,7 +6,9 @@ line a tensor, ``name max_relative_error``, then ``parity: passed`` or ``parity:
 """
 
 import argparse
+import itertools
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +25,7 @@ from stable_foley.published import SMOOTHING_SAMPLES, WINDOW_SAMPLES, build_publ
 from stable_foley.weights import read_weights
 
 TOLERANCE = 1e-4
-CFG_SCALE = 7.0
-LATENT_SEED = 1234
+INPUTS = {"x", "t", "frames_tokens", "audio_token", "envelope_latent", "seconds_start", "seconds_total", "wave"}
 ENVELOPE_LENGTHS = (1, 999, 10_000, 44_101, 441_000)
 ENVELOPE_TOLERANCE = 1e-5
 
@@ -51,16 +52,25 @@ def velocity_outputs(model: FoleyModel, recorded: dict[str, Tensor]) -> Iterator
     for i, residual in enumerate(controlnet.residuals(x, t, control, tokens, conditions.global_embed)):
         yield f"control_residual_{i}", residual
     yield "v", model(x, t, conditions)
-    yield "v_cfg7", model.guided_v(x, t, conditions, CFG_SCALE)
+    for name, scale in numbered(recorded, "v_cfg"):
+        yield name, model.guided_v(x, t, conditions, scale)
     yield "v_control_off", model(x, t, conditions, control_strength=0.0)
 
 
 def latent_outputs(model: FoleyModel, recorded: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """The VAE: encoder output, a seeded draw, and the sound decoded from the recorded draw."""
+    """The VAE: encoder output, seeded draws, and the sound decoded from the recorded draw."""
     codec = model.pretransform
     yield "vae_encoder_out", torch.cat(codec.encode_parameters(recorded["wave"]), dim=1)
-    yield "latent_seed1234", codec.encode(recorded["wave"], torch.Generator().manual_seed(LATENT_SEED))
-    yield "decoded", codec.decode(recorded["latent_seed1234"])
+    for name, seed in numbered(recorded, "latent_seed"):
+        yield name, codec.encode(recorded["wave"], torch.Generator().manual_seed(int(seed)))
+        yield "decoded", codec.decode(recorded[name])
+
+
+def numbered(recorded: dict[str, Tensor], beginning: str) -> Iterator[tuple[str, float]]:
+    """Names of recorded tensors that end in a number, with the number."""
+    for name in recorded:
+        if match := re.fullmatch(rf"{beginning}([\d.]+)", name):
+            yield name, float(match[1])
 
 
 def reference_envelope(wave: np.ndarray) -> np.ndarray:
@@ -91,9 +101,12 @@ def compare(folder: Path) -> Iterator[tuple[str, float, float]]:
         raise InputError(f"{config} does not exist; expected a folder of recorded outputs: check the path.")
     model = build_published_model(json.loads(config.read_text()), read_weights(folder / "state_dict.safetensors"))
     recorded = read_weights(folder / "tensors.safetensors")
-    for outputs in (velocity_outputs, latent_outputs):
-        for name, ours in outputs(model, recorded):
-            yield name, relative_error(ours, recorded[name]), TOLERANCE
+    compared = set()
+    for name, ours in itertools.chain(velocity_outputs(model, recorded), latent_outputs(model, recorded)):
+        compared.add(name)
+        yield name, relative_error(ours, recorded[name]), TOLERANCE
+    for name in sorted(recorded.keys() - INPUTS - compared):
+        yield name, float("inf"), TOLERANCE  # recorded, but not computed here
     cavp_weights = folder / "cavp_video_state_dict.safetensors"
     if cavp_weights.is_file():
         recorded = read_weights(folder / "cavp_tensors.safetensors")

@@ -8,31 +8,11 @@ import pytest
 import torch
 
 import infer
-from data.envelope import Envelope, fine_envelope, read_envelope_csv, write_envelope_csv
+from data.envelope import fine_envelope, read_envelope_csv
 from data.media import probe, read_frames, read_sound
-from data.mux import mux, write_video
-from stable_foley.checkpoint import Checkpoint, save_checkpoint
-from stable_foley.config import build_model, composed_config
-from tests.conftest import REPOSITORY, compose_config, tone_clip
+from tests.conftest import REPOSITORY
 
 RATE_HZ = 44_100
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A checkpoint, a video with sound, a processed clip and an envelope."""
-    folder = tmp_path_factory.mktemp("infer")
-    config = compose_config("exp=train_gh_controlnet", "backbone=mini", "dataset.spec.duration_s=2.0")
-    model = build_model(config)
-    save_checkpoint(folder / "model.safetensors", Checkpoint(model.trained_state(), composed_config(config), None))
-    frames = torch.randint(0, 255, (45, 3, 48, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    write_video(folder / "silent.mp4", frames, 15.0)
-    time_s = torch.arange(3 * RATE_HZ) / RATE_HZ
-    tone = (torch.sin(2 * torch.pi * 300 * time_s) * torch.exp(-8 * (time_s % 1))).expand(2, -1)
-    mux(folder / "silent.mp4", tone, RATE_HZ, folder / "video.mp4")
-    write_envelope_csv(folder / "flat.csv", Envelope(torch.full((375,), 0.1), 125.0))
-    tone_clip(folder, "clip")
-    return folder
 
 
 def run(folder, out, *options, video="video.mp4", envelope="video.mp4"):
@@ -40,20 +20,23 @@ def run(folder, out, *options, video="video.mp4", envelope="video.mp4"):
     infer.main([*map(str, files), "--steps", "2", "--output-dir", str(out), *options])
 
 
-def test_a_video_gets_sound_of_its_length(folder, tmp_path):
-    run(folder, tmp_path)
+def test_a_video_gets_sound_of_its_length(inference_folder, tmp_path):
+    run(inference_folder, tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {
         f"video.{kind}" for kind in ("wav", "mp4", "envelope.csv", "png", "json")
     }
     sound = read_sound(tmp_path / "video.wav", sample_rate_hz=RATE_HZ)
     assert sound.shape == (2, 3 * RATE_HZ)
     assert torch.equal(
-        read_frames(tmp_path / "video.mp4", frame_rate_hz=15.0), read_frames(folder / "video.mp4", frame_rate_hz=15.0)
+        read_frames(tmp_path / "video.mp4", frame_rate_hz=15.0),
+        read_frames(inference_folder / "video.mp4", frame_rate_hz=15.0),
     )
     muxed = read_sound(tmp_path / "video.mp4", sample_rate_hz=RATE_HZ, duration_s=3.0)
     assert torch.corrcoef(torch.stack([muxed[0], sound[0]]))[0, 1] > 0.9
     envelope = read_envelope_csv(tmp_path / "video.envelope.csv")
-    expected = fine_envelope(read_sound(folder / "video.mp4", sample_rate_hz=RATE_HZ, duration_s=3.0), RATE_HZ)
+    expected = fine_envelope(
+        read_sound(inference_folder / "video.mp4", sample_rate_hz=RATE_HZ, duration_s=3.0), RATE_HZ
+    )
     torch.testing.assert_close(envelope.rms, expected.rms, atol=1e-6, rtol=0)
     settings = json.loads((tmp_path / "video.json").read_text())
     assert settings["sampler_settings"]["n_steps"] == 2
@@ -61,15 +44,15 @@ def test_a_video_gets_sound_of_its_length(folder, tmp_path):
     assert settings["duration"] == pytest.approx(3.0)
 
 
-def test_the_written_envelope_gives_the_same_sound_again(folder, tmp_path):
-    run(folder, tmp_path / "a")
-    run(folder, tmp_path / "b", envelope=tmp_path / "a" / "video.envelope.csv")
+def test_the_written_envelope_gives_the_same_sound_again(inference_folder, tmp_path):
+    run(inference_folder, tmp_path / "a")
+    run(inference_folder, tmp_path / "b", envelope=tmp_path / "a" / "video.envelope.csv")
     first, second = (read_sound(tmp_path / n / "video.wav", sample_rate_hz=RATE_HZ) for n in "ab")
     torch.testing.assert_close(first, second, atol=1e-3, rtol=0)
 
 
-def test_a_section_lies_at_its_place_in_the_video(folder, tmp_path):
-    run(folder, tmp_path, "--start", "1", "--duration", "1.5")
+def test_a_section_lies_at_its_place_in_the_video(inference_folder, tmp_path):
+    run(inference_folder, tmp_path, "--start", "1", "--duration", "1.5")
     assert read_sound(tmp_path / "video.wav", sample_rate_hz=RATE_HZ).shape[-1] == 1.5 * RATE_HZ
     assert probe(tmp_path / "video.mp4").duration_s == pytest.approx(3.0, abs=0.05)
     muxed = read_sound(tmp_path / "video.mp4", sample_rate_hz=RATE_HZ, duration_s=3.0)
@@ -77,14 +60,14 @@ def test_a_section_lies_at_its_place_in_the_video(folder, tmp_path):
     assert muxed[:, RATE_HZ : round(2.4 * RATE_HZ)].abs().max() > 1e-3
 
 
-def test_several_samples_count_their_seeds(folder, tmp_path):
-    run(folder, tmp_path, "--num-samples", "2", "--seed", "5", envelope="flat.csv")
+def test_several_samples_count_their_seeds(inference_folder, tmp_path):
+    run(inference_folder, tmp_path, "--num-samples", "2", "--seed", "5", envelope="flat.csv")
     seeds = [json.loads((tmp_path / f"video_{i}.json").read_text())["seed"] for i in (1, 2)]
     assert seeds == [5, 6]
 
 
-def test_a_processed_clip_becomes_a_video(folder, tmp_path):
-    run(folder, tmp_path, video="clip", envelope="clip")
+def test_a_processed_clip_becomes_a_video(inference_folder, tmp_path):
+    run(inference_folder, tmp_path, video="clip", envelope="clip")
     info = probe(tmp_path / "clip.mp4")
     assert (info.width, info.height, info.has_sound) == (64, 48, True)
     assert info.duration_s == pytest.approx(1.0, abs=0.05)
@@ -106,9 +89,9 @@ def test_a_processed_clip_becomes_a_video(folder, tmp_path):
         (["--envelope", "nowhere.wav"], "nowhere.wav"),
     ],
 )
-def test_wrong_options_end_with_status_2_and_leave_nothing(folder, tmp_path, capsys, options, words):
+def test_wrong_options_end_with_status_2_and_leave_nothing(inference_folder, tmp_path, capsys, options, words):
     with pytest.raises(SystemExit) as stopped:
-        run(folder, tmp_path / "out", *options)
+        run(inference_folder, tmp_path / "out", *options)
     assert stopped.value.code == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
