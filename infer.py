@@ -6,6 +6,7 @@ Writes NAME.wav, NAME.mp4 (the video with that sound), NAME.envelope.csv, NAME.p
 import argparse
 import json
 import logging
+import os
 import sys
 import tempfile
 import time
@@ -34,6 +35,9 @@ from stable_foley.sampler import SAMPLERS, SamplerSettings
 
 log = logging.getLogger("infer")
 T = TypeVar("T")
+
+KINDS = ("wav", "mp4", "envelope.csv", "png", "json")
+MAX_SEED = 2**32
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,9 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--video", type=Path, required=True, help="video file, or folder of a clip in the processed layout")
     add("--checkpoint", type=Path, required=True, help="best.safetensors or last.ckpt of a training run")
-    add("--envelope", type=Path, required=True, help="when and how loud: CSV (time_s,rms), sound, or video with sound")
+    add(
+        "--envelope", type=Path, help="when and how loud: CSV (time_s,rms), sound or video; None: the video's own sound"
+    )
     add("--prompt", help="words for what it should sound like")
     add("--audio-prompt", type=Path, nargs="+", default=[], help="sounds it should be like, averaged")
     add("--negative-prompt", help="words for what it should not sound like")
@@ -158,7 +164,7 @@ def write_results(
 ) -> Iterable[Path]:
     """Write sound, video, envelope, picture and settings of one sample; yields the files as they are finished."""
     rate_hz = record["sample_rate_hz"]
-    wav, mp4, csv, png, settings = (folder / f"{name}.{kind}" for kind in ("wav", "mp4", "envelope.csv", "png", "json"))
+    wav, mp4, csv, png, settings = (folder / f"{name}.{kind}" for kind in KINDS)
     write_wav(wav, sound, rate_hz)
     yield wav
     write_muxed(section, sound, rate_hz, mp4)
@@ -171,6 +177,28 @@ def write_results(
     with atomic_path(settings) as temporary:
         temporary.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
     yield settings
+
+
+def sample_names(section: Section, n_samples: int) -> list[str]:
+    """Names of the samples: the clip's, numbered from 1 where there are several."""
+    clip_id = section.clip.clip_id
+    return [clip_id] if n_samples == 1 else [f"{clip_id}_{i + 1}" for i in range(n_samples)]
+
+
+def check_outputs(args: argparse.Namespace, section: Section) -> None:
+    """Refuse, before any work, an output folder that cannot be written and outputs that are inputs.
+
+    Raises:
+        InputError: naming the folder or the file.
+    """
+    there = next(path for path in (args.output_dir, *args.output_dir.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise InputError(f"--output-dir {args.output_dir} cannot be written; give a folder that can.")
+    inputs = [path for path in (args.video, args.envelope, args.checkpoint, *args.audio_prompt) if path is not None]
+    for name in sample_names(section, args.num_samples):
+        for path in (args.output_dir / f"{name}.{kind}" for kind in KINDS):
+            if any(path.exists() and given.exists() and path.samefile(given) for given in inputs):
+                raise InputError(f"{path} would be written over, but is an input; give another --output-dir.")
 
 
 def sampler_settings(args: argparse.Namespace, default: SamplerSettings) -> SamplerSettings:
@@ -187,15 +215,19 @@ def run(args: argparse.Namespace) -> None:
     """
     if args.num_samples < 1:
         raise InputError(f"--num-samples {args.num_samples} is not possible; give 1 or more.")
+    if not 0 <= args.seed < MAX_SEED:
+        raise InputError(f"--seed {args.seed} is not possible; give 0 to {MAX_SEED - 1}.")
     watch = Stopwatch()
     section = select_section(args)
+    check_outputs(args, section)
     text = bool(args.prompt or args.negative_prompt)
     pipeline = watch.time(
         "model",
         lambda: FoleyPipeline.from_checkpoint(args.checkpoint, args.device, args.dtype, args.set, text_prompts=text),
     )
     settings = sampler_settings(args, pipeline.settings)
-    control, envelope = watch.time("envelope", lambda: read_envelope(args.envelope, section, pipeline))
+    source = section.clip.sound_path if args.envelope is None else args.envelope
+    control, envelope = watch.time("envelope", lambda: read_envelope(source, section, pipeline))
     sounds = [read_sound(path, sample_rate_hz=pipeline.sample_rate_hz) for path in args.audio_prompt]
     prompts = Prompts(args.prompt, sounds, args.negative_prompt)
     frames = watch.time("frames", lambda: read_frames(section, pipeline))
@@ -221,7 +253,7 @@ def run(args: argparse.Namespace) -> None:
             progress=partial(tqdm, desc=f"seed {seed}", unit="step"),
         )
         sound = watch.time("generation", generate)
-        name = section.clip.clip_id if args.num_samples == 1 else f"{section.clip.clip_id}_{i + 1}"
+        name = sample_names(section, args.num_samples)[i]
         for path in write_results(args.output_dir, name, section, sound, envelope, record):
             log.info("wrote %s", path)
     log.info("seconds: %s", ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in watch.stage_s.items()))

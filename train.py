@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 
 from data.errors import InputError, user_errors
+from stable_foley.checkpoint import read_checkpoint
 from stable_foley.config import build_model, composed_config, instantiate
 
 log = logging.getLogger(__name__)
@@ -19,11 +20,12 @@ log = logging.getLogger(__name__)
 
 def train(cfg: DictConfig) -> None:
     """Build what the configuration names and fit."""
-    if cfg.ckpt is not None and not Path(cfg.ckpt).is_file():
-        raise InputError(f"ckpt={cfg.ckpt} does not exist; give the last.ckpt of the run to resume, or leave it out.")
+    checkpoints = Path(cfg.paths.runs) / cfg.tag / "checkpoints"
+    check_resuming(cfg.ckpt, checkpoints / "last.ckpt")
     datamodule = instantiate(cfg.dataset)
     datamodule.setup("fit")
     model = build_model(cfg)
+    model.check_sound(cfg.dataset.spec.sample_rate_hz, cfg.dataset.spec.n_channels)
     n_trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     log.info("training %.2f M of %.2f M parameters", n_trained / 1e6, sum(p.numel() for p in model.parameters()) / 1e6)
     training = instantiate(cfg.training)(model=model, config=composed_config(cfg))
@@ -33,7 +35,25 @@ def train(cfg: DictConfig) -> None:
         logger=list(instantiate(cfg.logger).values()),
     )
     trainer.fit(training, datamodule=datamodule, ckpt_path=cfg.ckpt, weights_only=True)
-    log.info("results are in %s", Path(cfg.paths.runs) / cfg.tag)
+    found = (
+        ", ".join(path.name for path in sorted(checkpoints.iterdir())) if checkpoints.is_dir() else "no checkpoint yet"
+    )
+    log.info("results are in %s (%s)", checkpoints.parent, found)
+
+
+def check_resuming(ckpt: str | None, last: Path) -> None:
+    """Refuse to resume from what is no training checkpoint, and to write over a run by mistake.
+
+    Raises:
+        InputError: ``ckpt`` cannot be resumed from, or the run ``last`` belongs to is there and not resumed.
+    """
+    if ckpt is None:
+        if last.exists():
+            raise InputError(f"{last.parent.parent} holds a run; resume it with ckpt={last}, or choose another TAG.")
+        return
+    if Path(ckpt).suffix != ".ckpt":
+        raise InputError(f"ckpt={ckpt} is no training checkpoint; give the last.ckpt of the run to resume.")
+    read_checkpoint(Path(ckpt))
 
 
 @hydra.main(config_path="configs", config_name="train", version_base="1.3")

@@ -2,7 +2,7 @@
 
 First the transformer alone learns the recording's sound, then, frozen, it gets a control branch; both see endless
 remixes of the recording, so that timing and loudness can only come from the envelope. Then the recording's own
-envelope, the same a second later, and the same with silence from the middle on drive the generation.
+envelope, the same a second later, and the same with silence from 5 s on drive the generation.
 
     python -m benchmarks.overfit_real_clip --root FOLDER
 
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from data.envelope import Envelope, fine_envelope, write_envelope_csv
-from data.errors import user_errors
+from data.errors import InputError, user_errors
 from data.greatest_hits import SourceClip, list_clips
 from data.media import read_sound
 
@@ -34,7 +34,8 @@ SAMPLE_RATE_HZ = 44_100
 ONSET_RATE_HZ = 22_050
 ONSET_WINDOW_S = 0.1
 SHIFT_S = 1.0
-SETTLING_S = 0.3  # after the envelope falls silent, before the level is measured
+SILENT_FROM_S = 5.0
+EPOCH_STEPS = 50  # a validation and a checkpoint
 
 
 @dataclass(frozen=True)
@@ -72,20 +73,28 @@ def level_db(sound: Tensor, from_s: float) -> float:
     return 20 * float(np.log10(max(part.square().mean().sqrt().item(), 1e-6)))
 
 
+def start(command: list[str]) -> None:
+    """Run one of the project's commands; end as it ends where it fails."""
+    status = subprocess.run(command, cwd=REPOSITORY, check=False).returncode
+    if status:
+        raise SystemExit(status)
+
+
 def train(settings: Settings, tag: str, n_steps: int, *overrides: str) -> Path:
     """Run train.py, resuming where it was interrupted; returns its best checkpoint."""
     run = settings.work_dir / tag
-    finished = run / f"finished-{n_steps}"
+    finished = run / "finished"
     best, last = (run / "checkpoints" / name for name in ("best.safetensors", "last.ckpt"))
     if finished.exists():
         return best
     command = [sys.executable, "train.py", *overrides, "dataset=remix", "training=mini", "trainer=cpu"]
     command += [f"tag={tag}", f"paths.runs={settings.work_dir}", f"paths.greatest_hits={settings.root}"]
     command += [f"trainer.precision={settings.precision}", f"trainer.max_steps={n_steps}", "logger=tensorboard"]
-    command += [f"dataset.batch_size={settings.batch_size}", f"dataset.samples_per_epoch={100 * settings.batch_size}"]
+    n_samples = EPOCH_STEPS * settings.batch_size
+    command += [f"dataset.batch_size={settings.batch_size}", f"dataset.samples_per_epoch={n_samples}"]
     command += ["callbacks.ema.decay=0.995"]
     command += [f"ckpt={last}"] if last.exists() else []
-    subprocess.run(command, cwd=REPOSITORY, check=True)
+    start(command)
     finished.touch()
     return best
 
@@ -96,7 +105,7 @@ def generate(settings: Settings, checkpoint: Path, clip_dir: Path, name: str, en
     csv = folder / "given.csv"
     write_envelope_csv(csv, envelope)
     command = [sys.executable, "infer.py", "--video", clip_dir, "--checkpoint", checkpoint, "--envelope", csv]
-    subprocess.run([*map(str, command), "--output-dir", str(folder)], cwd=REPOSITORY, check=True)
+    start([*map(str, command), "--output-dir", str(folder)])
     (wav,) = folder.glob("*.wav")
     return read_sound(wav, sample_rate_hz=SAMPLE_RATE_HZ)
 
@@ -120,16 +129,14 @@ def measure(settings: Settings, clip: SourceClip, checkpoint: Path) -> dict[str,
     truth = read_sound(clip.sound_path, sample_rate_hz=SAMPLE_RATE_HZ, duration_s=clip.duration_s)
     truth = truth / truth.abs().amax()
     envelope = fine_envelope(truth, SAMPLE_RATE_HZ)
-    middle_s = clip.duration_s / 2
     own = generate(settings, checkpoint, clip_dir, "own", envelope)
     later = generate(settings, checkpoint, clip_dir, "later", shifted(envelope, SHIFT_S))
-    muted = generate(settings, checkpoint, clip_dir, "muted", silenced(envelope, middle_s))
+    muted = generate(settings, checkpoint, clip_dir, "muted", silenced(envelope, SILENT_FROM_S))
     hits_s = np.array([hit.time_s for hit in clip.hits])
     own_s, later_s = onsets_s(own), onsets_s(later)
     expected_s = own_s[own_s + SHIFT_S < clip.duration_s - 0.1] + SHIFT_S
     matched = mir_eval.util.match_events(expected_s, later_s, ONSET_WINDOW_S)
     offsets_s = [later_s[j] - expected_s[i] + SHIFT_S for i, j in matched]
-    quiet_from_s = middle_s + SETTLING_S
     return {
         "onset F1 against the annotation, real sound": onset_f1(hits_s, onsets_s(truth)),
         "onset F1 against the annotation, generated": onset_f1(hits_s, own_s),
@@ -141,8 +148,7 @@ def measure(settings: Settings, clip: SourceClip, checkpoint: Path) -> dict[str,
         "envelope 1 s later: median shift of the onsets (s)": float(np.median(offsets_s))
         if offsets_s
         else float("nan"),
-        "envelope silent from the middle: level drop there (dB)": level_db(own, quiet_from_s)
-        - level_db(muted, quiet_from_s),
+        "envelope silent from 5 s: level drop (dB)": level_db(own, SILENT_FROM_S) - level_db(muted, SILENT_FROM_S),
     }
 
 
@@ -150,9 +156,13 @@ def run_chain(settings: Settings) -> dict[str, float]:
     """Train both parts, generate, measure; writes metrics.json to the work folder."""
     clip = list_clips(settings.root)[0]
     start = time.perf_counter()
-    backbone = train(settings, "backbone", settings.backbone_steps, "exp=train_backbone")
+    for name, n_steps in (("backbone", settings.backbone_steps), ("control", settings.control_steps)):
+        if n_steps < 1 or n_steps % EPOCH_STEPS:
+            raise InputError(f"{n_steps} {name} steps are not possible; give a multiple of {EPOCH_STEPS}.")
+    tag = f"backbone-{settings.backbone_steps}"
+    backbone = train(settings, tag, settings.backbone_steps, "exp=train_backbone")
     control = ("exp=train_gh_controlnet", "backbone=mini", f"backbone.weights={backbone}")
-    checkpoint = train(settings, "controlnet", settings.control_steps, *control)
+    checkpoint = train(settings, f"{tag}-control-{settings.control_steps}", settings.control_steps, *control)
     minutes = (time.perf_counter() - start) / 60
     results = measure(settings, clip, checkpoint) | {"minutes of training in this call": minutes}
     (settings.work_dir / "metrics.json").write_text(json.dumps(results, indent=2) + "\n")

@@ -106,7 +106,8 @@ def list_clips(root: Path, split: str | None = None) -> list[SourceClip]:
 
     Args:
         root: The folder.
-        split: Take the clips named in `<root>/<split>.txt`, in its order; None takes all, in order of their names.
+        split: Take the clips named in `<root>/<split>.txt`, in its order; where there is no split file at all, train,
+            val and test are those of `split_ids`. None takes all, in order of their names.
 
     Returns:
         At least one clip.
@@ -119,7 +120,7 @@ def list_clips(root: Path, split: str | None = None) -> list[SourceClip]:
     found = _find(root)
     if not found:
         raise InputError(f"{root} holds neither videos nor clips in the processed layout: give the data set's folder")
-    clip_ids = list(found) if split is None else _read_split(root, split)
+    clip_ids = list(found) if split is None else _clips_of_split(root, split, list(found))
     missing = [clip_id for clip_id in clip_ids if clip_id not in found]
     if missing:
         raise InputError(
@@ -236,6 +237,16 @@ def _find(root: Path) -> dict[str, Path]:
 
 def _is_processed(folder: Path) -> bool:
     return (folder / "audio" / f"{folder.name}.resampled.wav").is_file()
+
+
+def _clips_of_split(root: Path, split: str, clip_ids: list[str]) -> list[str]:
+    splits = split_ids(clip_ids)
+    if split not in splits or any((root / f"{name}.txt").is_file() for name in splits):
+        return _read_split(root, split)
+    if not splits[split]:
+        raise InputError(f"{root} has too few clips ({len(clip_ids)}) for a split {split!r}: take all (split null)")
+    _logger.info("%s has no split files; %r is the seeded share of its %d clips", root, split, len(clip_ids))
+    return splits[split]
 
 
 def _read_split(root: Path, split: str) -> list[str]:

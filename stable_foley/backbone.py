@@ -9,6 +9,7 @@ Shapes: B batch, C channels, N samples, L latent steps, T tokens, D width of the
 import contextlib
 import hashlib
 import io
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,8 @@ with contextlib.redirect_stdout(io.StringIO()):  # it prints a line for every op
     from stable_audio_tools.models.adp import NumberEmbedder
     from stable_audio_tools.models.autoencoders import create_autoencoder_from_config
     from stable_audio_tools.models.dit import DiffusionTransformer
+
+log = logging.getLogger(__name__)
 
 __all__ = ["Backbone", "DiT", "LatentCodec", "NumberEmbedder", "VaeLatent", "build_backbone", "file_sha256"]
 
@@ -221,6 +224,7 @@ def build_backbone(
                 "The backbone has no weights; give backbone.weights=FILE (for Stable Audio Open: "
                 "paths.stable_audio_open=FILE), or random ones by backbone.random_weights=true."
             )
+        log.warning("the backbone has random weights: train or give some before anything else is trained over it")
         return Backbone(dit, cast(LatentCodec, codec))
     path = Path(weights)
     state = read_weights(path)

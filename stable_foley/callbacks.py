@@ -177,7 +177,8 @@ class SampleLogger(pl.Callback):
         for i, sound in enumerate(generated):
             truth = batch.wave[i].cpu()
             write_wav(folder / f"{batch.clip_ids[i]}.wav", sound, sample_rate_hz)
-            figure = comparison_figure({"truth": truth, "generated": sound}, sample_rate_hz)
+            onsets_s = batch.onsets[i].tolist()
+            figure = comparison_figure({"truth": truth, "generated": sound}, sample_rate_hz, onset_times_s=onsets_s)
             with atomic_path(folder / f"{batch.clip_ids[i]}.png") as temporary:
                 figure.savefig(temporary)
             _log_sample(trainer, batch.clip_ids[i], sound, sample_rate_hz, figure)

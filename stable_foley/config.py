@@ -1,11 +1,13 @@
 """Owns the way from a Hydra configuration to objects."""
 
+from pathlib import Path
 from typing import Any
 
 import hydra
 import torch
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from data.errors import InputError
 from stable_foley.model import FoleyModel
@@ -20,8 +22,12 @@ def instantiate(config: DictConfig, **arguments: Any) -> Any:
     try:
         return hydra.utils.instantiate(config, _convert_="all", **arguments)
     except InstantiationException as error:
-        if isinstance(error.__cause__, InputError):
-            raise error.__cause__ from error
+        cause = error.__cause__
+        if isinstance(cause, InputError):
+            raise cause from error
+        if isinstance(cause, ValueError | TypeError | MisconfigurationException):
+            target = config.get("_target_", "the configuration")
+            raise InputError(f"{target} does not accept its options ({cause}); correct them.") from error
         raise
 
 
@@ -38,5 +44,7 @@ def composed_config(config: DictConfig) -> dict[str, Any]:
     Since references stay, a change of ``paths.…`` or ``backbone.…`` reaches every place that reads it.
     """
     composed = OmegaConf.to_container(config, resolve=False)
+    if config.backbone.weights is not None:
+        composed["backbone"]["weights"] = str(Path(config.backbone.weights).resolve())  # type: ignore[index, call-overload]
     environment = {"tag": config.tag, "paths": OmegaConf.to_container(config.paths, resolve=True)}
     return composed | environment  # type: ignore[operator, return-value]

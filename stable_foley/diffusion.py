@@ -36,6 +36,12 @@ def logit_normal_levels(n: int, generator: torch.Generator, mean: float = 0.0, s
     return torch.sigmoid(mean + std * torch.randn(n, generator=generator))
 
 
+def logit_normal_quantiles(n: int, mean: float = 0.0, std: float = 1.0) -> Tensor:
+    """Noise levels (n,), rising, spread as evenly as the draws of ``logit_normal_levels`` are distributed."""
+    quantiles = torch.special.ndtri((torch.arange(n, dtype=torch.float64) + 0.5) / n)
+    return torch.sigmoid(mean + std * quantiles).float()
+
+
 def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
     """Classifier-free guidance: 1 gives the conditional prediction, 0 the unconditional one, above 1 exaggerates."""
     return unconditional + scale * (conditional - unconditional)

@@ -120,6 +120,19 @@ class FoleyModel(nn.Module):
                 module.training = False
         return self
 
+    def check_sound(self, sample_rate_hz: int, n_channels: int) -> None:
+        """Refuse sound of another form than the latent codec takes.
+
+        Raises:
+            InputError: sample rate or number of channels differ.
+        """
+        expected = (self.pretransform.sample_rate_hz, self.pretransform.n_audio_channels)
+        if (sample_rate_hz, n_channels) != expected:
+            raise InputError(
+                f"dataset.spec asks for {n_channels} channels at {sample_rate_hz} Hz; this backbone works with "
+                f"{expected[1]} at {expected[0]} Hz: set these."
+            )
+
     def padded_length(self, n_samples: int) -> int:
         """Smallest whole number of tokens that covers ``n_samples``, in samples."""
         return math.ceil(n_samples / self.backbone.samples_per_token) * self.backbone.samples_per_token
@@ -215,7 +228,7 @@ class FoleyModel(nn.Module):
             control=_twice(conditions.control),
         )
         conditional, unconditional = self(torch.cat([x, x]), torch.cat([t, t]), both, control_strength).chunk(2)
-        return diffusion.guided(conditional, unconditional, cfg_scale)
+        return diffusion.guided(conditional.float(), unconditional.float(), cfg_scale)
 
     @torch.no_grad()
     def sample(

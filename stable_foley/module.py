@@ -10,10 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data.dataset import FoleyBatch
+from data.errors import InputError
 from stable_foley import diffusion
 from stable_foley.model import CONTROL_ID, Conditions, FoleyModel
 
 _TRAINING, _VALIDATION = 0, 1
+_N_VALIDATION_LEVELS = 4  # noise levels for each validation clip
 
 
 def raw_conditions(model: FoleyModel, batch: FoleyBatch) -> dict[str, Any]:
@@ -77,13 +79,21 @@ class FoleyTraining(pl.LightningModule):
         return loss
 
     def validation_step(self, batch: FoleyBatch, batch_idx: int) -> None:
-        """Logs ``valid_loss``: all conditions kept, the same noise and levels every time."""
+        """Logs ``valid_loss``: all conditions kept, the same noise and evenly spread levels every time."""
         generator = self._generator(_VALIDATION, 0, batch_idx, self.global_rank)
-        loss = self.loss(batch, generator, 0.0, 0.0)
+        n_clips = len(batch.wave)
+        levels = diffusion.logit_normal_quantiles(n_clips * _N_VALIDATION_LEVELS, self.level_mean, self.level_std)
+        losses = [self.loss(batch, generator, 0.0, 0.0, part) for part in levels.view(n_clips, -1).unbind(1)]
+        loss = torch.stack(losses).mean()
         self.log("valid_loss", loss, prog_bar=True, batch_size=len(batch.wave), sync_dist=True)
 
     def loss(
-        self, batch: FoleyBatch, generator: torch.Generator, token_dropout: float, control_dropout: float
+        self,
+        batch: FoleyBatch,
+        generator: torch.Generator,
+        token_dropout: float,
+        control_dropout: float,
+        levels: Tensor | None = None,
     ) -> Tensor:
         """Mean squared error of the predicted v over a batch.
 
@@ -92,21 +102,26 @@ class FoleyTraining(pl.LightningModule):
             generator: CPU noise source of everything random here.
             token_dropout: probability of dropping a clip's cross-attention tokens.
             control_dropout: probability of dropping a clip's envelope.
+            levels: noise levels (B,); None: drawn.
         """
-        latent = self.model.encode(batch.wave, generator)
-        n_samples = self.model.padded_length(batch.wave.shape[-1])
-        embeddings = self.model.embed(raw_conditions(self.model, batch), n_samples, generator)
+        with torch.autocast(self.device.type, enabled=False):  # what is measured and encoded keeps its precision
+            latent = self.model.encode(batch.wave, generator)
+            n_samples = self.model.padded_length(batch.wave.shape[-1])
+            embeddings = self.model.embed(raw_conditions(self.model, batch), n_samples, generator)
+            null = self.model.null_control(n_samples) if CONTROL_ID in embeddings and control_dropout else None
         if CONTROL_ID in embeddings:
             kept = self._keep(len(latent), control_dropout, generator)
-            null = self.model.null_control(n_samples) if control_dropout else torch.zeros((), device=self.device)
-            embeddings[CONTROL_ID] = torch.where(kept[:, None, None], embeddings[CONTROL_ID], null)
+            if null is not None:
+                embeddings[CONTROL_ID] = torch.where(kept[:, None, None], embeddings[CONTROL_ID], null)
         conditions = self.model.conditions(embeddings)
         tokens = conditions.tokens
         if tokens is not None:
             tokens = tokens * self._keep(len(latent), token_dropout, generator)[:, None, None]
         conditions = Conditions(tokens, conditions.global_embed, conditions.control)
         noise = torch.randn(latent.shape, generator=generator).to(latent)
-        t = diffusion.logit_normal_levels(len(latent), generator, self.level_mean, self.level_std).to(latent)
+        if levels is None:
+            levels = diffusion.logit_normal_levels(len(latent), generator, self.level_mean, self.level_std)
+        t = levels.to(latent)
         v = self.model(diffusion.noised(latent, noise, t), t, conditions)
         return F.mse_loss(v.float(), diffusion.v_target(latent, noise, t).float())
 
@@ -124,7 +139,13 @@ class FoleyTraining(pl.LightningModule):
         optimizer = self.make_optimizer([p for p in self.parameters() if p.requires_grad])
         if self.make_scheduler is None:
             return optimizer
-        return [optimizer], [{"scheduler": self.make_scheduler(optimizer), "interval": "step"}]
+        try:
+            scheduler = self.make_scheduler(optimizer)
+        except ValueError as error:
+            raise InputError(
+                f"training.scheduler cannot be made ({error}); one that plans ahead needs trainer.max_steps=N."
+            ) from error
+        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
     def state_dict(self, *_args: Any, **_kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
         """The trained weights only: frozen ones come from the files that the configuration names."""
@@ -139,3 +160,19 @@ class FoleyTraining(pl.LightningModule):
         """Adds the resolved configuration, so that the file can be used without naming an experiment."""
         checkpoint["config"] = self.config
         checkpoint["backbone_sha256"] = self.model.backbone.sha256
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses to resume over another backbone, or for another number of planned steps.
+
+        Raises:
+            InputError: the checkpoint belongs to another run than the configuration describes.
+        """
+        if checkpoint["backbone_sha256"] != self.model.backbone.sha256:
+            raise InputError("The run to resume was trained over another backbone; give backbone.weights as it had it.")
+        for schedule in checkpoint["lr_schedulers"]:
+            planned = schedule.get("total_steps", self.trainer.max_steps)
+            if planned != self.trainer.max_steps:
+                raise InputError(
+                    f"The run to resume was planned for {planned} steps, not {self.trainer.max_steps}; "
+                    f"give trainer.max_steps={planned}, or start a new run."
+                )

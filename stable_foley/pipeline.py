@@ -21,7 +21,7 @@ from stable_foley.sampler import Progress, SamplerSettings
 
 log = logging.getLogger(__name__)
 
-OVERLAP_S = 1.0
+MAX_OVERLAP_S = 1.0
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -67,6 +67,7 @@ class FoleyPipeline:
     ) -> None:
         if dtype not in DTYPES:
             raise InputError(f"dtype {dtype!r} is not known; expected one of {', '.join(DTYPES)}.")
+        model.check_sound(spec.sample_rate_hz, spec.n_channels)
         self.device = pick_device(device)
         self.model = model.to(self.device)
         self.model.model.to(DTYPES[dtype])
@@ -158,7 +159,7 @@ class FoleyPipeline:
             progress=progress,
         )
         windows = self.model.pretransform.decode(latent)[..., : self.spec.n_samples].float().cpu()
-        return cross_fade(windows, count_at_rate(OVERLAP_S, self.sample_rate_hz))[..., :n_samples]
+        return cross_fade(windows, count_at_rate(self.overlap_s, self.sample_rate_hz))[..., :n_samples]
 
     @property
     def _envelope_conditioner(self) -> Any:
@@ -168,9 +169,14 @@ class FoleyPipeline:
             )
         return self.model.conditioners[CONTROL_ID]
 
+    @property
+    def overlap_s(self) -> float:
+        """Overlap of windows: a quarter of one, at most a second."""
+        return min(MAX_OVERLAP_S, self.spec.duration_s / 4)
+
     def _window_starts_s(self, duration_s: float) -> list[float]:
-        hop_s = self.spec.duration_s - OVERLAP_S
-        n_windows = max(1, math.ceil((duration_s - OVERLAP_S) / hop_s - 1e-6))
+        hop_s = self.spec.duration_s - self.overlap_s
+        n_windows = max(1, math.ceil((duration_s - self.overlap_s) / hop_s - 1e-6))
         return [i * hop_s for i in range(n_windows)]
 
     def _check(self, frames: Tensor | None, prompts: Prompts | None, settings: SamplerSettings) -> None:
@@ -191,25 +197,34 @@ class FoleyPipeline:
         """Conditions of all windows, and the tokens of the negative prompt, if any."""
         model, n_windows = self.model, len(starts_s)
         n_samples = model.padded_length(self.spec.n_samples)
+        seconds = {"seconds_start": 0.0, "seconds_total": self.spec.duration_s}
         raw: dict[str, Any] = {
-            "seconds_start": torch.zeros(n_windows, device=self.device),
-            "seconds_total": torch.full((n_windows,), self.spec.duration_s, device=self.device),
-            CONTROL_ID: self._envelope_windows(envelope, starts_s),
+            key: torch.full((n_windows,), value, device=self.device)
+            for key, value in seconds.items()
+            if key in model.conditioners
         }
+        raw[CONTROL_ID] = self._envelope_windows(envelope, starts_s)
         if frames is not None and self.reads_frames:
             raw["frames"] = torch.stack([self._frames_window(frames, s) for s in starts_s]).to(self.device)
-        embeddings = model.embed(raw, n_samples, torch.Generator().manual_seed(seed))
-        prompt = self._prompt_embedding(prompts.text, prompts.sounds)
-        if prompt is not None:
-            embeddings["audio"] = prompt.expand(n_windows, -1)
-        conditions = model.conditions(embeddings)
-        if not prompts.negative_text:
+        conditions = model.conditions(model.embed(raw, n_samples, torch.Generator().manual_seed(seed)))
+        if "audio" not in model.conditioners:
             return conditions, None
-        negative = self.model.conditioners["audio"](self._prompt_embedding(prompts.negative_text, ()))
-        negative = negative.expand(n_windows, -1, -1)
-        n_frame_tokens = (0 if conditions.tokens is None else conditions.tokens.shape[1]) - (prompt is not None)
-        zeros = negative.new_zeros(n_windows, n_frame_tokens, negative.shape[-1])
-        return conditions, torch.cat([zeros, negative], dim=1)
+        prompted = self._with_prompt(conditions, prompts.text, prompts.sounds)
+        if not prompts.negative_text:
+            return prompted, None
+        silent = replace(conditions, tokens=None if conditions.tokens is None else torch.zeros_like(conditions.tokens))
+        return prompted, self._with_prompt(silent, prompts.negative_text, ()).tokens
+
+    def _with_prompt(self, conditions: Conditions, text: str | None, sounds: Sequence[Tensor]) -> Conditions:
+        """The conditions with the prompt's token behind their tokens; without a prompt zeros, as if dropped."""
+        assert conditions.control is not None
+        encoder, embedding = self.model.conditioners["audio"], self._prompt_embedding(text, sounds)
+        width = encoder.proj_out.out_features
+        token = torch.zeros(1, 1, width, device=self.device) if embedding is None else encoder(embedding)
+        tokens = [token.expand(len(conditions.control), -1, -1)]
+        if conditions.tokens is not None:
+            tokens = [conditions.tokens, *tokens]
+        return replace(conditions, tokens=torch.cat(tokens, dim=1))
 
     def _prompt_embedding(self, text: str | None, sounds: Sequence[Tensor]) -> Tensor | None:
         """Mean of all prompts' embeddings (1, D), of length 1 as each of them is; None without a prompt."""
@@ -261,4 +276,7 @@ def pick_device(name: str | None) -> torch.device:
     if not available.get(name.split(":")[0], False):
         there = ", ".join(key for key, is_there in available.items() if is_there)
         raise InputError(f"device {name!r} is not available; expected one of {there}.")
-    return torch.device(name)
+    try:
+        return torch.empty(0, device=name).device
+    except RuntimeError as error:
+        raise InputError(f"device {name!r} cannot be used ({str(error).splitlines()[0]}); give another.") from error

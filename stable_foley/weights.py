@@ -17,7 +17,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         InputError: the file is missing or damaged.
     """
     if not path.is_file():
-        raise InputError(f"{path} does not exist; expected a .safetensors file with weights: check the path.")
+        raise InputError(
+            f"{path} does not exist; expected a .safetensors file with weights: give its path "
+            "(with infer.py: --set backbone.weights=FILE)."
+        )
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:

@@ -87,6 +87,8 @@ def test_a_processed_clip_becomes_a_video(inference_folder, tmp_path):
         (["--checkpoint", "nowhere.safetensors"], "nowhere.safetensors"),
         (["--envelope", "nowhere.csv"], "nowhere.csv"),
         (["--envelope", "nowhere.wav"], "nowhere.wav"),
+        (["--seed", "-1"], "--seed -1"),
+        (["--output-dir", "Makefile/out"], "--output-dir"),
     ],
 )
 def test_wrong_options_end_with_status_2_and_leave_nothing(inference_folder, tmp_path, capsys, options, words):

@@ -40,6 +40,7 @@ class EnvelopeConditioner(nn.Module, ABC):
         self.measure = measure
         self.window_samples = window_samples
         self.smoothing_samples = smoothing_samples
+        self._null: dict[tuple[int, torch.device], Tensor] = {}  # of the last length asked for
 
     def control_signal(self, envelope: Envelope, n_samples: int, codec: LatentCodec) -> Tensor:
         """Control signal (B, C, n_samples), RMS ≥ 0, of an envelope (B, T), heard on every channel, or (B, C, T)."""
@@ -70,8 +71,11 @@ class EnvelopeConditioner(nn.Module, ABC):
     @torch.no_grad()
     def null(self, n_samples: int, codec: LatentCodec, device: torch.device) -> Tensor:
         """Embedding (1, L, D) of a dropped envelope."""
-        dropped = torch.full((1, codec.n_audio_channels, n_samples), DROPPED, device=device)
-        return self.encode(dropped, codec, torch.Generator().manual_seed(0))
+        key = (n_samples, device)
+        if key not in self._null:
+            dropped = torch.full((1, codec.n_audio_channels, n_samples), DROPPED, device=device)
+            self._null = {key: self.encode(dropped, codec, torch.Generator().manual_seed(0))}
+        return self._null[key]
 
     @abstractmethod
     def encode(self, signal: Tensor, codec: LatentCodec, generator: torch.Generator | None) -> Tensor:

@@ -192,3 +192,15 @@ def test_real_folder_of_videos(shared: Path) -> None:
     clips = {clip.clip_id: clip for clip in list_clips(shared / "real" / "videos")}
     assert sorted(clips) == ["drum", "hitting_bag"]
     assert clips["hitting_bag"].duration_s == pytest.approx(6.0, abs=0.1)
+
+
+def test_without_split_files_the_seeded_split_is_taken(tmp_path):
+    ids = [f"clip{i}" for i in range(10)]
+    for clip_id in ids:
+        write_processed(tmp_path, clip_id, 1.0)
+    parts = {name: [clip.clip_id for clip in list_clips(tmp_path, name)] for name in ("train", "val", "test")}
+    assert parts == split_ids(ids)
+    assert [len(part) for part in parts.values()] == [7, 1, 2]
+    (tmp_path / "test.txt").write_text("clip3\n")
+    with pytest.raises(InputError, match="train"):
+        list_clips(tmp_path, "train")

@@ -86,6 +86,22 @@ def test_residuals_are_added_before_the_first_layers():
     torch.testing.assert_close(controlled, plain + residuals[0])
 
 
+@pytest.mark.parametrize("index", [0, 1, 2, 3])
+def test_each_residual_reaches_its_own_layer(index):
+    """A residual for one layer leaves the inputs of earlier layers alone and changes that one's by itself."""
+    dit = randomised_dit()
+    residuals = [torch.full((2, 13, 64), float(i == index)) for i in range(4)]
+    seen = []
+    for layer in dit.transformer.layers:
+        layer.register_forward_pre_hook(lambda _m, args: seen.append(args[0].detach().clone()))
+    with torch.no_grad():
+        dit(**inputs())
+        dit(**inputs(), control_residuals=residuals)
+    plain, controlled = seen[:4], seen[4:]
+    assert all(torch.equal(a, b) for a, b in zip(plain[:index], controlled[:index], strict=True))
+    torch.testing.assert_close(controlled[index], plain[index] + 1)
+
+
 def test_strength_scales_the_residuals_and_zero_switches_them_off():
     dit = randomised_dit()
     controlled = ControlledDiT(dit, trained_branch(dit))

@@ -41,6 +41,14 @@ def test_levels_are_logit_normal_and_seeded():
     assert torch.equal(levels, diffusion.logit_normal_levels(20_000, torch.Generator().manual_seed(1)))
 
 
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (2.0, 1.5)])
+def test_quantiles_are_spread_like_the_draws(mean, std):
+    draws = diffusion.logit_normal_levels(20_000, torch.Generator().manual_seed(1), mean, std)
+    quantiles = diffusion.logit_normal_quantiles(9, mean, std)
+    below = (draws[:, None] < quantiles).float().mean(0)
+    torch.testing.assert_close(below, (torch.arange(9) + 0.5) / 9, atol=0.02, rtol=0)
+
+
 def test_guidance_is_linear():
     conditional, unconditional = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(diffusion.guided(conditional, unconditional, 1.0), conditional)

@@ -79,6 +79,36 @@ def test_several_prompts_are_averaged(debug):
     torch.testing.assert_close(both, mean / mean.norm())
 
 
+def test_a_negative_prompt_acts_with_and_without_a_prompt(debug, monkeypatch):
+    def embed_text(prompts):
+        return torch.nn.functional.normalize(torch.tensor([[float(ord(c)) for c in (p * 512)[:512]] for p in prompts]))
+
+    monkeypatch.setattr(debug.model.conditioners["audio"], "embed_text", embed_text)
+    frames = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    prompts = [None, Prompts(negative_text="wood"), Prompts("tin"), Prompts("tin", negative_text="wood")]
+    sounds = [debug.generate(flat_envelope(), 1.0, frames=frames, prompts=prompt) for prompt in prompts]
+    for i, sound in enumerate(sounds):
+        assert not any(torch.allclose(sound, other) for other in sounds[:i])
+
+
+def test_windows_follow_the_frames(debug):
+    frames = torch.rand(12, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    changed = frames.clone()
+    changed[8:] = 0
+    first, second = (debug.generate(flat_envelope(), 3.0, frames=f, seed=1) for f in (frames, changed))
+    assert first.shape == (2, 3 * RATE_HZ)
+    torch.testing.assert_close(first[:, :RATE_HZ], second[:, :RATE_HZ], atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(first[:, -RATE_HZ:], second[:, -RATE_HZ:], atol=1e-3)
+
+
+def test_bfloat16_is_close_to_float32(mini):
+    config = compose_config("exp=train_gh_controlnet", "backbone=mini", "dataset.spec.duration_s=2.0")
+    model = build_model(config).eval().requires_grad_(False)
+    half = FoleyPipeline(model, mini.spec, FAST, device="cpu", dtype="bfloat16")
+    exact, rounded = (p.generate(flat_envelope(), 1.0).square().mean().sqrt() for p in (mini, half))
+    assert rounded == pytest.approx(exact, rel=0.1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
