@@ -4,7 +4,9 @@
 """
 
 import argparse
+import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -68,10 +70,11 @@ def render_clip(folder: Path) -> None:
     """Write strikes_mic.mp4 and strikes_times.txt, as Greatest Hits has them."""
     rng = np.random.default_rng(0)
     hits = strikes(rng)
-    silent = folder / "work" / "silent.mp4"
-    write_video(silent, render_frames(hits), FRAME_RATE_HZ)
-    mux(silent, render_sound(hits, rng), SAMPLE_RATE_HZ, folder / "clip" / "strikes_mic.mp4")
-    with atomic_path(folder / "clip" / "strikes_times.txt") as temporary:
+    with tempfile.TemporaryDirectory() as temporary_folder:
+        silent = Path(temporary_folder) / "silent.mp4"
+        write_video(silent, render_frames(hits), FRAME_RATE_HZ)
+        mux(silent, render_sound(hits, rng), SAMPLE_RATE_HZ, folder / "strikes_mic.mp4")
+    with atomic_path(folder / "strikes_times.txt") as temporary:
         temporary.write_text("".join(f"{time_s:.6f} {material} hit static\n" for time_s, material, _ in hits))
 
 
@@ -83,14 +86,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=300, help="of each of the two trainings (default: %(default)s)")
     args = parser.parse_args(arguments)
     start = time.perf_counter()
-    if not (args.output_dir / "clip" / "strikes_times.txt").exists():
-        render_clip(args.output_dir)
     folder = args.output_dir.resolve()
-    settings = Settings(folder / "clip", folder / "work", args.steps, args.steps, batch_size=4, precision="32-true")
-    results = run_chain(settings)
-    sys.stdout.write(f"The clip with its new sound: {args.output_dir / 'work' / 'sounds' / 'own'}/strikes.mp4\n")
+    if not (folder / "clip" / "strikes_times.txt").exists():
+        render_clip(folder / "clip")
+    settings = Settings(folder / "clip", folder, args.steps, args.steps, batch_size=4, precision="32-true")
+    result = run_chain(settings)
+    with atomic_path(folder / "model.safetensors") as temporary:
+        shutil.copyfile(result.checkpoint, temporary)
+    sys.stdout.write(f"\nThe clip with its new sound: {args.output_dir}/sounds/own/strikes.mp4\n")
     sys.stdout.write("Beside it: the sound (.wav), its picture (.png), the envelope (.csv) and all settings (.json).\n")
-    f1 = results["onset F1 against the annotation, generated"]
+    sys.stdout.write(f"The model: {args.output_dir}/model.safetensors\n")
+    f1 = result.measures["onset F1 against the annotation, generated"]
     sys.stdout.write(f"Onset F1 against the clip's truth: {f1:.2f}. It took {time.perf_counter() - start:.0f} s.\n")
 
 

@@ -50,6 +50,14 @@ class Settings:
     precision: str
 
 
+@dataclass(frozen=True)
+class Result:
+    """The trained model and its measures by name."""
+
+    checkpoint: Path
+    measures: dict[str, float]
+
+
 def onsets_s(sound: Tensor) -> np.ndarray:
     """Onset times of a sound (C, N) by the rule of CondFoleyGen: librosa at 22.05 kHz mono, delta 0.3."""
     mono = librosa.resample(sound.mean(0).numpy(), orig_sr=SAMPLE_RATE_HZ, target_sr=ONSET_RATE_HZ)
@@ -87,12 +95,11 @@ def train(settings: Settings, tag: str, n_steps: int, *overrides: str) -> Path:
     best, last = (run / "checkpoints" / name for name in ("best.safetensors", "last.ckpt"))
     if finished.exists():
         return best
-    command = [sys.executable, "train.py", *overrides, "dataset=remix", "training=mini", "trainer=cpu"]
+    command = [sys.executable, "train.py", *overrides, "dataset=remix", "trainer=cpu"]
     command += [f"tag={tag}", f"paths.runs={settings.work_dir}", f"paths.greatest_hits={settings.root}"]
     command += [f"trainer.precision={settings.precision}", f"trainer.max_steps={n_steps}", "logger=tensorboard"]
     n_samples = EPOCH_STEPS * settings.batch_size
     command += [f"dataset.batch_size={settings.batch_size}", f"dataset.samples_per_epoch={n_samples}"]
-    command += ["callbacks.ema.decay=0.995"]
     command += [f"ckpt={last}"] if last.exists() else []
     start(command)
     finished.touch()
@@ -152,7 +159,7 @@ def measure(settings: Settings, clip: SourceClip, checkpoint: Path) -> dict[str,
     }
 
 
-def run_chain(settings: Settings) -> dict[str, float]:
+def run_chain(settings: Settings) -> Result:
     """Train both parts, generate, measure; writes metrics.json to the work folder."""
     clip = list_clips(settings.root)[0]
     start = time.perf_counter()
@@ -160,13 +167,13 @@ def run_chain(settings: Settings) -> dict[str, float]:
         if n_steps < 1 or n_steps % EPOCH_STEPS:
             raise InputError(f"{n_steps} {name} steps are not possible; give a multiple of {EPOCH_STEPS}.")
     tag = f"backbone-{settings.backbone_steps}"
-    backbone = train(settings, tag, settings.backbone_steps, "exp=train_backbone")
-    control = ("exp=train_gh_controlnet", "backbone=mini", f"backbone.weights={backbone}")
+    backbone = train(settings, tag, settings.backbone_steps, "exp=train_backbone", "training=mini")
+    control = ("exp=train_gh_controlnet", "training=mini_control", "backbone=mini", f"backbone.weights={backbone}")
     checkpoint = train(settings, f"{tag}-control-{settings.control_steps}", settings.control_steps, *control)
     minutes = (time.perf_counter() - start) / 60
     results = measure(settings, clip, checkpoint) | {"minutes of training in this call": minutes}
     (settings.work_dir / "metrics.json").write_text(json.dumps(results, indent=2) + "\n")
-    return results
+    return Result(checkpoint, results)
 
 
 @user_errors()
@@ -175,8 +182,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--root", type=Path, required=True, help="folder with one clip, processed or raw")
     parser.add_argument("--work-dir", type=Path, default=Path("runs/overfit"))
-    parser.add_argument("--backbone-steps", type=int, default=800)
-    parser.add_argument("--control-steps", type=int, default=800)
+    parser.add_argument("--backbone-steps", type=int, default=1500)
+    parser.add_argument("--control-steps", type=int, default=400)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--precision", default="bf16-mixed", help="32-true on a CPU without bfloat16 instructions")
     args = parser.parse_args(arguments)
@@ -188,7 +195,7 @@ def main(arguments: list[str] | None = None) -> None:
         args.batch_size,
         args.precision,
     )
-    results = run_chain(settings)
+    results = run_chain(settings).measures
     table = "\n".join(f"| {name} | {value:.3f} |" for name, value in results.items())
     sys.stdout.write(f"\n{settings.root.name}, {torch.get_num_threads()} threads, {args.precision}, seed 0\n\n")
     sys.stdout.write(f"| measure | value |\n|---|---|\n{table}\n")

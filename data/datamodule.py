@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 from data.augment import Remix
 from data.clip import ClipSpec
 from data.dataset import FoleyDataset, FoleyItem, collate
+from data.errors import InputError
 
 
 class _EpochSampler(DistributedSampler[FoleyItem]):
@@ -37,6 +38,9 @@ class FoleyDataModule(LightningDataModule):
         frames: Whether frames are read.
         samples_per_epoch: Training items an epoch; None takes every chunk once.
         seed: Seed of order and augmentation, at least 0.
+
+    Raises:
+        InputError: batch_size or num_workers is too small.
     """
 
     def __init__(
@@ -54,6 +58,8 @@ class FoleyDataModule(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if batch_size < 1 or num_workers < 0:
+            raise InputError(f"batch_size {batch_size}, num_workers {num_workers} do not work: give at least 1 and 0")
         self._root = Path(root)
         self._spec = spec
         self._train_split = train_split

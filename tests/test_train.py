@@ -112,7 +112,7 @@ def test_the_loss_falls(data_root, tmp_path):
     [
         ("ckpt=nowhere.ckpt", "nowhere.ckpt"),
         ("paths.greatest_hits=nowhere", "nowhere"),
-        ("dataset.train_split=train", "train"),
+        ("dataset.train_split=nowhere", "nowhere"),
         ("dataset.spec.sample_rate_hz=48000", "48000 Hz"),
         ("trainer.precision=half", "half"),
         ("dataset.batch_size=0", "batch_size"),

@@ -97,8 +97,8 @@ def test_windows_follow_the_frames(debug):
     changed[8:] = 0
     first, second = (debug.generate(flat_envelope(), 3.0, frames=f, seed=1) for f in (frames, changed))
     assert first.shape == (2, 3 * RATE_HZ)
-    torch.testing.assert_close(first[:, :RATE_HZ], second[:, :RATE_HZ], atol=1e-4, rtol=1e-4)
-    assert not torch.allclose(first[:, -RATE_HZ:], second[:, -RATE_HZ:], atol=1e-3)
+    alike = (first - second).abs()
+    assert alike[:, :RATE_HZ].max() < 0.01 * alike[:, -RATE_HZ:].max()
 
 
 def test_bfloat16_is_close_to_float32(mini):
