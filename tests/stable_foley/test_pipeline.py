@@ -105,7 +105,7 @@ def test_bfloat16_is_close_to_float32(mini):
     config = compose_config("exp=train_gh_controlnet", "backbone=mini", "dataset.spec.duration_s=2.0")
     model = build_model(config).eval().requires_grad_(False)
     half = FoleyPipeline(model, mini.spec, FAST, device="cpu", dtype="bfloat16")
-    exact, rounded = (p.generate(flat_envelope(), 1.0).square().mean().sqrt() for p in (mini, half))
+    exact, rounded = (p.generate(flat_envelope(), 1.0).square().mean().sqrt().item() for p in (mini, half))
     assert rounded == pytest.approx(exact, rel=0.1)
 
 
