@@ -93,10 +93,12 @@ def main(arguments: list[str] | None = None) -> None:
     result = run_chain(settings)
     with atomic_path(folder / "model.safetensors") as temporary:
         shutil.copyfile(result.checkpoint, temporary)
-    sys.stdout.write(f"\nThe clip with its new sound: {args.output_dir}/sounds/own/strikes.mp4\n")
-    sys.stdout.write("Beside it: the sound (.wav), its picture (.png), the envelope (.csv) and all settings (.json).\n")
+    sys.stdout.write(f"\nThe clip with its new sound: {args.output_dir}/sounds/own/strikes_1.mp4\n")
+    sys.stdout.write(
+        "Beside it: the sound (.wav), its picture (.png), the envelope (.csv), settings (.json), two other seeds.\n"
+    )
     sys.stdout.write(f"The model: {args.output_dir}/model.safetensors\n")
-    f1 = result.measures["onset F1 against the annotation, generated"]
+    f1 = np.mean(result.measures["onset F1 against the annotation, generated"])
     sys.stdout.write(f"Onset F1 against the clip's truth: {f1:.2f}. It took {time.perf_counter() - start:.0f} s.\n")
 
 

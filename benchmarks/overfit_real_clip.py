@@ -12,6 +12,7 @@ interrupted. Prints a Markdown table; sounds and pictures stay in the work folde
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -35,6 +36,7 @@ ONSET_RATE_HZ = 22_050
 ONSET_WINDOW_S = 0.1
 SHIFT_S = 1.0
 SILENT_FROM_S = 5.0
+N_SEEDS = 3
 EPOCH_STEPS = 50  # a validation and a checkpoint
 
 
@@ -52,10 +54,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class Result:
-    """The trained model and its measures by name."""
+    """The trained model and its measures by name, a value for each seed."""
 
     checkpoint: Path
-    measures: dict[str, float]
+    measures: dict[str, list[float]]
 
 
 def onsets_s(sound: Tensor) -> np.ndarray:
@@ -106,15 +108,16 @@ def train(settings: Settings, tag: str, n_steps: int, *overrides: str) -> Path:
     return best
 
 
-def generate(settings: Settings, checkpoint: Path, clip_dir: Path, name: str, envelope: Envelope) -> Tensor:
-    """Run infer.py with an envelope; returns the sound (C, N)."""
+def generate(settings: Settings, checkpoint: Path, clip_dir: Path, name: str, envelope: Envelope) -> list[Tensor]:
+    """Run infer.py with an envelope; returns the sounds (C, N) of the seeds from 0 on."""
     folder = settings.work_dir / "sounds" / name
+    shutil.rmtree(folder, ignore_errors=True)  # of an earlier measurement
     csv = folder / "given.csv"
     write_envelope_csv(csv, envelope)
     command = [sys.executable, "infer.py", "--video", clip_dir, "--checkpoint", checkpoint, "--envelope", csv]
-    start([*map(str, command), "--output-dir", str(folder)])
-    (wav,) = folder.glob("*.wav")
-    return read_sound(wav, sample_rate_hz=SAMPLE_RATE_HZ)
+    command += ["--output-dir", folder, "--num-samples", N_SEEDS, "--sampler", "dpmpp-3m-sde", "--steps", 50]
+    start([str(word) for word in command])
+    return [read_sound(wav, sample_rate_hz=SAMPLE_RATE_HZ) for wav in sorted(folder.glob("*.wav"))]
 
 
 def shifted(envelope: Envelope, shift_s: float) -> Envelope:
@@ -130,33 +133,37 @@ def silenced(envelope: Envelope, from_s: float) -> Envelope:
     return replace(envelope, rms=envelope.rms * (time_s < from_s))
 
 
-def measure(settings: Settings, clip: SourceClip, checkpoint: Path) -> dict[str, float]:
-    """Generate with the three envelopes and compare."""
+def measure(settings: Settings, clip: SourceClip, checkpoint: Path) -> dict[str, list[float]]:
+    """Generate with the three envelopes and compare; a value for each seed."""
     clip_dir = clip.video_path or clip.sound_path.parent.parent
     truth = read_sound(clip.sound_path, sample_rate_hz=SAMPLE_RATE_HZ, duration_s=clip.duration_s)
     truth = truth / truth.abs().amax()
     envelope = fine_envelope(truth, SAMPLE_RATE_HZ)
+    hits_s = np.array([hit.time_s for hit in clip.hits])
     own = generate(settings, checkpoint, clip_dir, "own", envelope)
     later = generate(settings, checkpoint, clip_dir, "later", shifted(envelope, SHIFT_S))
     muted = generate(settings, checkpoint, clip_dir, "muted", silenced(envelope, SILENT_FROM_S))
-    hits_s = np.array([hit.time_s for hit in clip.hits])
-    own_s, later_s = onsets_s(own), onsets_s(later)
-    expected_s = own_s[own_s + SHIFT_S < clip.duration_s - 0.1] + SHIFT_S
-    matched = mir_eval.util.match_events(expected_s, later_s, ONSET_WINDOW_S)
-    offsets_s = [later_s[j] - expected_s[i] + SHIFT_S for i, j in matched]
+    shifts = [compare_onsets(a, b, clip.duration_s) for a, b in zip(own, later, strict=True)]
+    drops_db = [level_db(a, SILENT_FROM_S) - level_db(b, SILENT_FROM_S) for a, b in zip(own, muted, strict=True)]
+    envelopes = [fine_envelope(sound, SAMPLE_RATE_HZ).rms for sound in own]
     return {
-        "onset F1 against the annotation, real sound": onset_f1(hits_s, onsets_s(truth)),
-        "onset F1 against the annotation, generated": onset_f1(hits_s, own_s),
-        "RMS correlation with the real sound": rms_correlation(truth, own),
-        "E-L1 (16 kHz, 512/128)": float(
-            (fine_envelope(truth, SAMPLE_RATE_HZ).rms - fine_envelope(own, SAMPLE_RATE_HZ).rms).abs().mean()
-        ),
-        "envelope 1 s later: onset F1 against the onsets 1 s later": onset_f1(expected_s, later_s),
-        "envelope 1 s later: median shift of the onsets (s)": float(np.median(offsets_s))
-        if offsets_s
-        else float("nan"),
-        "envelope silent from 5 s: level drop (dB)": level_db(own, SILENT_FROM_S) - level_db(muted, SILENT_FROM_S),
+        "onset F1 against the annotation, real sound": [onset_f1(hits_s, onsets_s(truth))],
+        "onset F1 against the annotation, generated": [onset_f1(hits_s, onsets_s(sound)) for sound in own],
+        "RMS correlation with the real sound": [rms_correlation(truth, sound) for sound in own],
+        "E-L1 (16 kHz, 512/128)": [float((rms - envelope.rms).abs().mean()) for rms in envelopes],
+        "envelope 1 s later: onset F1 against the onsets 1 s later": [f1 for f1, _ in shifts],
+        "envelope 1 s later: median shift of the onsets (s)": [shift_s for _, shift_s in shifts],
+        "envelope silent from 5 s: level drop there (dB)": drops_db,
     }
+
+
+def compare_onsets(own: Tensor, later: Tensor, duration_s: float) -> tuple[float, float]:
+    """F1 of the later sound's onsets against the own ones ``SHIFT_S`` later, and their median shift in seconds."""
+    own_s, later_s = onsets_s(own), onsets_s(later)
+    expected_s = own_s[own_s + SHIFT_S < duration_s - ONSET_WINDOW_S] + SHIFT_S
+    matched = mir_eval.util.match_events(expected_s, later_s, ONSET_WINDOW_S)
+    shifts_s = [later_s[j] - expected_s[i] + SHIFT_S for i, j in matched]
+    return onset_f1(expected_s, later_s), float(np.median(shifts_s)) if shifts_s else float("nan")
 
 
 def run_chain(settings: Settings) -> Result:
@@ -171,7 +178,7 @@ def run_chain(settings: Settings) -> Result:
     control = ("exp=train_gh_controlnet", "training=mini_control", "backbone=mini", f"backbone.weights={backbone}")
     checkpoint = train(settings, f"{tag}-control-{settings.control_steps}", settings.control_steps, *control)
     minutes = (time.perf_counter() - start) / 60
-    results = measure(settings, clip, checkpoint) | {"minutes of training in this call": minutes}
+    results = measure(settings, clip, checkpoint) | {"minutes of training in this call": [minutes]}
     (settings.work_dir / "metrics.json").write_text(json.dumps(results, indent=2) + "\n")
     return Result(checkpoint, results)
 
@@ -196,9 +203,12 @@ def main(arguments: list[str] | None = None) -> None:
         args.precision,
     )
     results = run_chain(settings).measures
-    table = "\n".join(f"| {name} | {value:.3f} |" for name, value in results.items())
-    sys.stdout.write(f"\n{settings.root.name}, {torch.get_num_threads()} threads, {args.precision}, seed 0\n\n")
-    sys.stdout.write(f"| measure | value |\n|---|---|\n{table}\n")
+    table = "\n".join(
+        f"| {name} | {np.mean(values):.3f} | {', '.join(f'{value:.3f}' for value in values)} |"
+        for name, values in results.items()
+    )
+    sys.stdout.write(f"\n{settings.root.name}, {torch.get_num_threads()} threads, {args.precision}\n\n")
+    sys.stdout.write(f"| measure | mean | of each seed |\n|---|---|---|\n{table}\n")
 
 
 if __name__ == "__main__":
