@@ -9,12 +9,11 @@ import logging
 import os
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,12 +28,13 @@ from data.files import atomic_path
 from data.greatest_hits import SourceClip, read_clip
 from data.media import read_sound
 from data.mux import mux, write_video, write_wav
-from stable_foley.pipeline import DTYPES, FoleyPipeline, Prompts
+from stable_foley.backbone import DTYPES
+from stable_foley.pipeline import FoleyPipeline, Prompts
 from stable_foley.plot import comparison_figure
 from stable_foley.sampler import SAMPLERS, SamplerSettings
+from stable_foley.stopwatch import Stopwatch
 
 log = logging.getLogger("infer")
-T = TypeVar("T")
 
 KINDS = ("wav", "mp4", "envelope.csv", "png", "json")
 MAX_SEED = 2**32
@@ -49,20 +49,6 @@ class Section:
     duration_s: float
 
 
-@dataclass
-class Stopwatch:
-    """Seconds that each stage took."""
-
-    stage_s: dict[str, float] = field(default_factory=dict)
-
-    def time(self, stage: str, work: Callable[[], T]) -> T:
-        """Do the work and add its time to the stage's."""
-        start = time.perf_counter()
-        result = work()
-        self.stage_s[stage] = round(self.stage_s.get(stage, 0.0) + time.perf_counter() - start, 3)
-        return result
-
-
 def build_parser() -> argparse.ArgumentParser:
     """All options, with their defaults."""
     parser = argparse.ArgumentParser(
@@ -73,7 +59,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--video", type=Path, required=True, help="video file, or folder of a clip in the processed layout")
-    add("--checkpoint", type=Path, required=True, help="best.safetensors or last.ckpt of a training run")
+    add(
+        "--checkpoint",
+        type=Path,
+        help="best.safetensors or last.ckpt of a training run, or a published .ckpt; None: random weights, "
+        "to measure, with --set backbone=NAME paths.random_weights=true",
+    )
     add(
         "--envelope", type=Path, help="when and how loud: CSV (time_s,rms), sound or video; None: the video's own sound"
     )
@@ -91,7 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--device", help="cuda, mps or cpu; None: the first of these that is there")
     add("--dtype", choices=list(DTYPES), default="float32", help="of the transformer")
     add("--output-dir", type=Path, default=Path("outputs"), help="where to write")
-    add("--set", nargs="+", default=[], metavar="KEY=VALUE", help="changes to the checkpoint's configuration")
+    add("--set", nargs="+", default=[], metavar="KEY=VALUE", help="changes to the configuration")
     return parser
 
 
@@ -220,17 +211,16 @@ def run(args: argparse.Namespace) -> None:
     watch = Stopwatch()
     section = select_section(args)
     check_outputs(args, section)
-    text = bool(args.prompt or args.negative_prompt)
-    pipeline = watch.time(
-        "model",
-        lambda: FoleyPipeline.from_checkpoint(args.checkpoint, args.device, args.dtype, args.set, text_prompts=text),
-    )
+    with watch.stage("model"):
+        pipeline = FoleyPipeline.from_checkpoint(args.checkpoint, args.device, args.dtype, args.set)
     settings = sampler_settings(args, pipeline.settings)
-    source = section.clip.sound_path if args.envelope is None else args.envelope
-    control, envelope = watch.time("envelope", lambda: read_envelope(source, section, pipeline))
+    with watch.stage("envelope"):
+        source = section.clip.sound_path if args.envelope is None else args.envelope
+        control, envelope = read_envelope(source, section, pipeline)
+    with watch.stage("frames"):
+        frames = read_frames(section, pipeline)
     sounds = [read_sound(path, sample_rate_hz=pipeline.sample_rate_hz) for path in args.audio_prompt]
     prompts = Prompts(args.prompt, sounds, args.negative_prompt)
-    frames = watch.time("frames", lambda: read_frames(section, pipeline))
     for i in range(args.num_samples):
         seed = args.seed + i
         record = vars(args) | {
@@ -241,8 +231,7 @@ def run(args: argparse.Namespace) -> None:
             "device": str(pipeline.device),
             "torch": torch.__version__,
         }
-        generate = partial(
-            pipeline.generate,
+        sound = pipeline.generate(
             control,
             section.duration_s,
             frames=frames,
@@ -251,12 +240,13 @@ def run(args: argparse.Namespace) -> None:
             seed=seed,
             control_strength=args.control_strength,
             progress=partial(tqdm, desc=f"seed {seed}", unit="step"),
+            watch=watch,
         )
-        sound = watch.time("generation", generate)
         name = sample_names(section, args.num_samples)[i]
-        for path in write_results(args.output_dir, name, section, sound, envelope, record):
-            log.info("wrote %s", path)
-    log.info("seconds: %s", ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in watch.stage_s.items()))
+        with watch.stage("write"):
+            for path in write_results(args.output_dir, name, section, sound, envelope, record):
+                log.info("wrote %s", path)
+    log.info("seconds: %s", watch)
 
 
 @user_errors()

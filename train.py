@@ -28,7 +28,7 @@ def train(cfg: DictConfig) -> None:
     model.check_sound(cfg.dataset.spec.sample_rate_hz, cfg.dataset.spec.n_channels)
     n_trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     log.info("training %.2f M of %.2f M parameters", n_trained / 1e6, sum(p.numel() for p in model.parameters()) / 1e6)
-    training = instantiate(cfg.training)(model=model, config=composed_config(cfg))
+    training = instantiate(cfg.training)(model=model, config=composed_config(cfg, model))
     trainer: pl.Trainer = instantiate(
         cfg.trainer,
         callbacks=list(instantiate(cfg.callbacks).values()),

@@ -1,6 +1,7 @@
 """CAVP, contrastive audio-visual pretraining: what turns silent video frames into embeddings that know their sound.
 
-Needs torch alone. Shape legend: B batch, T video frames or time steps, H height, W width, D width of the embedding.
+Needs torch, and of data the errors and the weight files.
+Shape legend: B batch, T video frames or time steps, H height, W width, D width of the embedding.
 
 Source: Luo et al., "Diff-Foley: Synchronized Video-to-Audio Synthesis with Latent Diffusion Models", 2023, section 3.1.
 """
@@ -8,7 +9,7 @@ Source: Luo et al., "Diff-Foley: Synchronized Video-to-Audio Synthesis with Late
 from cavp.audio_tower import Cnn14
 from cavp.model import Cavp, ContrastiveOutput
 from cavp.video_tower import SlowOnly
-from cavp.weights import cavp_from_state_dict, load_cavp, read_checkpoint
+from cavp.weights import cavp_from_state_dict, load_cavp
 
 __all__ = [
     "Cavp",
@@ -17,5 +18,4 @@ __all__ = [
     "SlowOnly",
     "cavp_from_state_dict",
     "load_cavp",
-    "read_checkpoint",
 ]

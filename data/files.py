@@ -30,11 +30,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
+        mode = temporary.stat().st_mode
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"{path.parent} cannot be written ({reason}): give an output in a writable folder") from error
     try:
         yield temporary
+        temporary.chmod(mode)  # some writers replace the file by one that its owner alone can read
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -7,10 +7,10 @@ Shapes: B batch, C channels, N samples, L latent steps, T tokens, D width of the
 """
 
 import contextlib
-import hashlib
 import io
 import logging
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from data.errors import InputError
+from data.weights import WeightSelection, check_sha256, load_into, read_weights, weights_sha256
+from stable_foley.hub import backbone_file
 from stable_foley.mel_latent import MelLatent
-from stable_foley.weights import load_into, read_weights
 
 with contextlib.redirect_stdout(io.StringIO()):  # it prints a line for every optional CUDA kernel that is not installed
     from stable_audio_tools.models.adp import NumberEmbedder
@@ -30,7 +31,14 @@ with contextlib.redirect_stdout(io.StringIO()):  # it prints a line for every op
 
 log = logging.getLogger(__name__)
 
-__all__ = ["Backbone", "DiT", "LatentCodec", "NumberEmbedder", "VaeLatent", "build_backbone", "file_sha256"]
+__all__ = ["DTYPES", "Backbone", "DiT", "LatentCodec", "NumberEmbedder", "VaeLatent", "build_backbone"]
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DIT, CODEC, CONDITIONERS = "model.model.", "pretransform.", "conditioner.conditioners."
+SECONDS = f"{CONDITIONERS}seconds_"
+"""How the names of the backbone's weights begin, in its own files and in whole models."""
+LIGHTNING = "model."
+"""What comes before every name in a checkpoint of the published training."""
 
 
 class LatentCodec(Protocol):
@@ -143,7 +151,9 @@ class VaeLatent(nn.Module):
 
     def __init__(self, config: Mapping[str, Any], sample_rate_hz: int) -> None:
         super().__init__()
-        self.model = create_autoencoder_from_config({"sample_rate": sample_rate_hz, "model": config})
+        with warnings.catch_warnings():  # of a form of weight normalisation that published weights have
+            warnings.simplefilter("ignore", FutureWarning)
+            self.model = create_autoencoder_from_config({"sample_rate": sample_rate_hz, "model": config})
         self.n_latent_channels = int(config["latent_dim"])
         self.samples_per_step = int(config["downsampling_ratio"])
         self.sample_rate_hz = sample_rate_hz
@@ -173,10 +183,10 @@ class Backbone:
 
     Attributes:
         dit: the transformer, its weights loaded.
-        codec: the latent codec, frozen, in eval mode.
+        codec: the latent codec, frozen, in eval mode, in float32.
         conditioner_weights: weights of conditioners that came with the backbone (``seconds_start.…``), by name.
         weights: the file the weights came from; None: random.
-        sha256: checksum of that file.
+        sha256: checksum of transformer and codec, see ``weights_sha256``; None: random.
     """
 
     dit: DiT
@@ -195,51 +205,75 @@ def build_backbone(
     model_config: Mapping[str, Any],
     weights: str | None = None,
     random_weights: bool = False,
+    hub_id: str | None = None,
     sha256: str | None = None,
     gradient_checkpointing: bool = False,
+    dtype: str = "float32",
 ) -> Backbone:
-    """Build the transformer and its latent codec, and load their weights.
+    """Build the transformer and its latent codec, and load their weights straight in their type.
 
     Args:
         model_config: in the format of stable-audio-tools; ``model.pretransform.type`` is ``autoencoder`` (the VAE) or
             ``mel`` (the fixed log-mel latent, no weights).
-        weights: safetensors file with keys ``model.model.…`` (transformer), ``pretransform.…`` (VAE) and
-            ``conditioner.conditioners.…``, as Stable Audio Open has and ``exp=train_backbone.yaml`` writes.
+        weights: a file with keys ``model.model.…`` (transformer), ``pretransform.…`` (VAE) and
+            ``conditioner.conditioners.…``, as Stable Audio Open has and ``exp=train_backbone.yaml`` writes, or a folder
+            with ``model.safetensors`` or ``model.ckpt``; a published Stable-Foley checkpoint holds them too.
         random_weights: whether random weights will do where ``weights`` is None.
-        sha256: expected checksum of that file; None accepts any.
+        hub_id: the repository whose ``model.safetensors`` is fetched where both are not given.
+        sha256: expected checksum of transformer and codec; None accepts any.
         gradient_checkpointing: recompute activations in the backward pass.
+        dtype: of the transformer, one of ``DTYPES``; the codec is always in float32, so that it adds no noise.
 
     Returns:
         The backbone, transformer trainable as built, codec frozen.
 
     Raises:
-        InputError: the file is missing, damaged, of another size, or not the expected one.
+        InputError: the file is missing, cannot be fetched, is damaged, of another size, or not the expected one.
     """
-    model = model_config["model"]
-    dit = DiT(gradient_checkpointing=gradient_checkpointing, **dit_config(model_config))
-    codec = build_codec(model["pretransform"], int(model_config["sample_rate"]))
-    if weights is None:
-        if not random_weights:
-            raise InputError(
-                "The backbone has no weights; give backbone.weights=FILE (for Stable Audio Open: "
-                "paths.stable_audio_open=FILE), or random ones by backbone.random_weights=true."
-            )
-        log.warning("the backbone has random weights: train or give some before anything else is trained over it")
+    if dtype not in DTYPES:
+        raise InputError(f"dtype {dtype!r} is not known; expected one of {', '.join(DTYPES)}.")
+    path = None if random_weights and weights is None else backbone_file(weights, hub_id)
+    where = contextlib.nullcontext() if path is None else torch.device("meta")  # weights from a file bring their memory
+    with where, default_dtype(DTYPES[dtype]):
+        dit = DiT(gradient_checkpointing=gradient_checkpointing, **dit_config(model_config))
+    codec = build_codec(model_config["model"]["pretransform"], int(model_config["sample_rate"]))
+    if path is None:
+        if not next(dit.parameters()).is_meta:
+            log.warning("the backbone has random weights: train or give some before anything else is trained over it")
         return Backbone(dit, cast(LatentCodec, codec))
-    path = Path(weights)
-    state = read_weights(path)
-    found_sha256 = file_sha256(path)
-    if sha256 is not None and found_sha256 != sha256:
-        raise InputError(
-            f"{path} has the SHA-256 {found_sha256[:12]}…, but the checkpoint was trained over a backbone with "
-            f"{sha256[:12]}…; give the file it was trained over with --set backbone.weights=FILE."
-        )
-    load_into(dit, state, prefix="model.model.", source=path)
+    state = read_backbone(path)
+    found_sha256 = weights_sha256(state.starting_with(DIT, CODEC))
+    check_sha256(found_sha256, sha256, source=path, option="backbone.weights")
+    load_into(dit, state, prefix=DIT, source=path)
     if isinstance(codec, VaeLatent):
-        load_into(codec, state, prefix="pretransform.", source=path)
-    prefix = "conditioner.conditioners."
-    conditioner_weights = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix + "seconds_")}
+        load_into(codec, state, prefix=CODEC, source=path)
+    conditioners = state.starting_with(SECONDS)
+    conditioner_weights = {key.removeprefix(CONDITIONERS): conditioners[key] for key in conditioners}
     return Backbone(dit, cast(LatentCodec, codec), conditioner_weights, path, found_sha256)
+
+
+def read_backbone(path: Path) -> WeightSelection:
+    """The weights of a backbone in a file, by Stable Audio Open's names for them.
+
+    A checkpoint of the published training holds them beside others, with a prefix.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    state = read_weights(path)
+    prefix = LIGHTNING if any(key.startswith(LIGHTNING + DIT) for key in state) else ""
+    return WeightSelection(state, {key.removeprefix(prefix): key for key in state}).starting_with(DIT, CODEC, SECONDS)
+
+
+@contextlib.contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Within it, new floating-point tensors have this type."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def dit_config(model_config: Mapping[str, Any]) -> dict[str, Any]:
@@ -259,9 +293,3 @@ def build_codec(pretransform: Mapping[str, Any], sample_rate_hz: int) -> nn.Modu
     else:
         raise InputError(f"model.pretransform.type is {kind!r}; expected 'autoencoder' or 'mel': correct it.")
     return codec.eval().requires_grad_(False)
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -122,7 +122,7 @@ class BestCheckpoint(pl.Callback):
         assert isinstance(pl_module, FoleyTraining)
         self.best_loss = float(loss)
         model = pl_module.model
-        save_checkpoint(self.path, Checkpoint(model.trained_state(), pl_module.config, model.backbone.sha256))
+        save_checkpoint(self.path, Checkpoint(model.trained_state(), pl_module.config))
         log.info("valid_loss %.4f after %d steps: wrote %s", self.best_loss, trainer.global_step, self.path)
 
 

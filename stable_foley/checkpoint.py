@@ -1,25 +1,32 @@
-"""Owns checkpoint files: trained weights with the configuration that rebuilds the model around them."""
+"""Owns checkpoint files: trained weights with the configuration that rebuilds the model around them.
 
+``python -m stable_foley.checkpoint import --published FILE.ckpt --out model.safetensors`` makes one of a published
+Stable-Foley checkpoint.
+"""
+
+import argparse
 import json
-import pickle
-from collections.abc import Sequence
+import logging
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from yaml import YAMLError
 
-from data.errors import InputError
+from data.errors import InputError, user_errors
 from data.files import atomic_path
-from stable_foley.config import build_model
+from data.weights import SafetensorsFile, read_pickle, state_dict_of
+from stable_foley.config import MAIN_EXPERIMENT, build_model, compose
 from stable_foley.model import FoleyModel
-from stable_foley.weights import read_weights
+from stable_foley.published import Published, is_published, read_published
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -29,67 +36,68 @@ class Checkpoint:
     Attributes:
         weights: trained weights by name.
         config: the configuration of the training run, see ``composed_config``.
-        backbone_sha256: checksum of the frozen backbone's file; None: it had random weights.
     """
 
-    weights: dict[str, Tensor]
+    weights: Mapping[str, Tensor]
     config: dict[str, Any]
-    backbone_sha256: str | None
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint as safetensors, atomically; configuration and checksum are in its metadata."""
-    metadata = {"config": json.dumps(checkpoint.config)}
-    if checkpoint.backbone_sha256 is not None:
-        metadata["backbone_sha256"] = checkpoint.backbone_sha256
+    """Write a checkpoint as safetensors, atomically; the configuration is in its metadata."""
     weights = {key: value.detach().cpu().contiguous() for key, value in checkpoint.weights.items()}
     with atomic_path(path) as temporary:
-        save_file(weights, temporary, metadata=metadata)
+        save_file(weights, temporary, metadata={"config": json.dumps(checkpoint.config)})
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a ``.safetensors`` checkpoint, or a ``.ckpt`` that training left for resuming.
+    """Read a ``.safetensors`` checkpoint, a ``.ckpt`` that training left for resuming, or a published one.
 
     Raises:
-        InputError: the file is missing, damaged, or not a checkpoint of this project.
+        InputError: the file is missing, damaged, or none of these.
     """
-    if not path.is_file():
-        raise InputError(f"Checkpoint {path} does not exist; give one such as runs/TAG/checkpoints/best.safetensors.")
-    if path.suffix == ".ckpt":
-        return _read_lightning(path)
-    weights = read_weights(path)
+    content: Mapping[str, Any]
+    if path.suffix == ".safetensors":
+        weights = SafetensorsFile(path)
+        content = {"state_dict": weights, "config": _config_in(weights.metadata, path)}
+    else:
+        content = read_pickle(path)
+    if content.get("config"):
+        state = state_dict_of(content, path)
+        averaged = content.get("callbacks", {}).get("Ema", {}).get("weights", {})
+        return Checkpoint({**state, **averaged} if averaged else state, content["config"])
+    published = _published(content, path, inside=True)
+    if published.unused:
+        log.info("%s: %d of its tensors are not used", path.name, len(published.unused))
+    return Checkpoint(published.weights, published.config)
+
+
+def _config_in(metadata: Mapping[str, str], path: Path) -> Any:
     try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-        config = json.loads(metadata["config"])
-    except (KeyError, SafetensorError, json.JSONDecodeError) as error:
+        return json.loads(metadata.get("config", "null"))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} has a damaged configuration ({error}); copy the file again.") from error
+
+
+def _published(content: Mapping[str, Any], path: Path, *, inside: bool) -> Published:
+    """The published checkpoint in a file, or the error that it is none."""
+    state = state_dict_of(content, path)
+    if not is_published(state):
         raise InputError(
-            f"{path} holds weights but no configuration; expected a checkpoint that train.py wrote: give one."
-        ) from error
-    return Checkpoint(weights, config, metadata.get("backbone_sha256"))
+            f"{path} holds no configuration and is no published Stable-Foley checkpoint; expected one that train.py "
+            "wrote, or one with keys model.model.controlnet.…: give one."
+        )
+    return read_published(state, path, inside=inside)
 
 
-def _read_lightning(path: Path) -> Checkpoint:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
-        raise InputError(
-            f"{path} cannot be read as a checkpoint ({str(error).splitlines()[0]}); it may be cut short or not be one: "
-            "copy it again or give another."
-        ) from error
-    if not isinstance(content, dict) or not content.get("config"):
-        raise InputError(f"{path} holds no configuration; expected a checkpoint that train.py wrote: give one.")
-    averaged = content.get("callbacks", {}).get("Ema", {}).get("weights", {})
-    return Checkpoint(content["state_dict"] | averaged, content["config"], content.get("backbone_sha256"))
-
-
-def load_model(path: Path, overrides: Sequence[str] = (), text_prompts: bool = False) -> tuple[FoleyModel, DictConfig]:
+def load_model(
+    path: Path | None, overrides: Sequence[str] = (), dtype: str = "float32"
+) -> tuple[FoleyModel, DictConfig]:
     """Rebuild the model of a checkpoint.
 
     Args:
-        path: checkpoint file.
+        path: checkpoint file; None: a model with random weights, as the configuration alone describes it.
         overrides: changes to its configuration, ``key.sub=value``, e.g. where the backbone's weights are now.
-        text_prompts: build the text branch of its prompt encoder too, where it has one.
+        dtype: of the transformer and its control branch, see ``build_backbone``.
 
     Returns:
         The model, in eval mode, on the CPU, and the configuration used.
@@ -97,11 +105,24 @@ def load_model(path: Path, overrides: Sequence[str] = (), text_prompts: bool = F
     Raises:
         InputError: file, override or weights are wrong.
     """
-    checkpoint = read_checkpoint(path)
-    config = OmegaConf.create(checkpoint.config)
-    if text_prompts and "audio" in config.conditioners:
-        config.conditioners.audio.clap.text = True
-    config.backbone.sha256 = checkpoint.backbone_sha256
+    if path is None:
+        config = compose(MAIN_EXPERIMENT, *overrides)
+        if not config.paths.random_weights:
+            raise InputError(
+                "There is no checkpoint; give one with --checkpoint FILE, or build a model with random weights, to "
+                "measure and not to listen, with --set paths.random_weights=true."
+            )
+        model = build_model(config, dtype)
+    else:
+        checkpoint = read_checkpoint(path)
+        config = _changed(OmegaConf.create(checkpoint.config), overrides)
+        model = build_model(config, dtype)
+        model.load_trained_state(checkpoint.weights, source=path)
+    return model.eval().requires_grad_(False), config
+
+
+def _changed(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """A checkpoint's configuration with changes."""
     OmegaConf.set_struct(config, True)
     try:
         config.merge_with_dotlist(list(overrides))
@@ -110,6 +131,56 @@ def load_model(path: Path, overrides: Sequence[str] = (), text_prompts: bool = F
         raise InputError(
             f"--set {' '.join(overrides)} cannot be applied ({reason}); expected KEY=VALUE of its configuration."
         ) from error
-    model = build_model(config)
-    model.load_trained_state(checkpoint.weights, source=path)
-    return model.eval().requires_grad_(False), config
+    return config
+
+
+def import_published(path: Path, out: Path) -> Published:
+    """Write the slim checkpoint of a published one: what was trained, the frozen parts by name and checksum.
+
+    Args:
+        path: the published file, ``.ckpt`` or its state dict as ``.safetensors``; not changed.
+        out: where to, ``.safetensors``.
+
+    Raises:
+        InputError: the file is no published checkpoint, or is damaged, or ``out`` cannot be written.
+    """
+    if out.suffix != ".safetensors":
+        raise InputError(f"--out {out} is no .safetensors file; give it that ending.")
+    content = {"state_dict": SafetensorsFile(path)} if path.suffix == ".safetensors" else read_pickle(path)
+    published = _published(content, path, inside=False)
+    save_checkpoint(out, Checkpoint(published.weights, published.config))
+    return published
+
+
+def report(published: Published, path: Path, out: Path) -> str:
+    """What was kept of a published checkpoint, what is taken from elsewhere, and what was not used."""
+    config, n_values = published.config, sum(value.numel() for value in published.weights.values())
+    backbone, conditioners = config["backbone"], config["conditioners"]
+    lines = [
+        f"{path.name}: {config['model']['control_layers']} control layers on a transformer of "
+        f"{backbone['model_config']['model']['diffusion']['config']['depth']}",
+        f"kept: {len(published.weights)} tensors, {n_values / 1e6:.1f} M values (control branch, projections, seconds)",
+        f"not kept: {', '.join(f'{name} ({n} tensors)' for name, n in published.frozen.items())}; taken from",
+        f"  {backbone['hub_id']}, SHA-256 {backbone['sha256']} (paths.stable_audio_open)",
+    ]
+    if (cavp := conditioners.get("frames", {}).get("cavp", {})).get("sha256"):
+        lines.append(f"  {cavp['name']}, SHA-256 {cavp['sha256']} (paths.cavp)")
+    lines += [f"not used: {len(published.unused)} tensors", *(f"  {key}" for key in published.unused)]
+    return "\n".join([*lines, f"wrote {out}"])
+
+
+@user_errors()
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line."""
+    description = (__doc__ or "").split("\n")[0]
+    parser = argparse.ArgumentParser(prog="python -m stable_foley.checkpoint", description=description)
+    commands = parser.add_subparsers(dest="command", required=True)
+    importing = commands.add_parser("import", help="make a small checkpoint of a published Stable-Foley one")
+    importing.add_argument("--published", type=Path, required=True, help="published checkpoint, .ckpt")
+    importing.add_argument("--out", type=Path, required=True, help="checkpoint to write, .safetensors")
+    args = parser.parse_args(arguments)
+    sys.stdout.write(report(import_published(args.published, args.out), args.published, args.out) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -7,6 +7,7 @@ form that Stable-V2A (arXiv 2412.15023) gives it for a diffusion transformer.
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -14,9 +15,9 @@ from data.errors import InputError
 from stable_foley.backbone import DiT
 
 
-def zero_conv(n_channels: int) -> nn.Conv1d:
+def zero_conv(n_channels: int, dtype: torch.dtype = torch.float32) -> nn.Conv1d:
     """A 1x1 convolution that gives zero until it is trained, so that a fresh control branch changes nothing."""
-    conv = nn.Conv1d(n_channels, n_channels, 1, bias=False)
+    conv = nn.Conv1d(n_channels, n_channels, 1, bias=False, dtype=dtype)
     nn.init.zeros_(conv.weight)
     return conv
 
@@ -37,15 +38,17 @@ class ControlNet(DiT):
             raise InputError(
                 f"model.control_layers is {n_layers}; expected 1 to {dit.depth}, the depth of the backbone: correct it."
             )
-        super().__init__(**dit.config | {"depth": n_layers}, gradient_checkpointing=dit.gradient_checkpointing)
+        with torch.device("meta"):  # its weights are the other's
+            super().__init__(**dit.config | {"depth": n_layers}, gradient_checkpointing=dit.gradient_checkpointing)
         # what only the end of a whole transformer uses
         self.transformer.project_out = nn.Identity()
         del self.postprocess_conv
-        own = self.state_dict()
-        self.load_state_dict({key: value for key, value in dit.state_dict().items() if key in own})
+        copied = {key: value.clone() for key, value in dit.state_dict().items() if key in self.state_dict()}
+        self.load_state_dict(copied, assign=True)
+        dtype = next(dit.parameters()).dtype
         self.transformer.register_forward_pre_hook(_add_control, with_kwargs=True)
-        self.conv_in = zero_conv(self.config["io_channels"])
-        self.conv_outs = nn.ModuleList([zero_conv(self.config["embed_dim"]) for _ in range(n_layers)])
+        self.conv_in = zero_conv(self.config["io_channels"], dtype)
+        self.conv_outs = nn.ModuleList([zero_conv(self.config["embed_dim"], dtype) for _ in range(n_layers)])
 
     def residuals(
         self, x: Tensor, t: Tensor, control: Tensor, tokens: Tensor | None, global_embed: Tensor | None

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from data.errors import InputError
+from data.weights import load_into
 from stable_foley import diffusion, sampler
 from stable_foley.backbone import Backbone
 from stable_foley.conditioners.envelope import EnvelopeConditioner
 from stable_foley.controlnet import ControlledDiT, ControlNet
-from stable_foley.weights import load_into
 
 Trainable = Literal["control", "control_and_projections", "all"]
 CROSS_ATTENTION_IDS = ("frames", "audio")

@@ -159,7 +159,6 @@ class FoleyTraining(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the resolved configuration, so that the file can be used without naming an experiment."""
         checkpoint["config"] = self.config
-        checkpoint["backbone_sha256"] = self.model.backbone.sha256
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses to resume over another backbone, or for another number of planned steps.
@@ -167,7 +166,7 @@ class FoleyTraining(pl.LightningModule):
         Raises:
             InputError: the checkpoint belongs to another run than the configuration describes.
         """
-        if checkpoint["backbone_sha256"] != self.model.backbone.sha256:
+        if checkpoint["config"]["backbone"]["sha256"] != self.model.backbone.sha256:
             raise InputError("The run to resume was trained over another backbone; give backbone.weights as it had it.")
         for schedule in checkpoint["lr_schedulers"]:
             planned = schedule.get("total_steps", self.trainer.max_steps)

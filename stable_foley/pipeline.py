@@ -18,11 +18,11 @@ from stable_foley.checkpoint import load_model
 from stable_foley.config import instantiate
 from stable_foley.model import CONTROL_ID, Conditions, FoleyModel
 from stable_foley.sampler import Progress, SamplerSettings
+from stable_foley.stopwatch import Stopwatch
 
 log = logging.getLogger(__name__)
 
 MAX_OVERLAP_S = 1.0
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,9 @@ class FoleyPipeline:
         spec: form of the clips it was trained on.
         settings: its sampling settings.
         device: where to run: ``cuda``, ``mps``, ``cpu``; None: the first of these that is there.
-        dtype: of the transformer: ``float32``, ``bfloat16`` or ``float16``.
 
     Raises:
-        InputError: device or dtype is not available.
+        InputError: the device is not available.
     """
 
     def __init__(
@@ -63,39 +62,31 @@ class FoleyPipeline:
         spec: ClipSpec,
         settings: SamplerSettings,
         device: str | None = None,
-        dtype: str = "float32",
     ) -> None:
-        if dtype not in DTYPES:
-            raise InputError(f"dtype {dtype!r} is not known; expected one of {', '.join(DTYPES)}.")
         model.check_sound(spec.sample_rate_hz, spec.n_channels)
         self.device = pick_device(device)
         self.model = model.to(self.device)
-        self.model.model.to(DTYPES[dtype])
         self.spec = spec
         self.settings = settings
 
     @classmethod
     def from_checkpoint(
         cls,
-        path: str | Path,
+        path: str | Path | None,
         device: str | None = None,
         dtype: str = "float32",
         overrides: Sequence[str] = (),
-        text_prompts: bool = False,
     ) -> "FoleyPipeline":
         """Load a checkpoint, which carries its configuration.
 
         Args:
-            path: the checkpoint.
+            path: the checkpoint; None: a model with random weights, see ``load_model``.
             device: see the class.
-            dtype: see the class.
+            dtype: of the transformer and its control branch: ``float32``, ``bfloat16`` or ``float16``.
             overrides: see ``load_model``.
-            text_prompts: build the prompt encoder's text branch too.
         """
-        model, config = load_model(Path(path), overrides, text_prompts)
-        spec = instantiate(config.dataset.spec)
-        settings = instantiate(config.sampler)
-        return cls(model, spec, settings, device, dtype)
+        model, config = load_model(None if path is None else Path(path), overrides, dtype)
+        return cls(model, instantiate(config.dataset.spec), instantiate(config.sampler), device)
 
     @property
     def sample_rate_hz(self) -> int:
@@ -124,6 +115,7 @@ class FoleyPipeline:
         seed: int = 0,
         control_strength: float = 1.0,
         progress: Progress = iter,
+        watch: Stopwatch | None = None,
     ) -> Tensor:
         """Generate one sound.
 
@@ -136,6 +128,7 @@ class FoleyPipeline:
             seed: of the noise.
             control_strength: scale of the envelope's influence: 0 none, 1 as trained.
             progress: wraps the range of sampling steps, to show progress.
+            watch: is told how long the stages ``conditions``, ``steps`` and ``decode`` take.
 
         Returns:
             Sound (C, N), float32, N = duration_s · sample rate.
@@ -147,18 +140,22 @@ class FoleyPipeline:
         self._check(frames, prompts, settings)
         n_samples = count_at_rate(duration_s, self.sample_rate_hz)
         starts_s = self._window_starts_s(duration_s)
-        conditions, negative = self._conditions(envelope, frames, prompts or Prompts(), starts_s, seed)
+        watch = watch or Stopwatch()
+        with watch.stage("conditions"):
+            conditions, negative = self._conditions(envelope, frames, prompts or Prompts(), starts_s, seed)
         generators = [torch.Generator().manual_seed(seed + i * 2**32) for i in range(len(starts_s))]
-        latent = self.model.sample(
-            conditions,
-            self.spec.n_samples,
-            settings,
-            generators,
-            negative_tokens=negative,
-            control_strength=control_strength,
-            progress=progress,
-        )
-        windows = self.model.pretransform.decode(latent)[..., : self.spec.n_samples].float().cpu()
+        with watch.stage("steps"):
+            latent = self.model.sample(
+                conditions,
+                self.spec.n_samples,
+                settings,
+                generators,
+                negative_tokens=negative,
+                control_strength=control_strength,
+                progress=progress,
+            )
+        with watch.stage("decode"):
+            windows = self.model.pretransform.decode(latent)[..., : self.spec.n_samples].float().cpu()
         return cross_fade(windows, count_at_rate(self.overlap_s, self.sample_rate_hz))[..., :n_samples]
 
     @property
@@ -231,9 +228,8 @@ class FoleyPipeline:
         if not text and not sounds:
             return None
         encoder = self.model.conditioners["audio"]
-        embeddings = [encoder.embed(sound[None].to(self.device)) for sound in sounds]
-        if text:
-            embeddings.append(encoder.embed_text([text]))
+        embeddings = [encoder.embed_text([text])] if text else []  # first, so that the encoder is built once, with text
+        embeddings += [encoder.embed(sound[None].to(self.device)) for sound in sounds]
         return F.normalize(torch.cat(embeddings).mean(0, keepdim=True), dim=-1)
 
     def _envelope_windows(self, envelope: Envelope, starts_s: list[float]) -> Envelope:

@@ -1,44 +1,155 @@
-"""Owns the layout of the published Stable-Foley checkpoints: from their model config and weights to a ``FoleyModel``.
+"""Owns the layout of the published Stable-Foley checkpoints: from their weights to a model of this project.
 
 Sub-modules carry the published names, so weights load without renaming; what differs is listed here: the Lightning
-prefix, the second copy of the VAE inside the envelope conditioner, and a layer of the control branch that nothing
-reads.
+prefix, the second copy of the VAE inside the envelope conditioner, CAVP's audio tower, and a layer of the control
+branch that nothing reads. No size is fixed: all are read from the weights.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import torch
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
+from cavp.weights import AUDIO_KEYS, cavp_from_state_dict
 from data.envelope import instant_envelope
-from stable_foley.backbone import build_backbone
+from data.weights import WeightSelection, fitting_weights, load_into, weights_sha256
+from stable_foley.backbone import CODEC, CONDITIONERS, DIT, LIGHTNING, SECONDS, build_backbone
 from stable_foley.conditioners.envelope import VaeEnvelope
 from stable_foley.conditioners.seconds import SecondsConditioner
-from stable_foley.model import GLOBAL_IDS, FoleyModel
-from stable_foley.weights import load_into
+from stable_foley.config import MAIN_EXPERIMENT, WEIGHTS, build_model, compose
+from stable_foley.model import CROSS_ATTENTION_IDS, GLOBAL_IDS, FoleyModel
 
 WINDOW_SAMPLES = 10_000
 SMOOTHING_SAMPLES = 2_000
-_LIGHTNING_PREFIX = "model."
-_UNREAD = ("conditioner.conditioners.envelope.pretransform.", "model.controlnet.transformer.project_out.")
-_PROMPTS = ("conditioner.conditioners.frames.", "conditioner.conditioners.audio.")
+HEAD_DIM = 64
+"""Width of an attention head of Stable Audio Open, the one size that the weights do not show."""
+CONTROL = "model.controlnet."
+CAVP = f"{CONDITIONERS}frames.stage1_model."
+PROJECTIONS = tuple(f"{CONDITIONERS}{key}.proj_out." for key in CROSS_ATTENTION_IDS)
+UNUSED = (
+    f"{CONDITIONERS}envelope.pretransform.",
+    f"{CONTROL}transformer.project_out.",
+    *(CAVP + k for k in AUDIO_KEYS),
+)
+"""What the published checkpoints hold that has no effect on the sound."""
 
 PublishedEnvelope = partial(VaeEnvelope, instant_envelope, WINDOW_SAMPLES, SMOOTHING_SAMPLES)
 
 
-def count_control_layers(state: Mapping[str, Tensor]) -> int:
-    """Number of control layers in a published state dict (the published checkpoint has 4)."""
-    marker = "model.model.controlnet.conv_outs."
-    return len({key.removeprefix(marker).split(".")[0] for key in state if key.startswith(marker)})
+@dataclass(frozen=True)
+class Published:
+    """A published checkpoint, taken apart.
+
+    Attributes:
+        weights: control branch, projections and seconds embedders, by the names of ``FoleyModel``.
+        config: the training configuration that rebuilds the model, frozen parts named by checksum.
+        frozen: frozen parts by name → number of their tensors; they come from files of their own.
+        unused: names in the file of what was not used.
+    """
+
+    weights: Mapping[str, Tensor]
+    config: dict[str, Any]
+    frozen: dict[str, int]
+    unused: list[str]
 
 
-def build_published_model(model_config: Mapping[str, Any], state: Mapping[str, Tensor]) -> FoleyModel:
-    """Build a published model and load its weights.
+def is_published(state: Mapping[str, Tensor]) -> bool:
+    """Whether these are the weights of a published Stable-Foley checkpoint."""
+    return any(key.startswith(LIGHTNING + CONTROL) for key in state)
+
+
+def read_published(state: Mapping[str, Tensor], path: Path, *, inside: bool) -> Published:
+    """Take a published checkpoint apart, after checking that all of it fits.
+
+    Args:
+        state: Lightning state dict, keys ``model.…``.
+        path: its file.
+        inside: whether the frozen parts are to be taken from this file; otherwise ``config`` has their checksums, and
+            they come from where ``paths`` says.
+
+    Raises:
+        InputError: keys are missing, unknown, of another shape or not finite.
+    """
+    own = {key.removeprefix(LIGHTNING): key for key in state if key.startswith(LIGHTNING)}
+    used = WeightSelection(state, {name: key for name, key in own.items() if not name.startswith(UNUSED)})
+    cavp = used.starting_with(CAVP)
+    config = _configuration(used)
+    with torch.device("meta"):
+        model = build_model(_without_files(config))
+    others = WeightSelection(state, {name: key for name, key in used.names.items() if name not in cavp})
+    elsewhere = [key for key in model.state_dict() if key.startswith(CAVP)]
+    for _ in fitting_weights(model, others, source=path, optional=elsewhere):
+        pass
+    tower = cavp_from_state_dict(cavp, source=path) if cavp else None
+    if inside:
+        config.backbone.weights = str(path.resolve())
+        if tower is not None:
+            config.conditioners.frames.cavp.weights = str(path.resolve())
+    else:
+        config.backbone.sha256 = weights_sha256(used.starting_with(DIT, CODEC))
+        if tower is not None:
+            config.conditioners.frames.cavp.sha256 = weights_sha256(tower.state_dict())
+    frozen = {"transformer": used.starting_with(DIT), "VAE": used.starting_with(CODEC), "CAVP video tower": cavp}
+    return Published(
+        weights=used.starting_with(CONTROL, SECONDS, *PROJECTIONS),
+        config=OmegaConf.to_container(config, resolve=False),  # type: ignore[arg-type]
+        frozen={name: len(part) for name, part in frozen.items() if part},
+        unused=sorted(set(state) - set(used.names.values())),
+    )
+
+
+def _configuration(state: Mapping[str, Tensor]) -> DictConfig:
+    """The main experiment at the sizes that the weights show, with the conditioners they have.
+
+    What no weight shows is as in Stable Audio Open; a weight that is missing is reported when all are compared.
+    """
+    config = compose(MAIN_EXPERIMENT)
+    OmegaConf.set_struct(config, False)
+    config.tag = "published"
+    config.model.control_layers = _count(state, f"{CONTROL}conv_outs.")
+    for key, projection in zip(CROSS_ATTENTION_IDS, PROJECTIONS, strict=True):
+        if f"{projection}weight" not in state:
+            del config.conditioners[key]
+    sizes = config.backbone.model_config.model
+    dit, vae = sizes.diffusion.config, sizes.pretransform.config
+    dit.depth = _count(state, f"{DIT}transformer.layers.") or dit.depth
+    for name, module, axis in (
+        ("embed_dim", "transformer.project_in", 0),
+        ("cond_token_dim", "to_cond_embed.0", 1),
+        ("global_cond_dim", "to_global_embed.0", 1),
+    ):
+        if (weight := f"{DIT}{module}.weight") in state:
+            dit[name] = state[weight].shape[axis]
+    dit.num_heads = dit.embed_dim // HEAD_DIM
+    if (first := f"{CODEC}model.encoder.layers.0.weight_v") in state:
+        vae.encoder.config.channels = vae.decoder.config.channels = state[first].shape[0]
+    return config
+
+
+def _without_files(config: DictConfig) -> DictConfig:
+    """A copy of the configuration in which nothing is read from files."""
+    config = config.copy()
+    config.paths.update({"random_weights": True} | dict.fromkeys(WEIGHTS))
+    return config
+
+
+def _count(state: Iterable[str], beginning: str) -> int:
+    """How many numbers follow ``beginning`` in the names."""
+    return len({key.removeprefix(beginning).split(".")[0] for key in state if key.startswith(beginning)})
+
+
+def build_published_model(model_config: Mapping[str, Any], state: Mapping[str, Tensor], dtype: str) -> FoleyModel:
+    """Build a published model without prompts and load its weights.
 
     Args:
         model_config: in stable-audio-tools' format; sizes and ranges are read from it.
         state: Lightning state dict, keys ``model.…``.
+        dtype: of the transformer and its control branch, see ``build_backbone``.
 
     Returns:
         The model in eval mode, with the seconds and envelope conditioners; frames and sound prompts are given as
@@ -53,8 +164,10 @@ def build_published_model(model_config: Mapping[str, Any], state: Mapping[str, T
         key: SecondsConditioner(width, float(ranges[key]["max_val"])) for key in GLOBAL_IDS
     }
     conditioners["envelope"] = PublishedEnvelope()
-    model = FoleyModel(build_backbone(model_config, random_weights=True), count_control_layers(state), conditioners)
-    own = {k.removeprefix(_LIGHTNING_PREFIX): v for k, v in state.items()}
-    own = {k: v for k, v in own.items() if not k.startswith(_UNREAD + _PROMPTS)}
-    load_into(model, own, source="the published checkpoint")
+    own = {key.removeprefix(LIGHTNING): key for key in state}
+    skipped = (*UNUSED, CAVP, *PROJECTIONS)
+    backbone = build_backbone(model_config, random_weights=True, dtype=dtype)
+    model = FoleyModel(backbone, _count(own, f"{CONTROL}conv_outs."), conditioners)
+    used = WeightSelection(state, {name: key for name, key in own.items() if not name.startswith(skipped)})
+    load_into(model, used, source="the published checkpoint")
     return model.eval().requires_grad_(False)

@@ -60,7 +60,8 @@ def _multistep(
         sigma, sigma_next = sigmas[i], sigmas[i + 1]
         clean = denoise(x, sigma)
         if sigma_next == 0:
-            return clean
+            x = clean
+            continue  # not return: a progress bar is to see the end
         h = (sigma / sigma_next).log()
         g = h * (1 + eta)
         x = torch.exp(-g) * x - torch.expm1(-g) * clean + _derivative_terms(clean, past, h, g)

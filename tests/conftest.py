@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from data.envelope import Envelope, write_envelope_csv
 from data.mux import mux, write_video
 from stable_foley.checkpoint import Checkpoint, save_checkpoint
-from stable_foley.config import build_model, composed_config
+from stable_foley.config import build_model, compose, composed_config
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
@@ -24,12 +23,6 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("no folder ../shared with real recordings beside the repository")
     return SHARED
-
-
-def compose_config(*overrides: str):
-    """A training configuration as ``python train.py …`` composes it."""
-    with initialize_config_dir(str(REPOSITORY / "configs"), version_base="1.3"):
-        return compose("train", overrides=[f"hydra.searchpath=[file://{REPOSITORY}]", *overrides])
 
 
 def tone_clip(root: Path, clip_id: str = "clip", duration_s: float = 1.0) -> Path:
@@ -50,9 +43,9 @@ def tone_clip(root: Path, clip_id: str = "clip", duration_s: float = 1.0) -> Pat
 def inference_folder(tmp_path_factory):
     """A checkpoint of a mini model with random weights, a video with sound, a processed clip and an envelope."""
     folder = tmp_path_factory.mktemp("inference")
-    config = compose_config("exp=train_gh_controlnet", "backbone=mini", "dataset.spec.duration_s=2.0")
+    config = compose("exp=train_gh_controlnet", "backbone=mini", "dataset.spec.duration_s=2.0")
     model = build_model(config)
-    save_checkpoint(folder / "model.safetensors", Checkpoint(model.trained_state(), composed_config(config), None))
+    save_checkpoint(folder / "model.safetensors", Checkpoint(model.trained_state(), composed_config(config, model)))
     frames = torch.randint(0, 255, (45, 3, 48, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     write_video(folder / "silent.mp4", frames, 15.0)
     time_s = torch.arange(3 * 44_100) / 44_100

@@ -5,12 +5,13 @@ import ast
 import pytest
 from omegaconf import OmegaConf
 
-from tests.conftest import REPOSITORY, compose_config
+from stable_foley.config import compose
+from tests.conftest import REPOSITORY
 
 OWN = {"data", "cavp", "video2rms", "stable_foley"}
 MAY_IMPORT = {
     "data": {"data"},
-    "cavp": {"cavp"},
+    "cavp": {"cavp", "data"},
     "video2rms": {"video2rms", "data"},
     "stable_foley": {"stable_foley", "data", "cavp"},
 }
@@ -60,12 +61,12 @@ def test_import_directions(path):
 @pytest.mark.parametrize("exp", sorted(p.name for p in (REPOSITORY / "exp").glob("*.yaml")))
 @pytest.mark.parametrize("backbone", ["default", "mini", "debug"])
 def test_experiments_compose(exp, backbone):
-    config = compose_config(f"exp={exp}", *([] if backbone == "default" else [f"backbone={backbone}"]))
+    config = compose(f"exp={exp}", *([] if backbone == "default" else [f"backbone={backbone}"]))
     OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
 
 
 def test_the_main_experiment_is_the_published_one():
-    config = compose_config("exp=train_gh_controlnet.yaml")
+    config = compose("exp=train_gh_controlnet.yaml")
     assert config.backbone.model_config.model.diffusion.config.depth == 24
     assert config.model.control_layers == 5
     assert config.dataset.batch_size * config.trainer.accumulate_grad_batches == 48

@@ -7,12 +7,13 @@ import sys
 import pytest
 import torch
 from pytorch_lightning import seed_everything
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import train
 from data.errors import InputError
 from stable_foley.checkpoint import load_model
-from tests.conftest import REPOSITORY, compose_config, tone_clip
+from stable_foley.config import build_model, compose
+from tests.conftest import REPOSITORY, tone_clip
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def data_root(tmp_path_factory):
 
 
 def run_config(data_root, folder, tag, *overrides):
-    return compose_config(
+    return compose(
         "exp=train_gh_controlnet",
         "backbone=debug",
         "trainer=cpu",
@@ -129,11 +130,16 @@ def test_wrong_options_are_refused(data_root, tmp_path, override, words):
     [
         ([], "ckpt="),
         (["ckpt={run}/checkpoints/best.safetensors"], "no training checkpoint"),
-        (["ckpt={run}/checkpoints/last.ckpt", "seed=5", "backbone.weights={run}/other.safetensors"], "backbone"),
+        (
+            ["ckpt={run}/checkpoints/last.ckpt", "seed=5", "backbone.weights={run}/other.safetensors"],
+            "another backbone",
+        ),
     ],
 )
 def test_runs_are_not_mixed_up(runs, data_root, overrides, words):
     run = runs / "whole"
+    state = build_model(compose("backbone=debug", "model=backbone")).state_dict()
+    save_file(state, run / "other.safetensors")
     with pytest.raises(InputError, match=words):
         train.train(run_config(data_root, runs, "whole", *(o.format(run=run) for o in overrides)))
 

@@ -11,20 +11,19 @@ import importlib.util
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 import torchaudio
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cavp import read_checkpoint
 from data.errors import InputError
-from stable_foley.weights import load_into, published_weights
+from data.weights import WeightSelection, encoder_weights, load_into, read_weights
+from stable_foley.hub import hub_file
 
 if TYPE_CHECKING:
     from transformers import RobertaConfig, RobertaTokenizer
@@ -35,6 +34,10 @@ INT16_MAX = 32767
 UNUSED_KEYS = ("audio_transform.", "text_transform.", "logit_scale_", "text_branch.embeddings.position_ids")
 """What keys of LAION's checkpoints begin with that no embedding needs; the last is a constant of older transformers."""
 TEXT_KEYS = ("text_branch.", "text_projection.")
+FUSION_KEYS = "audio_branch.patch_embed.mel_conv2d."
+TOKENIZER = "FacebookAI/roberta-base"
+TOKENIZER_FILES = ("vocab.json", "merges.txt")
+DOWNLOAD = f"hf download {TOKENIZER} {' '.join(TOKENIZER_FILES)}"
 _ALIAS = "_laion_clap_inner"
 
 
@@ -69,55 +72,46 @@ def _roberta_base() -> "RobertaConfig":
     return RobertaConfig(vocab_size=50265, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5)
 
 
-def _load_tokenizer(name: str, n_entries: int) -> "RobertaTokenizer":
-    """RoBERTa's tokenizer from this machine, checked to be whole.
+def _load_tokenizer(folder: Path | None, n_entries: int) -> "RobertaTokenizer":
+    """RoBERTa's tokenizer from a folder, or else from the hub or its local cache, checked to be whole.
 
-    Where files are missing transformers may hand back a tokenizer that knows nothing but its special tokens.
+    Where files are missing transformers hands back a tokenizer without merges, or one of special tokens alone.
     """
     from transformers import RobertaTokenizer
 
-    try:
-        tokenizer = RobertaTokenizer.from_pretrained(name, local_files_only=True)
-        n_found = len(tokenizer)
-    except OSError:
-        n_found = 0
-    if n_found != n_entries:
+    if folder is None:
+        remedy = f"or fill that cache once with network by `{DOWNLOAD}`, or use a sound prompt"
+        files = [hub_file(TOKENIZER, name, remedy=remedy) for name in TOKENIZER_FILES]
+        folder = files[0].parent
+    whole = all((folder / name).is_file() for name in TOKENIZER_FILES)
+    tokenizer = RobertaTokenizer.from_pretrained(folder) if whole else None
+    if tokenizer is None or len(tokenizer) != n_entries:
         raise InputError(
-            f"Text prompts need the tokenizer {name!r} with {n_entries} entries, of which {n_found} are on this "
-            "machine: run `hf download roberta-base vocab.json merges.txt` once, or use a sound prompt."
+            f"The folder {folder} does not hold {' and '.join(TOKENIZER_FILES)} of {TOKENIZER} with their {n_entries} "
+            f"entries, which a text prompt needs: run `{DOWNLOAD} --local-dir {folder}`, or use a sound prompt."
         )
     return tokenizer
 
 
-def _read_weights(path: Path, *, text: bool) -> dict[str, Tensor]:
-    """The weights that an encoder with or without text branch has, out of a checkpoint of LAION's training.
-
-    Such a file holds numpy numbers beside the weights, hence the list of what unpickling these takes.
-    """
-    rebuild: Any = np.float64(0).__reduce__()[0]
-    scalars = [(rebuild, "numpy.core.multiarray.scalar"), (rebuild, "numpy._core.multiarray.scalar")]
-    dtypes = [type(np.dtype(kind)) for kind in ("f4", "f8", "i8")]
-    try:
-        with torch.serialization.safe_globals([*scalars, np.dtype, *dtypes]):
-            state = read_checkpoint(path)
-    except ValueError as error:
-        raise InputError(str(error)) from error
+def _read_clap(path: Path, *, text: bool) -> WeightSelection:
+    """The weights that an encoder with or without text branch has, out of a checkpoint of LAION's training."""
+    state = read_weights(path)
     unused = UNUSED_KEYS if text else UNUSED_KEYS + TEXT_KEYS
-    state = {key.removeprefix("module."): value for key, value in state.items()}
-    return {key: value for key, value in state.items() if not key.startswith(unused)}
+    names = {key.removeprefix("module."): key for key in state}
+    return WeightSelection(state, {name: key for name, key in names.items() if not name.startswith(unused)})
 
 
 class ClapEncoder(nn.Module):
-    """Sounds, and where asked for also texts, as unit vectors of one space; always frozen and in eval mode.
+    """Sounds, and where asked for also texts, as unit vectors of one space; frozen and in eval mode.
 
     Module names are those of LAION's checkpoints.
 
     Args:
-        weights: checkpoint of LAION's HTSAT-tiny model without feature fusion, for instance `630k-audioset-best.pt`;
-            None leaves the weights random.
+        weights: checkpoint of LAION's HTSAT-tiny model, without feature fusion (`630k-audioset-best.pt`) or with it
+            (`630k-audioset-fusion-best.pt`): the file decides. None: random weights without fusion, always the same.
         text: whether to build the text branch too.
         sample_rate_hz: sample rate of the sounds that will be given.
-        tokenizer: name in the local cache of the hub, or folder, of RoBERTa's tokenizer, for text.
+        tokenizer: folder with RoBERTa's `vocab.json` and `merges.txt`, for text; None: from the hub or its cache.
 
     Raises:
         InputError: laion-clap is not installed, the tokenizer cannot be had, or the weights cannot be read or do not
@@ -130,26 +124,29 @@ class ClapEncoder(nn.Module):
         *,
         text: bool = False,
         sample_rate_hz: int = 44_100,
-        tokenizer: str | Path = "roberta-base",
+        tokenizer: Path | None = None,
     ) -> None:
         super().__init__()
         htsat = _import_htsat()
         config_path = Path(str(htsat.__file__)).parent / "model_configs" / "HTSAT-tiny.json"
         config = json.loads(config_path.read_text(encoding="utf-8"))
-        audio_config = SimpleNamespace(**config["audio_cfg"])
         self.sample_rate_hz = sample_rate_hz
-        self.inner_sample_rate_hz: int = audio_config.sample_rate
-        self.window_samples: int = audio_config.clip_samples
-        self.audio_branch: nn.Module = htsat.create_htsat_model(audio_config)
-        self.audio_projection = _projection(config["embed_dim"])
-        self.text_branch: nn.Module | None = None
-        if text:
-            self._add_text_branch(str(tokenizer))
-        if weights is not None:
-            load_into(self, _read_weights(Path(weights), text=text), source=weights)
+        self.audio_config = SimpleNamespace(**config["audio_cfg"])
+        self.window_samples: int = self.audio_config.clip_samples
+        state = None if weights is None else _read_clap(Path(weights), text=text)
+        self.fusion = any(key.startswith(FUSION_KEYS) for key in state or ())
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)  # of the CPU alone; torch.manual_seed would reach the GPUs too
+            self.audio_branch: nn.Module = htsat.create_htsat_model(self.audio_config, self.fusion, "aff_2d")
+            self.audio_projection = _projection(config["embed_dim"])
+            self.text_branch: nn.Module | None = None
+            if text:
+                self._add_text_branch(tokenizer)
+        if state is not None:
+            load_into(self, state, source=weights)
         self.requires_grad_(False).eval()
 
-    def _add_text_branch(self, tokenizer: str) -> None:
+    def _add_text_branch(self, tokenizer: Path | None) -> None:
         from transformers import RobertaModel
 
         config = _roberta_base()
@@ -157,17 +154,14 @@ class ClapEncoder(nn.Module):
         self.text_branch = RobertaModel(config)
         self.text_projection = _projection(config.hidden_size)
 
-    def train(self, mode: bool = True) -> Self:
-        """Stay in eval mode whatever is asked for: dropout and spectrogram masking would change the embeddings."""
-        del mode
-        return super().train(False)
-
     @torch.no_grad()
     def embed_sound(self, wave: Tensor) -> Tensor:
         """Embed sounds, in float32 even under autocast.
 
-        A sound shorter than 10 s is repeated as often as it fits and padded with silence; a longer one is covered by
-        the smallest number of evenly spaced 10 s windows, whose embeddings are averaged.
+        A sound shorter than 10 s is repeated as often as it fits and padded with silence. A longer one is covered by
+        the smallest number of evenly spaced 10 s windows, whose embeddings are averaged; a model with feature fusion
+        reads it at once instead, as the whole shrunk to the frames of 10 s and three chunks of 10 s. laion-clap draws
+        the start of each chunk from a third of the range of possible starts; here it is the middle of that third.
 
         Args:
             wave: (B, C, N) at `sample_rate_hz`, -1..1; any C, which is averaged, and any N of at least 1.
@@ -181,24 +175,48 @@ class ClapEncoder(nn.Module):
         if wave.shape[-1] == 0:
             raise InputError("The sound prompt has no samples, where at least one was expected: give another sound.")
         with torch.autocast(wave.device.type, enabled=False):
-            mono = torchaudio.functional.resample(
-                wave.float().mean(dim=1), self.sample_rate_hz, self.inner_sample_rate_hz
-            )
-            quantised = (mono.clamp(-1, 1) * INT16_MAX).to(torch.int16) / INT16_MAX
-            windows = self._windows(quantised)
-            features = self.audio_branch({"waveform": windows.flatten(0, 1)})["embedding"]
-            per_window = F.normalize(self.audio_projection(features), dim=-1).unflatten(0, windows.shape[:2])
-            return F.normalize(per_window.mean(dim=1), dim=-1)
+            mono = wave.float().mean(dim=1)
+            mono = torchaudio.functional.resample(mono, self.sample_rate_hz, self.audio_config.sample_rate)
+            filled = self._fill((mono.clamp(-1, 1) * INT16_MAX).to(torch.int16) / INT16_MAX)
+            inputs = self._whole_and_chunks(filled) if self.fusion else {"waveform": self._windows(filled)}
+            embeddings = F.normalize(self.audio_projection(self.audio_branch(inputs)["embedding"]), dim=-1)
+            return F.normalize(embeddings.unflatten(0, (len(wave), -1)).mean(dim=1), dim=-1)
+
+    def _fill(self, mono: Tensor) -> Tensor:
+        """Repeat sounds (B, N) shorter than 10 s as often as they fit and pad them to it; longer ones stay."""
+        repeated = mono.repeat(1, max(1, self.window_samples // mono.shape[-1]))
+        return F.pad(repeated, (0, max(0, self.window_samples - repeated.shape[-1])))
 
     def _windows(self, mono: Tensor) -> Tensor:
-        """Cut (B, N) into evenly spaced windows (B, n_windows, 10 s) that cover it, or fill one window with it."""
+        """Cover (B, N), at least 10 s, with evenly spaced windows: (B · n_windows, 10 s), those of a sound in a row."""
         n, n_window = mono.shape[-1], self.window_samples
-        if n < n_window:
-            repeated = mono.repeat(1, n_window // n)
-            return F.pad(repeated, (0, n_window - repeated.shape[-1])).unsqueeze(1)
         n_windows = math.ceil(n / n_window)
         starts = [(n - n_window) * i // max(n_windows - 1, 1) for i in range(n_windows)]
-        return torch.stack([mono[:, start : start + n_window] for start in starts], dim=1)
+        return torch.stack([mono[:, start : start + n_window] for start in starts], dim=1).flatten(0, 1)
+
+    def _whole_and_chunks(self, mono: Tensor) -> dict[str, Tensor]:
+        """What HTSAT with fusion reads of (B, N), at least 10 s: four log-mels (B, 4, T, 64), and who is longer (B,).
+
+        Sounds longer by less than a frame do not count as longer; of those HTSAT reads the first log-mel alone. The
+        whole is shrunk without anti-aliasing, as it was when the weights were trained (torchvision before 0.17).
+        """
+        mel = self._log_mel(mono)
+        n_frames, n_bands = self.window_samples // self.audio_config.hop_size + 1, self.audio_config.mel_bins
+        n_starts = mel.shape[1] - n_frames + 1
+        thirds = torch.arange(n_starts).tensor_split(3)
+        starts = [int(third[len(third) // 2]) if len(third) else 0 for third in thirds]
+        whole = F.interpolate(mel.unsqueeze(1), size=(n_frames, n_bands), mode="bilinear").squeeze(1)
+        chunks = [mel[:, start : start + n_frames] for start in starts]
+        longer = torch.full((len(mono),), n_starts > 1, device=mono.device)
+        return {"mel_fusion": torch.stack([whole, *chunks], dim=1), "longer": longer}
+
+    def _log_mel(self, mono: Tensor) -> Tensor:
+        """Log-mel spectrograms (B, T, 64) in dB, 100 frames a second, of sounds (B, N)."""
+        c = self.audio_config
+        mel = torchaudio.transforms.MelSpectrogram(
+            c.sample_rate, n_fft=c.window_size, hop_length=c.hop_size, f_min=c.fmin, f_max=c.fmax, n_mels=c.mel_bins
+        ).to(mono.device)
+        return 10 * mel(mono).clamp(min=1e-10).log10().mT
 
     @torch.no_grad()
     def embed_text(self, prompts: Sequence[str]) -> Tensor:
@@ -215,13 +233,12 @@ class ClapEncoder(nn.Module):
         """
         if self.text_branch is None:
             raise InputError(
-                f"The text prompt {prompts[0]!r} needs CLAP's text branch, and this CLAP has its audio branch alone: "
-                "build it with text=True, or use a sound prompt."
+                f"The text prompt {prompts[0]!r} needs CLAP's text branch, which this CLAP was built without: build it "
+                "with text=True, or use a sound prompt."
             )
         device = next(self.parameters()).device
-        tokens = self.tokenizer(
-            list(prompts), padding="max_length", truncation=True, max_length=MAX_TEXT_TOKENS, return_tensors="pt"
-        ).to(device)
+        form = {"padding": "max_length", "truncation": True, "max_length": MAX_TEXT_TOKENS, "return_tensors": "pt"}
+        tokens = self.tokenizer(list(prompts), **form).to(device)
         with torch.autocast(device.type, enabled=False):
             pooled = self.text_branch(tokens["input_ids"], attention_mask=tokens["attention_mask"]).pooler_output
             return F.normalize(self.text_projection(pooled), dim=-1)
@@ -230,25 +247,34 @@ class ClapEncoder(nn.Module):
 class ClapConditioner(nn.Module):
     """CLAP's embedding of a sound or a text, projected to the width of the cross-attention.
 
-    The encoder is frozen; the projection alone is trained. The published checkpoint holds `proj_out` and no CLAP.
+    The encoder is frozen; the projection alone is trained. The encoder is built at the first prompt, and with its text
+    branch at the first text, since its file is large and needed by prompts alone. It is no sub-module: checkpoints hold
+    `proj_out` alone, as the published one does, and the encoder follows it from device to device.
 
     Args:
-        clap: the embedding model.
+        clap: builds the embedding model; called with `text=True` where it needs the text branch.
         output_dim: width D of the token.
     """
 
-    def __init__(self, clap: ClapEncoder, output_dim: int) -> None:
+    def __init__(self, clap: Callable[..., ClapEncoder], output_dim: int) -> None:
         super().__init__()
         self.clap = clap
         self.proj_out = nn.Linear(EMBED_DIM, output_dim)
+        self._built: list[ClapEncoder] = []  # none or one; an attribute of its own would be a sub-module
+
+    def _encoder(self, *, text: bool) -> ClapEncoder:
+        """The encoder, on the device of the projection; built where there is none, or none for the text asked for."""
+        if not self._built or (text and self._built[0].text_branch is None):
+            self._built = [self.clap(text=text)]
+        return self._built[0].to(self.proj_out.weight.device)
 
     def embed(self, sound: Tensor) -> Tensor:
-        """Embed sounds (B, C, N) as (B, 512); see `ClapEncoder.embed_sound`."""
-        return self.clap.embed_sound(sound)
+        """Embed sounds (B, C, N) as (B, 512); errors as in `clap_encoder` and `ClapEncoder.embed_sound`."""
+        return self._encoder(text=False).embed_sound(sound)
 
     def embed_text(self, prompts: Sequence[str]) -> Tensor:
-        """Embed B texts as (B, 512); see `ClapEncoder.embed_text`."""
-        return self.clap.embed_text(prompts)
+        """Embed B texts as (B, 512); errors as in `clap_encoder` and `ClapEncoder.embed_text`."""
+        return self._encoder(text=True).embed_text(prompts)
 
     def forward(self, embedding: Tensor) -> Tensor:
         """Project embeddings (B, 512) to one token each (B, 1, D)."""
@@ -259,11 +285,12 @@ def clap_encoder(weights: str | None, random_weights: bool, text: bool = False) 
     """LAION-CLAP with the published weights, or random ones.
 
     Args:
-        weights: `630k-audioset-best.pt`; None for random weights.
+        weights: `630k-audioset-best.pt` or `630k-audioset-fusion-best.pt`; None for random weights.
         random_weights: whether random weights will do.
         text: whether to build the text branch too, for prompts in words.
 
     Raises:
-        InputError: the weights are not given, cannot be read or do not fit.
+        InputError: the weights are not given, cannot be read or do not fit, or the tokenizer cannot be had.
     """
-    return ClapEncoder(published_weights("paths.clap", weights, random_weights), text=text)
+    path = encoder_weights("paths.clap", "630k-audioset-best.pt of LAION-CLAP", weights, random_weights)
+    return ClapEncoder(path, text=text)

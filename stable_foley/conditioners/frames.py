@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from cavp import Cavp, SlowOnly
 from cavp.weights import load_cavp
-from data.errors import InputError
-from stable_foley.weights import published_weights
+from data.weights import check_sha256, encoder_weights, weights_sha256
 
 
 class FramesConditioner(nn.Module):
@@ -26,6 +25,11 @@ class FramesConditioner(nn.Module):
         super().__init__()
         self.stage1_model = cavp.requires_grad_(False).eval()
         self.proj_out = nn.Linear(cavp.embed_dim, output_dim)
+
+    @property
+    def sha256(self) -> str:
+        """Checksum of CAVP, see ``weights_sha256``."""
+        return weights_sha256(self.stage1_model.state_dict())
 
     def train(self, mode: bool = True) -> Self:
         """Set the training mode of the projection; CAVP stays in eval mode."""
@@ -54,18 +58,22 @@ class FramesConditioner(nn.Module):
         return self.proj_out(embedding.to(self.proj_out.weight.dtype))
 
 
-def video_tower(weights: str | None, random_weights: bool) -> Cavp:
+def video_tower(weights: str | None, random_weights: bool, name: str, sha256: str | None = None) -> Cavp:
     """CAVP's video tower with the published weights, or random ones.
 
     Args:
-        weights: `cavp_epoch66.ckpt`; None for random weights.
+        weights: `cavp_epoch66.ckpt`, or a published Stable-Foley checkpoint, which holds them; None for random ones.
         random_weights: whether random weights will do.
+        name: what the weights are called where they are published, for errors.
+        sha256: expected checksum of the tower, see ``weights_sha256``; None accepts any.
 
     Raises:
-        InputError: the weights are not given, cannot be read or do not fit.
+        InputError: the weights are not given, cannot be read, do not fit, or are not the expected ones.
     """
-    path = published_weights("paths.cavp", weights, random_weights)
-    try:
-        return Cavp(SlowOnly()) if path is None else load_cavp(path)
-    except ValueError as error:
-        raise InputError(str(error)) from error
+    path = encoder_weights("paths.cavp", name, weights, random_weights)
+    if path is None:
+        return Cavp(SlowOnly())
+    cavp = load_cavp(path)
+    if sha256 is not None:
+        check_sha256(weights_sha256(cavp.state_dict()), sha256, source=path, option="paths.cavp")
+    return cavp

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from cavp import Cavp, Cnn14, SlowOnly, cavp_from_state_dict, load_cavp
+from data.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -37,48 +38,23 @@ def test_a_bare_state_dict_is_read(tmp_path, model):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda state: state.pop("video_encoder.layer3.1.conv2.bn.bias"), "layer3.1.conv2.bn.bias is missing"),
-        (lambda state: state.update({"video_encoder.layer5.bias": torch.zeros(1)}), "layer5.bias is unknown"),
+        (lambda state: state.pop("video_encoder.layer3.1.conv2.bn.bias"), "missing video_encoder.layer3.1.conv2.bn.b"),
+        (lambda state: state.update({"video_encoder.layer5": torch.zeros(1)}), "not expected video_encoder.layer5"),
         (
             lambda state: state.update({"video_encoder.layer1.0.conv1.bn.bias": torch.zeros(3)}),
             r"conv1.bn.bias has shape \(3,\) instead of \(4,\)",
         ),
-        (lambda state: state.pop("video_project_head.weight"), "lack video_project_head.weight"),
-        (lambda state: state.pop("video_encoder.conv1.conv.weight"), "0 keys end in"),
-        (lambda state: state.update({"a.video_encoder.conv1.conv.weight": torch.zeros(1)}), "2 keys end in"),
+        (
+            lambda state: state.update({"video_project_head.bias": torch.full((24,), float("nan"))}),
+            "video_project_head.bias has NaN",
+        ),
+        (lambda state: state.pop("video_project_head.weight"), "lacks video_project_head.weight"),
+        (lambda state: state.pop("video_encoder.conv1.conv.weight"), "has 0 keys that end in"),
+        (lambda state: state.update({"a.video_encoder.conv1.conv.weight": torch.zeros(1)}), "has 2 keys that end in"),
     ],
 )
 def test_names_what_does_not_fit(model, change, message):
     state = dict(model.state_dict())
     change(state)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         cavp_from_state_dict(state)
-
-
-def test_lists_ten_wrong_keys_at_most(model):
-    state = {key: value for key, value in model.state_dict().items() if "layer2" not in key}
-    with pytest.raises(ValueError, match="in 78 keys") as caught:
-        cavp_from_state_dict(state)
-    assert str(caught.value).count("is missing") == 10
-
-
-@pytest.mark.parametrize("content", [None, b"", b"not weights at all", b"PK\x03\x04 cut short"])
-def test_unreadable_files_are_named(tmp_path, content):
-    path = tmp_path / "cavp.ckpt"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"cavp\.ckpt") as caught:
-        load_cavp(path)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_file_of_something_else_is_named(tmp_path):
-    torch.save([1, 2], tmp_path / "list.pt")
-    with pytest.raises(ValueError, match="holds a list"):
-        load_cavp(tmp_path / "list.pt")
-
-
-def test_no_code_of_a_file_is_run(tmp_path):
-    torch.save({"state_dict": {}, "hook": pytest.fail}, tmp_path / "code.pt")
-    with pytest.raises(ValueError, match="not a readable torch checkpoint"):
-        load_cavp(tmp_path / "code.pt")

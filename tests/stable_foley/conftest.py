@@ -2,14 +2,13 @@
 
 import pytest
 
-from stable_foley.config import build_model
-from tests.conftest import compose_config
+from stable_foley.config import build_model, compose
 
 
 @pytest.fixture(scope="session")
 def debug_config():
     """The smallest model with every conditioner."""
-    return compose_config("exp=train_gh_controlnet", "backbone=debug", "trainer=cpu")
+    return compose("exp=train_gh_controlnet", "backbone=debug", "trainer=cpu")
 
 
 @pytest.fixture

@@ -1,30 +1,35 @@
-"""CLAP against laion-clap's own pipeline on the same random weights; its freezing, prompts and messages.
+"""CLAP against laion-clap's own pipeline on the same random weights; when it is built, its freezing and messages.
 
 The oracle is `laion_clap.CLAP_Module`, imported whole. What it asks a hub for is replaced: tokenizers by nothing, and
 roberta-base by a model of one layer, which the encoder under test is then built with too.
 """
 
 import json
+import pickle
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
 import torchaudio
+import torchvision
 import transformers
 from tokenizers.pre_tokenizers import ByteLevel
 from torch.nn import functional as F
 
 from data.errors import InputError
 from stable_foley.conditioners import clap
-from stable_foley.conditioners.clap import ClapConditioner, ClapEncoder
+from stable_foley.conditioners.clap import ClapConditioner, ClapEncoder, clap_encoder
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ALPHABET = sorted(ByteLevel.alphabet())
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+PLAIN, FUSED = 0, 1
 
 
 def small_roberta() -> transformers.RobertaConfig:
@@ -34,52 +39,46 @@ def small_roberta() -> transformers.RobertaConfig:
 
 
 @pytest.fixture(scope="module")
-def module_patch():
+def oracles():
+    """laion-clap's own models without and with feature fusion, with random weights, in eval mode."""
+    modules = set(sys.modules)
     with pytest.MonkeyPatch.context() as patch:
-        yield patch
-
-
-@pytest.fixture(scope="module")
-def oracle(module_patch):
-    """laion-clap's own model with random weights, in eval mode."""
-    modules = dict(sys.modules)
-    module_patch.setattr(sys, "path", list(sys.path))
-    for name in ("BertTokenizer", "RobertaTokenizer", "BartTokenizer"):
-        module_patch.setattr(getattr(transformers, name), "from_pretrained", lambda *_: None)
-    module_patch.setattr(
-        transformers.RobertaModel, "from_pretrained", lambda *_: transformers.RobertaModel(small_roberta())
-    )
-    laion_clap = pytest.importorskip("laion_clap")
-    torch.manual_seed(0)
-    model = laion_clap.CLAP_Module(enable_fusion=False, device="cpu", amodel="HTSAT-tiny", tmodel="roberta")
-    module_patch.undo()
-    for name in set(sys.modules) - set(modules):
+        patch.setattr(sys, "path", list(sys.path))
+        for name in ("BertTokenizer", "RobertaTokenizer", "BartTokenizer"):
+            patch.setattr(getattr(transformers, name), "from_pretrained", lambda *_: None)
+        roberta = transformers.RobertaModel(small_roberta())
+        patch.setattr(transformers.RobertaModel, "from_pretrained", lambda *_: roberta)
+        laion_clap = pytest.importorskip("laion_clap")
+        torch.manual_seed(0)
+        models = [laion_clap.CLAP_Module(enable_fusion, device="cpu").eval() for enable_fusion in (False, True)]
+    for name in set(sys.modules) - modules:
         if name.startswith(("laion_clap", "clap_module")):
             del sys.modules[name]
-    for name, value in model.model.state_dict().items():
-        if "running_var" in name or "bn0.weight" in name:
-            value.uniform_(5.0, 15.0)  # log-mel bands in dB; the initial statistics would drown the sound
-    return model.eval()
+    for bands in (model.model.audio_branch.bn0 for model in models):
+        bands.running_var.uniform_(5.0, 15.0)  # log-mel bands in dB; the initial statistics would drown the sound
+        torch.nn.init.uniform_(bands.weight, 5.0, 15.0)
+    return models
 
 
 @pytest.fixture(scope="module")
-def checkpoint(oracle, tmp_path_factory) -> Path:
-    """The oracle's weights as LAION's training saves them: module prefix, numpy numbers, a constant of old releases."""
-    state = {f"module.{key}": value for key, value in oracle.model.state_dict().items()}
-    state["module.text_branch.embeddings.position_ids"] = torch.arange(514)[None]
-    path = tmp_path_factory.mktemp("clap") / "630k-audioset-best.pt"
-    torch.save({"epoch": 3, "best": np.float64(0.5), "loss": np.float32(0.25), "state_dict": state}, path)
-    return path
+def checkpoints(oracles, tmp_path_factory) -> list[Path]:
+    """The oracles' weights as LAION's training saves them: module prefix, numpy numbers, a constant of old releases."""
+    paths = [tmp_path_factory.mktemp("clap") / f"630k-audioset{name}-best.pt" for name in ("", "-fusion")]
+    for oracle, path in zip(oracles, paths, strict=True):
+        state = {f"module.{key}": value for key, value in oracle.model.state_dict().items()}
+        state["module.text_branch.embeddings.position_ids"] = torch.arange(514)[None]
+        torch.save({"epoch": 3, "best": np.float64(0.5), "loss": np.float32(0.25), "state_dict": state}, path)
+    return paths
 
 
 @pytest.fixture(scope="module")
-def encoder(checkpoint) -> ClapEncoder:
-    return ClapEncoder(checkpoint)
+def encoders(checkpoints) -> list[ClapEncoder]:
+    return [ClapEncoder(path, sample_rate_hz=48_000) for path in checkpoints]
 
 
-@pytest.fixture(scope="module")
-def encoder_48_khz(checkpoint) -> ClapEncoder:
-    return ClapEncoder(checkpoint, sample_rate_hz=48_000)
+@pytest.fixture
+def encoder(encoders) -> ClapEncoder:
+    return encoders[PLAIN]
 
 
 @pytest.fixture(scope="module")
@@ -99,73 +98,136 @@ def wave(n_samples: int, n_channels: int = 2) -> torch.Tensor:
 
 
 def by_oracle(oracle, sound: torch.Tensor) -> torch.Tensor:
-    """What laion-clap makes of (B, C, N) at 44.1 kHz, quantisation included, for at most 10 s."""
-    mono = torchaudio.functional.resample(sound.mean(dim=1), 44_100, 48_000)
-    return torch.from_numpy(oracle.get_audio_embedding_from_data(mono.numpy(), use_tensor=False))
+    """What laion-clap makes of (B, C, N) at 48 kHz, quantisation included; without fusion, of at most 10 s."""
+    return torch.from_numpy(oracle.get_audio_embedding_from_data(sound.mean(dim=1).numpy(), use_tensor=False))
 
 
-@pytest.mark.parametrize(("n_samples", "n_channels"), [(441_000, 2), (100_000, 2), (7, 1)], ids=str)
-def test_sound_embedding_equals_laions(oracle, encoder, n_samples, n_channels):
+@pytest.mark.parametrize(("n_samples", "n_channels"), [(480_000, 2), (100_000, 2), (7, 1)], ids=str)
+def test_sound_embedding_equals_laions(oracles, encoder, n_samples, n_channels):
     sound = wave(n_samples, n_channels)
     embedding = encoder.embed_sound(sound)
-    torch.testing.assert_close(embedding, by_oracle(oracle, sound), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(embedding, by_oracle(oracles[PLAIN], sound), rtol=1e-4, atol=1e-5)
     assert not embedding.requires_grad
 
 
-def test_embedding_tells_sounds_apart(encoder):
-    """Guards the comparison above: with these random weights different sounds are far more than its tolerance apart."""
+@pytest.mark.parametrize("n_samples", [100_000, 480_479, 480_480, 1_000_001])
+def test_fused_embedding_equals_laions(oracles, encoders, monkeypatch, n_samples):
+    """Short; longer by less than a frame; with two starts of a chunk, so that the last third has none; long.
+
+    laion-clap draws the starts, and shrinks the spectrogram as torchvision did when the weights were trained.
+    """
+    monkeypatch.setattr(np.random, "choice", lambda starts: starts[len(starts) // 2])
+    monkeypatch.setattr(torchvision.transforms, "Resize", partial(torchvision.transforms.Resize, antialias=False))
+    sound = wave(n_samples)
+    expected = by_oracle(oracles[FUSED], sound)
+    torch.testing.assert_close(encoders[FUSED].embed_sound(sound), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_embedding_tells_sounds_apart(oracles, encoder, monkeypatch):
+    """Guards the comparisons above: other sounds, or chunks of one, are far more than their tolerance apart."""
     embedding = encoder.embed_sound(wave(100_000))
     assert (embedding[0] - embedding[1]).abs().max() > 1e-3
     torch.testing.assert_close(embedding.norm(dim=-1), torch.ones(2))
+    fused = []
+    for i in (0, -1):
+        monkeypatch.setattr(np.random, "choice", lambda starts, i=i: starts[i])
+        fused.append(by_oracle(oracles[FUSED], wave(1_000_001)))
+    assert (fused[0] - fused[1]).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize(("n_samples", "starts"), [(480_001, [0, 1]), (1_000_001, [0, 260_000, 520_001])])
-def test_longer_sounds_are_the_mean_of_evenly_spaced_windows(encoder_48_khz, n_samples, starts):
+def test_longer_sounds_are_the_mean_of_evenly_spaced_windows(encoder, n_samples, starts):
     sound = wave(n_samples)
-    windows = [encoder_48_khz.embed_sound(sound[..., start : start + 480_000]) for start in starts]
+    windows = [encoder.embed_sound(sound[..., start : start + 480_000]) for start in starts]
     expected = F.normalize(torch.stack(windows).mean(dim=0), dim=-1)
-    torch.testing.assert_close(encoder_48_khz.embed_sound(sound), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(encoder.embed_sound(sound), expected, rtol=0, atol=1e-5)
 
 
-def test_the_sample_rate_given_counts(encoder, encoder_48_khz):
+def test_the_sample_rate_given_counts(encoder, checkpoints):
     sound = wave(100_000)
-    resampled = torchaudio.functional.resample(sound, 44_100, 48_000)
-    torch.testing.assert_close(encoder_48_khz.embed_sound(resampled), encoder.embed_sound(sound), rtol=0, atol=1e-5)
+    expected = encoder.embed_sound(torchaudio.functional.resample(sound, 44_100, 48_000))
+    torch.testing.assert_close(ClapEncoder(checkpoints[PLAIN]).embed_sound(sound), expected, rtol=0, atol=1e-5)
 
 
 def test_stays_frozen_in_training_and_float32_under_autocast(encoder):
     sound = wave(50_000)
     expected = encoder.embed_sound(sound)
-    conditioner = ClapConditioner(encoder, output_dim=48)
-    torch.nn.ModuleList([conditioner]).train()
-    assert conditioner.training
-    assert not any(module.training for module in encoder.modules())
-    assert [name for name, value in conditioner.named_parameters() if value.requires_grad] == [
-        "proj_out.weight",
-        "proj_out.bias",
-    ]
+    conditioner = ClapConditioner(lambda text: encoder, output_dim=48)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(conditioner.embed(sound), expected)
+    torch.nn.ModuleList([conditioner]).train().to(torch.float64)
+    assert conditioner.training
+    assert not any(module.training for module in encoder.modules())
+    assert not any(value.requires_grad for value in encoder.parameters())
+    assert torch.equal(conditioner.embed(sound), expected)
 
 
-def test_conditioner_gives_one_projected_token(encoder):
-    conditioner = ClapConditioner(encoder, output_dim=48)
-    embedding = conditioner.embed(wave(50_000))
+def test_conditioner_gives_one_projected_token():
+    conditioner, embedding = ClapConditioner(clap_encoder, output_dim=48), torch.randn(2, 512)
     token = conditioner(embedding)
     assert token.shape == (2, 1, 48)
     torch.testing.assert_close(token[:, 0], embedding @ conditioner.proj_out.weight.T + conditioner.proj_out.bias)
-    assert {key.split(".")[0] for key in conditioner.state_dict()} == {"clap", "proj_out"}
 
 
-def test_text_embedding_equals_laions(oracle, checkpoint, tokenizer, monkeypatch):
+def test_encoder_is_built_at_the_first_prompt_and_again_at_the_first_text(tokenizer, monkeypatch):
     monkeypatch.setattr(clap, "_roberta_base", small_roberta)
-    with_text = ClapEncoder(checkpoint, text=True, tokenizer=tokenizer)
+    sound, built = wave(7)[:1], []
+
+    def build(text):
+        built.append(text)
+        return ClapEncoder(text=text, tokenizer=tokenizer)
+
+    conditioner = ClapConditioner(build, output_dim=48)
+    conditioner(torch.zeros(1, 512))
+    assert built == []
+    embedding = conditioner.embed(sound)
+    conditioner.embed(sound)
+    assert built == [False]
+    conditioner.embed_text(["hitting wood"])
+    conditioner.embed_text(["hitting wood"])
+    assert torch.equal(conditioner.embed(sound), embedding)
+    assert built == [False, True]
+    assert set(conditioner.state_dict()) == {"proj_out.weight", "proj_out.bias"}
+
+
+def test_encoder_follows_the_projection():
+    class Where(torch.nn.Linear):
+        def embed_sound(self, _):
+            return self.weight.device.type
+
+    conditioner = ClapConditioner(lambda text: Where(1, 1), output_dim=48)
+    assert conditioner.embed(None) == "cpu"
+    assert conditioner.to("meta").embed(None) == "meta"
+
+
+def test_missing_weights_are_missed_at_the_first_prompt():
+    conditioner = ClapConditioner(partial(clap_encoder, weights=None, random_weights=False), output_dim=48)
+    with pytest.raises(InputError, match=r"paths\.clap is not set; give the path of 630k-audioset-best\.pt"):
+        conditioner.embed(wave(7))
+
+
+def test_random_weights_are_always_the_same_and_leave_the_generator_alone(tokenizer, monkeypatch):
+    monkeypatch.setattr(clap, "_roberta_base", small_roberta)
+    before = torch.manual_seed(1).get_state()
+    first = ClapEncoder(text=True, tokenizer=tokenizer).state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    second = ClapEncoder(text=True, tokenizer=tokenizer).state_dict()
+    assert all(torch.equal(second[key], value) for key, value in first.items())
+
+
+def test_text_embedding_equals_laions(oracles, checkpoints, tokenizer, monkeypatch):
+    monkeypatch.setattr(clap, "_roberta_base", small_roberta)
+    hub = {("FacebookAI/roberta-base", name): tokenizer / name for name in ("vocab.json", "merges.txt")}
+    monkeypatch.setattr(clap, "hub_file", lambda repo_id, filename, remedy: hub.pop((repo_id, filename)))
     prompts = ["hitting wood", "scratching a very " + "long " * 40 + "leaf"]
-    oracle.tokenize = transformers.RobertaTokenizer.from_pretrained(tokenizer)
-    expected = oracle.get_text_embedding(prompts, use_tensor=True)
-    embedding = ClapConditioner(with_text, output_dim=48).embed_text(prompts)
+    oracles[PLAIN].tokenize = transformers.RobertaTokenizer.from_pretrained(tokenizer)
+    expected = oracles[PLAIN].get_text_embedding(prompts, use_tensor=True)
+    conditioner = ClapConditioner(partial(clap_encoder, checkpoints[PLAIN], random_weights=False), output_dim=48)
+    embedding = conditioner.embed_text(prompts)
     torch.testing.assert_close(embedding, expected.detach())
     assert (embedding[0] - embedding[1]).abs().max() > 1e-3
+    assert not hub
 
 
 def test_sizes_of_roberta_are_the_published_ones():
@@ -179,15 +241,22 @@ def test_text_prompt_without_text_branch_is_refused(encoder):
         encoder.embed_text(["hitting wood"])
 
 
-def test_tokenizer_without_its_files_is_refused(tmp_path):
-    """In an empty folder transformers finds a tokenizer of five special tokens, and says nothing."""
-    with pytest.raises(InputError, match=r"50265 entries, of which 5 are on this machine: run `hf download"):
+def test_tokenizer_that_cannot_be_had_is_named_with_its_remedy(monkeypatch, tmp_path):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    command = "`hf download FacebookAI/roberta-base vocab.json merges.txt`"
+    with pytest.raises(InputError, match=rf"^vocab\.json .*{command}.* or use a sound prompt\.$"):
+        ClapEncoder(text=True)
+
+
+@pytest.mark.parametrize("files", [[], ["vocab.json"], ["vocab.json", "merges.txt"]], ids=len)
+def test_tokenizer_that_is_not_whole_is_refused(tokenizer, tmp_path, files):
+    """Of these transformers makes tokenizers of five special tokens, without merges, and of 261 tokens."""
+    for name in files:
+        (tmp_path / name).write_bytes((tokenizer / name).read_bytes())
+    command = f"`hf download FacebookAI/roberta-base vocab.json merges.txt --local-dir {tmp_path}`"
+    with pytest.raises(InputError, match=f"with their 50265 entries.*{command}"):
         ClapEncoder(text=True, tokenizer=tmp_path)
-
-
-def test_unknown_tokenizer_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere' with 50265 entries, of which 0 are"):
-        ClapEncoder(text=True, tokenizer=tmp_path / "nowhere")
 
 
 def test_sound_without_samples_is_refused(encoder):
@@ -199,30 +268,50 @@ def test_silence_has_an_embedding(encoder):
     assert encoder.embed_sound(torch.zeros(1, 2, 44_100)).isfinite().all()
 
 
-def test_checkpoint_of_older_numpy_is_read(checkpoint, encoder, tmp_path):
+def test_checkpoint_of_older_numpy_is_read(checkpoints, encoder, tmp_path):
     """Before numpy 2 the function that rebuilds numbers stood in another module."""
-    path = tmp_path / "older.pt"
-    with zipfile.ZipFile(checkpoint) as source, zipfile.ZipFile(path, "w") as target:
+    with zipfile.ZipFile(checkpoints[PLAIN]) as source, zipfile.ZipFile(tmp_path / "older.pt", "w") as target:
         for item in source.infolist():
             content = source.read(item)
             if item.filename.endswith("data.pkl"):
                 assert b"numpy._core.multiarray" in content
                 content = content.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
             target.writestr(item, content)
-    assert torch.equal(ClapEncoder(path).embed_sound(wave(7)), encoder.embed_sound(wave(7)))
+    older = ClapEncoder(tmp_path / "older.pt").state_dict()
+    assert all(torch.equal(older[key], value) for key, value in encoder.state_dict().items())
 
 
-def test_wrong_weights_are_listed(checkpoint, tmp_path):
-    state = torch.load(checkpoint, weights_only=False)["state_dict"]
+def test_wrong_weights_are_listed(checkpoints, tmp_path):
+    state = torch.load(checkpoints[PLAIN], weights_only=False)["state_dict"]
     del state["module.audio_projection.0.bias"]
-    state["module.audio_branch.patch_embed.mel_conv2d.weight"] = torch.zeros(1)  # as in a model with fusion
-    torch.save(state, tmp_path / "fusion.pt")
-    with pytest.raises(InputError, match=r"missing audio_projection.0.bias; not expected \S+mel_conv2d.weight"):
-        ClapEncoder(tmp_path / "fusion.pt")
+    state["module.audio_branch.extra"] = torch.zeros(1)
+    state["module.audio_branch.bn0.weight"] = torch.zeros(3)
+    state["module.audio_projection.2.bias"][7] = torch.nan
+    torch.save(state, tmp_path / "wrong.pt")
+    problems = (
+        r"missing audio_projection\.0\.bias; not expected audio_branch\.extra; audio_branch\.bn0\.weight has shape "
+        r"\(3,\) instead of \(64,\); audio_projection\.2\.bias has NaN"
+    )
+    with pytest.raises(InputError, match=rf"wrong\.pt do not fit this model \({problems}"):
+        ClapEncoder(tmp_path / "wrong.pt")
+
+
+def test_file_that_would_run_code_is_refused_and_does_not(checkpoints, tmp_path):
+    class Malicious:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "ran",)
+
+    content = torch.load(checkpoints[PLAIN], weights_only=False) | {"optimizer": Malicious()}
+    torch.save(content, tmp_path / "malicious.pt")
+    with pytest.raises(InputError, match=r"malicious\.pt is refused, since loading it would run code"):
+        ClapEncoder(tmp_path / "malicious.pt")
+    assert not (tmp_path / "ran").exists()
+    pickle.loads(pickle.dumps(Malicious()))  # what was refused does run elsewhere  # noqa: S301
+    assert (tmp_path / "ran").exists()
 
 
 def test_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere\.pt cannot be read"):
+    with pytest.raises(InputError, match=r"nowhere\.pt does not exist"):
         ClapEncoder(tmp_path / "nowhere.pt")
 
 

@@ -6,7 +6,7 @@ import torch
 from data.envelope import Envelope, control_envelope, fine_envelope, instant_envelope
 from stable_foley.backbone import build_codec
 from stable_foley.conditioners.envelope import SampledEnvelope, VaeEnvelope
-from tests.conftest import compose_config
+from stable_foley.config import compose
 
 STEP = 512
 N_SAMPLES = 44_100 // STEP * STEP
@@ -45,7 +45,7 @@ def test_a_later_envelope_gives_later_latents(codec, sampled):
 
 
 def test_the_published_form_encodes_the_causal_envelope_of_each_channel():
-    config = compose_config("backbone=debug").backbone.model_config.model.pretransform
+    config = compose("backbone=debug").backbone.model_config.model.pretransform
     codec = build_codec(config, 44_100)
     n_samples = 2048 * 8
     wave = torch.randn(1, 2, n_samples, generator=torch.Generator().manual_seed(0)) * torch.tensor([[1.0], [0.1]])

@@ -5,10 +5,9 @@ import torch
 
 from data.envelope import Envelope
 from data.errors import InputError
-from stable_foley.config import build_model
+from stable_foley.config import build_model, compose
 from stable_foley.model import Conditions
 from stable_foley.sampler import SamplerSettings
-from tests.conftest import compose_config
 
 N_SAMPLES = 2048 * 10
 PARTS = {
@@ -31,7 +30,7 @@ def raw_inputs(n=2):
 
 @pytest.mark.parametrize("trainable", list(PARTS))
 def test_trained_parts(trainable):
-    model = build_model(compose_config("exp=train_gh_controlnet", "backbone=debug", f"model.trainable={trainable}"))
+    model = build_model(compose("exp=train_gh_controlnet", "backbone=debug", f"model.trainable={trainable}"))
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     assert {".".join(name.split(".")[:2]) for name in trained} == PARTS[trainable]
     assert not any("stage1_model" in name or ".clap." in name or "pretransform" in name for name in trained)
@@ -103,7 +102,7 @@ def test_samples_depend_on_their_own_seed_only(debug_model):
 
 
 def test_padded_length_is_whole_tokens():
-    mini = build_model(compose_config("backbone=mini"))
+    mini = build_model(compose("backbone=mini"))
     assert mini.backbone.samples_per_token == 2048
     assert mini.padded_length(441_000) == 216 * 2048
     assert mini.padded_length(2048) == 2048
@@ -124,10 +123,10 @@ def test_padded_length_is_whole_tokens():
 )
 def test_what_does_not_fit_together_is_refused(overrides, words):
     with pytest.raises(InputError, match=words):
-        build_model(compose_config("exp=train_gh_controlnet", "backbone=debug", *overrides))
+        build_model(compose("exp=train_gh_controlnet", "backbone=debug", *overrides))
 
 
 def test_an_input_without_conditioner_is_refused():
-    mini = build_model(compose_config("backbone=mini"))
+    mini = build_model(compose("backbone=mini"))
     with pytest.raises(InputError, match="frames"):
         mini.embed({"frames": torch.zeros(1, 1, 3, 8, 8)}, 2048)

@@ -3,13 +3,11 @@
 import pytest
 import torch
 
-from data.clip import ClipSpec
 from data.envelope import Envelope
 from data.errors import InputError
-from stable_foley.config import build_model, instantiate
+from stable_foley.config import build_model, compose, instantiate
 from stable_foley.pipeline import FoleyPipeline, Prompts, cross_fade, pick_device, window
 from stable_foley.sampler import SamplerSettings
-from tests.conftest import compose_config
 
 RATE_HZ = 44_100
 FAST = SamplerSettings(name="dpmpp-2m", n_steps=2, sigma_min=0.02, sigma_max=100.0, cfg_scale=1.0)
@@ -17,14 +15,14 @@ FAST = SamplerSettings(name="dpmpp-2m", n_steps=2, sigma_min=0.02, sigma_max=100
 
 @pytest.fixture(scope="module")
 def mini():
-    config = compose_config("exp=train_gh_controlnet", "backbone=mini", "dataset.spec.duration_s=2.0")
+    config = compose("exp=train_gh_controlnet", "backbone=mini", "dataset.spec.duration_s=2.0")
     model = build_model(config).eval().requires_grad_(False)
     return FoleyPipeline(model, instantiate(config.dataset.spec), FAST, device="cpu")
 
 
 @pytest.fixture(scope="module")
 def debug(request):
-    config = compose_config("exp=train_gh_controlnet", "backbone=debug")
+    config = compose("exp=train_gh_controlnet", "backbone=debug")
     model = build_model(config).eval().requires_grad_(False)
     with torch.no_grad():
         for parameter in model.model.parameters():
@@ -102,9 +100,11 @@ def test_windows_follow_the_frames(debug):
 
 
 def test_bfloat16_is_close_to_float32(mini):
-    config = compose_config("exp=train_gh_controlnet", "backbone=mini", "dataset.spec.duration_s=2.0")
-    model = build_model(config).eval().requires_grad_(False)
-    half = FoleyPipeline(model, mini.spec, FAST, device="cpu", dtype="bfloat16")
+    config = compose("exp=train_gh_controlnet", "backbone=mini", "dataset.spec.duration_s=2.0")
+    model = build_model(config, dtype="bfloat16").eval().requires_grad_(False)
+    assert {p.dtype for p in model.model.parameters()} == {torch.bfloat16}
+    model.load_state_dict(mini.model.state_dict())
+    half = FoleyPipeline(model, mini.spec, FAST, device="cpu")
     exact, rounded = (p.generate(flat_envelope(), 1.0).square().mean().sqrt().item() for p in (mini, half))
     assert rounded == pytest.approx(exact, rel=0.1)
 
@@ -126,7 +126,7 @@ def test_what_the_model_cannot_serve_is_refused(mini, arguments, words):
     ("arguments", "words"),
     [
         ({}, "video frames"),
-        ({"frames": torch.zeros(4, 3, 32, 32), "prompts": Prompts(text="wood")}, "text"),
+        ({"frames": torch.zeros(4, 3, 32, 32), "prompts": Prompts(text="wood")}, "hf download FacebookAI/roberta-base"),
         (
             {
                 "frames": torch.zeros(4, 3, 32, 32),
@@ -162,4 +162,4 @@ def test_unknown_devices_and_types_are_refused(mini):
     with pytest.raises(InputError, match="abacus"):
         pick_device("abacus")
     with pytest.raises(InputError, match="float8"):
-        FoleyPipeline(mini.model, ClipSpec(), FAST, device="cpu", dtype="float8")
+        build_model(compose("backbone=mini"), dtype="float8")

@@ -1,0 +1,111 @@
+"""Measures Stable Audio Open with its control branch at the real sizes on this machine: memory, and seconds a stage.
+
+    python -m benchmarks.full_size --video FILE [--dtype bfloat16] [--steps 3] [--set KEY=VALUE …]
+
+First infer.py runs on the video in a process of its own, whose peak memory is read when it has ended; its own line of
+seconds a stage is shown. Then, in this process, a sampling step with guidance is timed with the control branch and
+without it, in turn, so that both see the same machine. Weights are random unless --set names files: sizes and times are
+the real ones, sounds are not. Prints a Markdown table.
+"""
+
+import argparse
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from data.errors import InputError, user_errors
+from stable_foley.checkpoint import load_model
+from stable_foley.model import Conditions, FoleyModel
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+RANDOM = ["backbone=stable_audio_open", "paths.random_weights=true"]
+DURATION_S = 10.0
+CFG_SCALE = 7.0
+N_TIMED = 5
+
+
+def inference(video: Path, dtype: str, n_steps: int, overrides: list[str]) -> tuple[float, str]:
+    """Run infer.py; returns its peak memory in GiB and its line of seconds a stage.
+
+    Raises:
+        InputError: it failed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "infer.py", "--video", video.resolve(), "--dtype", dtype, "--steps", n_steps]
+        command += ["--output-dir", folder, "--device", "cpu", "--set", *overrides]
+        words = [str(word) for word in command]
+        result = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise InputError(f"infer.py failed ({result.stderr.strip().splitlines()[-1]}); correct the options.")
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 2**30
+    return peak, next(line for line in result.stderr.splitlines() if line.startswith("seconds: "))
+
+
+def example_conditions(model: FoleyModel, generator: torch.Generator) -> tuple[torch.Tensor, Conditions]:
+    """A noised latent and conditions of 10 s, as many tokens as 40 frames and a sound give."""
+    dit = model.model.model.config
+    n_steps = model.padded_length(round(DURATION_S * model.pretransform.sample_rate_hz))
+    n_steps //= model.pretransform.samples_per_step
+    x = torch.randn(1, dit["io_channels"], n_steps, generator=generator)
+    tokens = torch.randn(1, 41, dit["cond_token_dim"], generator=generator)
+    global_embed = torch.randn(1, dit["global_cond_dim"], generator=generator)
+    return x, Conditions(tokens, global_embed, torch.randn(1, n_steps, dit["io_channels"], generator=generator))
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Seconds of one run."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+@torch.no_grad()
+def step_seconds(model: FoleyModel) -> tuple[list[float], list[float]]:
+    """Seconds of sampling steps with guidance, without and with the control branch, measured in turn."""
+    x, conditions = example_conditions(model, torch.Generator().manual_seed(0))
+    bare = replace(conditions, control=None)
+    level = torch.tensor([0.7])
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(1 + N_TIMED):  # the first warms up
+        for kind, given in zip(times, (bare, conditions), strict=True):
+            kind.append(seconds(lambda given=given: model.guided_v(x, level, given, CFG_SCALE)))  # type: ignore[misc]
+    return times[0][1:], times[1][1:]
+
+
+@user_errors()
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--video", type=Path, required=True)
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="bfloat16")
+    parser.add_argument("--steps", type=int, default=3, help="sampling steps of the run through infer.py")
+    parser.add_argument("--set", nargs="+", default=RANDOM, metavar="KEY=VALUE")
+    args = parser.parse_args(arguments)
+    peak, stages = inference(args.video, args.dtype, args.steps, args.set)
+    model, config = load_model(None, args.set, args.dtype)
+    bare, controlled = step_seconds(model)
+    ratios = [b / a for a, b in zip(bare, controlled, strict=True)]
+    print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(f"{args.steps} steps, {stages}\n")
+    print("| measure | value |\n|---|---|")
+    print(f"| peak memory of infer.py, {args.dtype} (GiB) | {peak:.2f} |")
+    print(f"| step with guidance, transformer alone (s, median of {N_TIMED}) | {statistics.median(bare):.2f} |")
+    print(f"| the same with {config.model.control_layers} control layers (s) | {statistics.median(controlled):.2f} |")
+    print(
+        f"| ratio (median of pairs; lowest, highest) | {statistics.median(ratios):.3f} "
+        f"({min(ratios):.3f}, {max(ratios):.3f}) |"
+    )
+
+
+if __name__ == "__main__":
+    main()
