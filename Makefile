@@ -27,3 +27,4 @@ lint: setup
 
 bench: setup
 	$(RUN) -m benchmarks.mel_latent
+	$(RUN) -m benchmarks.control_envelope

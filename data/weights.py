@@ -4,6 +4,7 @@ import hashlib
 import pickle
 import re
 import zipfile
+import zlib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -122,8 +123,11 @@ def read_pickle(path: Path) -> dict[str, Any]:
     """
     _check_there(path)
     try:
+        is_zip = zipfile.is_zipfile(path)
+        if is_zip and (part := _damaged_part(path)):
+            raise ValueError(f"the checksum of {part} is wrong")
         with torch.serialization.safe_globals(_numpy_scalars()):
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError) as error:
         if objects := _objects_in(path, error):
             raise InputError(_refusal(path, objects)) from error
@@ -257,6 +261,15 @@ def encoder_weights(option: str, name: str, path: str | None, random_weights: bo
             "README's table of weights."
         )
     return None if path is None else Path(path)
+
+
+def _damaged_part(path: Path) -> str | None:
+    """Name of the first part of a zip file whose checksum is wrong; torch itself does not look at them."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return file.testzip()
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ValueError(f"damaged zip: {error}") from error
 
 
 def _numpy_scalars() -> list[Any]:

@@ -21,7 +21,7 @@ from yaml import YAMLError
 
 from data.errors import InputError, user_errors
 from data.files import atomic_path
-from data.weights import SafetensorsFile, read_pickle, state_dict_of
+from data.weights import SafetensorsFile, read_pickle, state_dict_of, weights_sha256
 from stable_foley.config import MAIN_EXPERIMENT, build_model, compose
 from stable_foley.model import FoleyModel
 from stable_foley.published import Published, is_published, read_published
@@ -43,10 +43,11 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint as safetensors, atomically; the configuration is in its metadata."""
+    """Write a checkpoint as safetensors, atomically; its metadata has the configuration and the weights' checksum."""
     weights = {key: value.detach().cpu().contiguous() for key, value in checkpoint.weights.items()}
+    metadata = {"config": json.dumps(checkpoint.config), "sha256": weights_sha256(weights)}
     with atomic_path(path) as temporary:
-        save_file(weights, temporary, metadata={"config": json.dumps(checkpoint.config)})
+        save_file(weights, temporary, metadata=metadata)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -55,12 +56,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         InputError: the file is missing, damaged, or none of these.
     """
-    content: Mapping[str, Any]
-    if path.suffix == ".safetensors":
-        weights = SafetensorsFile(path)
-        content = {"state_dict": weights, "config": _config_in(weights.metadata, path)}
-    else:
-        content = read_pickle(path)
+    content = _read(path)
     if content.get("config"):
         state = state_dict_of(content, path)
         averaged = content.get("callbacks", {}).get("Ema", {}).get("weights", {})
@@ -71,11 +67,19 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(published.weights, published.config)
 
 
-def _config_in(metadata: Mapping[str, str], path: Path) -> Any:
+def _read(path: Path) -> dict[str, Any]:
+    """Weights under ``state_dict`` and, where this project wrote them, the configuration under ``config``."""
+    if path.suffix != ".safetensors":
+        return read_pickle(path)
+    weights = SafetensorsFile(path)
+    if "config" not in weights.metadata:
+        return {"state_dict": weights}
+    if weights_sha256(weights) != weights.metadata.get("sha256"):
+        raise InputError(f"{path} is damaged (its weights have another SHA-256 than it says); copy it again.")
     try:
-        return json.loads(metadata.get("config", "null"))
+        return {"state_dict": weights, "config": json.loads(weights.metadata["config"])}
     except json.JSONDecodeError as error:
-        raise InputError(f"{path} has a damaged configuration ({error}); copy the file again.") from error
+        raise InputError(f"{path} has a damaged configuration ({error}); copy it again.") from error
 
 
 def _published(content: Mapping[str, Any], path: Path, *, inside: bool) -> Published:
@@ -146,8 +150,7 @@ def import_published(path: Path, out: Path) -> Published:
     """
     if out.suffix != ".safetensors":
         raise InputError(f"--out {out} is no .safetensors file; give it that ending.")
-    content = {"state_dict": SafetensorsFile(path)} if path.suffix == ".safetensors" else read_pickle(path)
-    published = _published(content, path, inside=False)
+    published = _published(_read(path), path, inside=False)
     save_checkpoint(out, Checkpoint(published.weights, published.config))
     return published
 

@@ -26,8 +26,6 @@ from stable_foley.model import CROSS_ATTENTION_IDS, GLOBAL_IDS, FoleyModel
 
 WINDOW_SAMPLES = 10_000
 SMOOTHING_SAMPLES = 2_000
-HEAD_DIM = 64
-"""Width of an attention head of Stable Audio Open, the one size that the weights do not show."""
 CONTROL = "model.controlnet."
 CAVP = f"{CONDITIONERS}frames.stage1_model."
 PROJECTIONS = tuple(f"{CONDITIONERS}{key}.proj_out." for key in CROSS_ATTENTION_IDS)
@@ -125,7 +123,9 @@ def _configuration(state: Mapping[str, Tensor]) -> DictConfig:
     ):
         if (weight := f"{DIT}{module}.weight") in state:
             dit[name] = state[weight].shape[axis]
-    dit.num_heads = dit.embed_dim // HEAD_DIM
+    if (frequencies := f"{DIT}transformer.rotary_pos_emb.inv_freq") in state:
+        head_dim = 4 * len(state[frequencies])  # half of a head is rotated, in pairs
+        dit.num_heads = max(1, dit.embed_dim // head_dim)
     if (first := f"{CODEC}model.encoder.layers.0.weight_v") in state:
         vae.encoder.config.channels = vae.decoder.config.channels = state[first].shape[0]
     return config

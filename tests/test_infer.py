@@ -105,3 +105,40 @@ def test_help_works_as_a_command():
     )
     assert result.returncode == 0
     assert "--control-strength" in result.stdout
+
+
+def test_without_checkpoint_the_configuration_is_built_with_random_weights(inference_folder, tmp_path, capsys, caplog):
+    """What the real sizes are measured with; here at the smallest, with a prompt of two sounds and bfloat16."""
+    video, out = inference_folder / "video.mp4", tmp_path / "out"
+    options = ["--video", str(video), "--audio-prompt", str(video), str(video), "--dtype", "bfloat16"]
+    with caplog.at_level("INFO"):
+        infer.main([*options, "--output-dir", str(out), "--set", "backbone=debug", "paths.random_weights=true"])
+    assert read_sound(out / "video.wav", sample_rate_hz=RATE_HZ).shape == (2, 3 * RATE_HZ)
+    stages = next(message for message in caplog.messages if message.startswith("seconds: "))
+    assert [word.split()[0] for word in stages.removeprefix("seconds: ").split(", ")] == [
+        "model",
+        "envelope",
+        "frames",
+        "conditions",
+        "steps",
+        "decode",
+        "write",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "--checkpoint FILE"),
+        (["--set", "backbone=abacus", "paths.random_weights=true"], "backbone=abacus"),
+        (["--set", "paths.random_weights=true", "colour=red"], "colour"),
+    ],
+)
+def test_without_checkpoint_something_must_say_what_to_build(inference_folder, tmp_path, capsys, options, words):
+    with pytest.raises(SystemExit) as stopped:
+        infer.main(["--video", str(inference_folder / "video.mp4"), "--output-dir", str(tmp_path / "out"), *options])
+    assert stopped.value.code == 2
+    message = capsys.readouterr().err
+    assert words in message
+    assert message.count("\n") == 1
+    assert not (tmp_path / "out").exists()

@@ -232,6 +232,18 @@ def test_truncated_files_are_named(tmp_path, state, name, kept):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("place", [0.3, 0.5, 0.7])
+def test_flipped_bits_are_noticed(tmp_path, state, place):
+    """Torch reads such a file without complaint; the value is another, and finite."""
+    path = written(tmp_path / "a.ckpt", state | {"more": torch.ones(5000)})
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] ^= 1
+    path.write_bytes(content)
+    assert not torch.equal(torch.load(path, weights_only=True)["more"], torch.ones(5000))
+    with pytest.raises(InputError, match=r"a\.ckpt cannot be read .*checksum of .* is wrong.*copy it again"):
+        read_weights(path)
+
+
 @pytest.mark.parametrize("content", [[1, 2], {"state_dict": 3}, {}, {"state_dict": {"a": "text"}}])
 def test_files_without_weights_are_named(tmp_path, content):
     torch.save(content, tmp_path / "other.pt")

@@ -1,7 +1,5 @@
 """Checkpoint files: what they hold, that they rebuild the same model, and what is refused."""
 
-import json
-
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -82,6 +80,17 @@ def test_overrides_that_change_nothing_are_refused(mini, override):
         load_model(mini[1], [override])
 
 
+def resave(state, path, target):
+    """Write changed weights with their own checksum."""
+    save_checkpoint(target, Checkpoint(state, read_checkpoint(path).config))
+
+
+def flipped(path, target):
+    content = bytearray(path.read_bytes())
+    content[-1000] ^= 1
+    target.write_bytes(content)
+
+
 def cut(path, target):
     target.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -89,13 +98,13 @@ def cut(path, target):
 def without_weight(path, target):
     state = load_file(path)
     del state["model.controlnet.conv_in.weight"]
-    save_file(state, target, metadata={"config": json.dumps(read_checkpoint(path).config)})
+    resave(state, path, target)
 
 
 def misshapen(path, target):
     state = load_file(path)
     state["model.controlnet.conv_in.weight"] = torch.zeros(3, 3, 1)
-    save_file(state, target, metadata={"config": json.dumps(read_checkpoint(path).config)})
+    resave(state, path, target)
 
 
 def without_config(path, target):
@@ -106,6 +115,7 @@ def without_config(path, target):
     ("damage", "words"),
     [
         (cut, "cut"),
+        (flipped, "is damaged"),
         (without_weight, "missing model.controlnet.conv_in.weight"),
         (misshapen, r"shape \(3, 3, 1\)"),
         (without_config, "no configuration"),
