@@ -27,4 +27,5 @@ lint: setup
 
 bench: setup
 	$(RUN) -m benchmarks.mel_latent
+	$(RUN) -m benchmarks.evaluation
 	$(RUN) -m benchmarks.control_envelope

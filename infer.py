@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from data.mux import mux, write_video, write_wav
 from stable_foley.backbone import DTYPES
 from stable_foley.pipeline import FoleyPipeline, Prompts
 from stable_foley.plot import comparison_figure
-from stable_foley.sampler import SAMPLERS, SamplerSettings
+from stable_foley.sampler import SAMPLERS
 from stable_foley.stopwatch import Stopwatch
 
 log = logging.getLogger("infer")
@@ -192,12 +192,6 @@ def check_outputs(args: argparse.Namespace, section: Section) -> None:
                 raise InputError(f"{path} would be written over, but is an input; give another --output-dir.")
 
 
-def sampler_settings(args: argparse.Namespace, default: SamplerSettings) -> SamplerSettings:
-    """The checkpoint's settings, those of the command line in their place."""
-    given = {"n_steps": args.steps, "cfg_scale": args.cfg, "name": args.sampler}
-    return replace(default, **{key: value for key, value in given.items() if value is not None})
-
-
 def run(args: argparse.Namespace) -> None:
     """Read, generate, write, and say what took how long.
 
@@ -213,7 +207,7 @@ def run(args: argparse.Namespace) -> None:
     check_outputs(args, section)
     with watch.stage("model"):
         pipeline = FoleyPipeline.from_checkpoint(args.checkpoint, args.device, args.dtype, args.set)
-    settings = sampler_settings(args, pipeline.settings)
+    settings = pipeline.settings.changed(name=args.sampler, n_steps=args.steps, cfg_scale=args.cfg)
     with watch.stage("envelope"):
         source = section.clip.sound_path if args.envelope is None else args.envelope
         control, envelope = read_envelope(source, section, pipeline)

@@ -6,14 +6,13 @@ import time
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-import librosa
-import mir_eval
 import numpy as np
 import torch
 from torch import Tensor
 from torchaudio.transforms import MelSpectrogram
 
 from data.media import read_sound
+from evaluation.onsets import NARROW_WINDOW_S, detect_onsets, onset_f1
 from stable_foley.mel_latent import MelLatent
 
 SAMPLE_RATE_HZ = MelLatent.sample_rate_hz
@@ -62,14 +61,15 @@ def measure(original: Tensor, copy: Tensor) -> Fidelity:
     octave_db = octave_levels_db(copy) - octave_levels_db(original)
     level = octave_levels_db(original)
     octave_db = torch.where(level > level.max() - AUDIBLE_RANGE_DB, octave_db, 0.0).abs()
-    onsets_s = detected_onsets_s(original)
+    onsets_s, onsets_of_copy_s = (detect_onsets(mono[None], SAMPLE_RATE_HZ).times_s for mono in (original, copy))
+    onset_score = onset_f1(onsets_s, onsets_of_copy_s, NARROW_WINDOW_S)
     before_db = level_before_onsets_db(original, original, onsets_s)
     return Fidelity(
         log_mel_l1=(log_mel(original) - log_mel(copy)).abs().mean().item(),
         spectral_convergence=spectral_convergence(original, copy),
         low_octave_db=octave_db[0].item(),
         other_octaves_db=octave_db[1:].max().item(),
-        onset_f1=mir_eval.onset.f_measure(onsets_s, detected_onsets_s(copy), window=0.05)[0],
+        onset_f1=onset_score.f1 if onset_score else math.nan,
         before_onset_db=before_db,
         before_onset_change_db=level_before_onsets_db(copy, original, onsets_s) - before_db,
     )
@@ -99,12 +99,6 @@ def octave_levels_db(mono: Tensor) -> Tensor:
     frequency_hz = torch.fft.rfftfreq(len(mono), 1 / SAMPLE_RATE_HZ)
     octave = torch.log2(frequency_hz / OCTAVE_CENTRES_HZ[0]).round()
     return 10 * torch.stack([power[octave == i].sum() for i in range(len(OCTAVE_CENTRES_HZ))]).clamp(min=1e-30).log10()
-
-
-def detected_onsets_s(mono: Tensor) -> np.ndarray:
-    """Onset times as the field's evaluation finds them."""
-    y = librosa.resample(mono.numpy(), orig_sr=SAMPLE_RATE_HZ, target_sr=22_050)
-    return librosa.onset.onset_detect(y=y, sr=22_050, delta=0.3, units="time")
 
 
 def level_before_onsets_db(mono: Tensor, original: Tensor, onsets_s: np.ndarray) -> float:

@@ -19,8 +19,6 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import librosa
-import mir_eval
 import numpy as np
 import torch
 from torch import Tensor
@@ -29,11 +27,11 @@ from data.envelope import Envelope, fine_envelope, write_envelope_csv
 from data.errors import InputError, user_errors
 from data.greatest_hits import SourceClip, list_clips
 from data.media import read_sound
+from evaluation.levels import e_l1_video_foley, rms_correlation
+from evaluation.onsets import WINDOW_S, detect_onsets, match_onsets, onset_f1
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SAMPLE_RATE_HZ = 44_100
-ONSET_RATE_HZ = 22_050
-ONSET_WINDOW_S = 0.1
 SHIFT_S = 1.0
 SILENT_FROM_S = 5.0
 N_SEEDS = 3
@@ -60,21 +58,15 @@ class Result:
     measures: dict[str, list[float]]
 
 
-def onsets_s(sound: Tensor) -> np.ndarray:
-    """Onset times of a sound (C, N) by the rule of CondFoleyGen: librosa at 22.05 kHz mono, delta 0.3."""
-    mono = librosa.resample(sound.mean(0).numpy(), orig_sr=SAMPLE_RATE_HZ, target_sr=ONSET_RATE_HZ)
-    return librosa.onset.onset_detect(y=mono, sr=ONSET_RATE_HZ, delta=0.3, units="time")
+def onset_times_s(sound: Tensor) -> np.ndarray:
+    """Onset times of a sound (C, N) in seconds."""
+    return detect_onsets(sound, SAMPLE_RATE_HZ).times_s
 
 
-def onset_f1(reference_s: np.ndarray, estimate_s: np.ndarray) -> float:
-    """F1 within 0.1 s, by mir_eval."""
-    return float(mir_eval.onset.f_measure(np.sort(reference_s), np.sort(estimate_s), window=ONSET_WINDOW_S)[0])
-
-
-def rms_correlation(a: Tensor, b: Tensor) -> float:
-    """Pearson correlation of the fine envelopes (16 kHz, 512/128) of two sounds (C, N)."""
-    envelopes = torch.stack([fine_envelope(sound, SAMPLE_RATE_HZ).rms for sound in (a, b)])
-    return float(torch.corrcoef(envelopes)[0, 1])
+def f1_within_100_ms(reference_s: np.ndarray, estimate_s: np.ndarray) -> float:
+    """F1 of onset times; 0 where there are none."""
+    score = onset_f1(reference_s, estimate_s)
+    return score.f1 if score else 0.0
 
 
 def level_db(sound: Tensor, from_s: float) -> float:
@@ -145,12 +137,11 @@ def measure(settings: Settings, clip: SourceClip, checkpoint: Path) -> dict[str,
     muted = generate(settings, checkpoint, clip_dir, "muted", silenced(envelope, SILENT_FROM_S))
     shifts = [compare_onsets(a, b, clip.duration_s) for a, b in zip(own, later, strict=True)]
     drops_db = [level_db(a, SILENT_FROM_S) - level_db(b, SILENT_FROM_S) for a, b in zip(own, muted, strict=True)]
-    envelopes = [fine_envelope(sound, SAMPLE_RATE_HZ).rms for sound in own]
     return {
-        "onset F1 against the annotation, real sound": [onset_f1(hits_s, onsets_s(truth))],
-        "onset F1 against the annotation, generated": [onset_f1(hits_s, onsets_s(sound)) for sound in own],
-        "RMS correlation with the real sound": [rms_correlation(truth, sound) for sound in own],
-        "E-L1 (16 kHz, 512/128)": [float((rms - envelope.rms).abs().mean()) for rms in envelopes],
+        "onset F1 against the annotation, real sound": [f1_within_100_ms(hits_s, onset_times_s(truth))],
+        "onset F1 against the annotation, generated": [f1_within_100_ms(hits_s, onset_times_s(sound)) for sound in own],
+        "RMS correlation with the real sound": [float(rms_correlation(sound, truth, SAMPLE_RATE_HZ)) for sound in own],
+        "E-L1 (16 kHz, 512/128)": [float(e_l1_video_foley(sound, truth, SAMPLE_RATE_HZ)) for sound in own],
         "envelope 1 s later: onset F1 against the onsets 1 s later": [f1 for f1, _ in shifts],
         "envelope 1 s later: median shift of the onsets (s)": [shift_s for _, shift_s in shifts],
         "envelope silent from 5 s: level drop there (dB)": drops_db,
@@ -159,11 +150,10 @@ def measure(settings: Settings, clip: SourceClip, checkpoint: Path) -> dict[str,
 
 def compare_onsets(own: Tensor, later: Tensor, duration_s: float) -> tuple[float, float]:
     """F1 of the later sound's onsets against the own ones ``SHIFT_S`` later, and their median shift in seconds."""
-    own_s, later_s = onsets_s(own), onsets_s(later)
-    expected_s = own_s[own_s + SHIFT_S < duration_s - ONSET_WINDOW_S] + SHIFT_S
-    matched = mir_eval.util.match_events(expected_s, later_s, ONSET_WINDOW_S)
-    shifts_s = [later_s[j] - expected_s[i] + SHIFT_S for i, j in matched]
-    return onset_f1(expected_s, later_s), float(np.median(shifts_s)) if shifts_s else float("nan")
+    own_s, later_s = onset_times_s(own), onset_times_s(later)
+    expected_s = own_s[own_s + SHIFT_S < duration_s - WINDOW_S] + SHIFT_S
+    shifts_s = [later_s[j] - expected_s[i] + SHIFT_S for i, j in match_onsets(expected_s, later_s)]
+    return f1_within_100_ms(expected_s, later_s), float(np.median(shifts_s)) if shifts_s else float("nan")
 
 
 def run_chain(settings: Settings) -> Result:

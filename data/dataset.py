@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from data.augment import Remix
 from data.clip import ClipSpec, count_at_rate
 from data.errors import InputError
-from data.greatest_hits import SourceClip, label_of, list_clips
+from data.greatest_hits import Hit, SourceClip, label_of, list_clips
 from data.media import read_frames, read_sound
 
 _logger = logging.getLogger(__name__)
@@ -28,6 +28,13 @@ class Chunk:
     clip: SourceClip
     start_s: float
     duration_s: float
+
+    @property
+    def hits(self) -> tuple[Hit, ...]:
+        """Annotated hits within, timed from the start of the stretch."""
+        end_s = self.start_s + self.duration_s
+        inside = (hit for hit in self.clip.hits if self.start_s <= hit.time_s < end_s)
+        return tuple(replace(hit, time_s=hit.time_s - self.start_s) for hit in inside)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +82,11 @@ class FoleyBatch:
     start_s: Tensor
     duration_s: Tensor
 
+    def clips(self, first: int, end: int) -> "FoleyBatch":
+        """The batch of the clips from ``first`` on, before ``end``."""
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: part[first:end] for name, part in parts.items() if part is not None})
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "FoleyBatch":
         """The same batch with its tensors on a device."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
@@ -119,7 +131,7 @@ class FoleyDataset(Dataset[FoleyItem]):
 
     Args:
         root: Folder of the data set, see `data.greatest_hits.list_clips`.
-        split: Name of the split, or None for all recordings.
+        split: Name of the split, a file of ids, or None for all recordings.
         spec: Form of the items.
         augment: Draws a new clip from the recorded part of a chunk; None takes the chunk as it is.
         frames: Whether frames are read; False gives items whose frames are None.
@@ -134,7 +146,7 @@ class FoleyDataset(Dataset[FoleyItem]):
     def __init__(
         self,
         root: Path,
-        split: str | None,
+        split: str | Path | None,
         spec: ClipSpec,
         *,
         augment: Remix | None = None,
@@ -172,9 +184,7 @@ class FoleyDataset(Dataset[FoleyItem]):
             raise IndexError(f"item {index} of {self._length}")
         epoch = int(self._epoch)
         chunk = self.chunks[(epoch * self._length + index) % len(self.chunks)]
-        end_s = chunk.start_s + chunk.duration_s
-        hits = [hit for hit in chunk.clip.hits if chunk.start_s <= hit.time_s < end_s]
-        onsets = torch.tensor([hit.time_s - chunk.start_s for hit in hits])
+        onsets = torch.tensor([hit.time_s for hit in chunk.hits])
         duration_s = self._spec.duration_s if self._augment is None else chunk.duration_s
         wave, frames = self._read(chunk, duration_s)
         if self._augment is not None:
@@ -186,7 +196,7 @@ class FoleyDataset(Dataset[FoleyItem]):
             wave=wave,
             frames=None if frames is None else frames.float() / 255,
             onsets=onsets,
-            label=label_of(hits),
+            label=label_of(chunk.hits),
             clip_id=chunk.clip.clip_id,
             start_s=chunk.start_s,
             duration_s=chunk.duration_s if self._augment is None else self._spec.duration_s,

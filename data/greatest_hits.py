@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data.errors import InputError
+from data.files import atomic_path
 from data.media import MediaInfo, probe
 
 # fmt: off
@@ -71,6 +72,17 @@ class SourceClip:
     frames_rate_hz: float = PROCESSED_FRAME_RATE_HZ
 
 
+def recording_id(name: str) -> str:
+    """Name of a recording: that of one of its files, without suffix, less `_mic` or `_denoised`."""
+    return _RECORDING_SUFFIX.sub("", name)
+
+
+def processed_sound(folder: Path) -> Path | None:
+    """The sound of a clip's folder in the processed layout; None where `folder` is no such folder."""
+    path = folder / "audio" / f"{folder.name}.resampled.wav"
+    return path if path.is_file() else None
+
+
 def read_hits(path: Path) -> tuple[Hit, ...]:
     """Reads an annotation, `time material action reaction` a line, separated by white space or commas.
 
@@ -96,7 +108,18 @@ def read_hits(path: Path) -> tuple[Hit, ...]:
     return tuple(sorted(hits, key=lambda hit: hit.time_s))
 
 
-def list_clips(root: Path, split: str | None = None) -> list[SourceClip]:
+def write_hits(path: Path, hits: Sequence[Hit]) -> None:
+    """Writes an annotation in the processed layout's form, `time,material action reaction`, which `read_hits` reads.
+
+    Raises:
+        InputError: The path cannot be written.
+    """
+    lines = [f"{hit.time_s:.6f},{hit.material} {hit.action} {hit.reaction}\n" for hit in hits]
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(lines), encoding="utf-8")
+
+
+def list_clips(root: Path, split: str | Path | None = None) -> list[SourceClip]:
     """Lists the recordings of a folder in any of three forms, without reading sound or frames.
 
     Processed layout: `<id>/audio/<id>.resampled.wav`, `<id>/frames/<id>.frame_000001.jpg` …, `<id>/<id>.times.csv`,
@@ -107,7 +130,8 @@ def list_clips(root: Path, split: str | None = None) -> list[SourceClip]:
     Args:
         root: The folder.
         split: Take the clips named in `<root>/<split>.txt`, in its order; where there is no split file at all, train,
-            val and test are those of `split_ids`. None takes all, in order of their names.
+            val and test are those of `split_ids`. A path takes the clips named in that file. None takes all, in order
+            of their names.
 
     Returns:
         At least one clip.
@@ -120,12 +144,15 @@ def list_clips(root: Path, split: str | None = None) -> list[SourceClip]:
     found = _find(root)
     if not found:
         raise InputError(f"{root} holds neither videos nor clips in the processed layout: give the data set's folder")
-    clip_ids = list(found) if split is None else _clips_of_split(root, split, list(found))
+    if isinstance(split, Path):
+        clip_ids = _read_split(split)
+    else:
+        clip_ids = list(found) if split is None else _clips_of_split(root, split, list(found))
     missing = [clip_id for clip_id in clip_ids if clip_id not in found]
     if missing:
         raise InputError(
             f"{len(missing)} of the {len(clip_ids)} clips of split {split!r} are not in {root}, {missing[0]!r} is the "
-            f"first: put them there or take them out of {split}.txt"
+            f"first: put them there or take them out of the split"
         )
     progress = tqdm(clip_ids, desc="listing clips", unit="clip", delay=2, leave=False)
     clips = [_processed_clip(found[i]) if found[i].is_dir() else _raw_clip(i, found[i]) for i in progress]
@@ -148,7 +175,7 @@ def read_clip(path: Path) -> SourceClip:
         InputError: It is not there, no video, or broken.
     """
     if path.is_dir():
-        if not _is_processed(path):
+        if processed_sound(path) is None:
             raise InputError(
                 f"{path} is no processed clip: give a video, or a folder with audio/{path.name}.resampled.wav"
             )
@@ -156,7 +183,7 @@ def read_clip(path: Path) -> SourceClip:
     info = probe(path)
     if not info.has_video:
         raise InputError(f"{path} holds no picture: give a video")
-    return _video_clip(_RECORDING_SUFFIX.sub("", path.stem), info)
+    return _video_clip(recording_id(path.stem), info)
 
 
 def label_of(hits: Sequence[Hit]) -> str:
@@ -228,31 +255,26 @@ def _find(root: Path) -> dict[str, Path]:
     """Id of every recording → its folder (processed layout) or its video (raw layout), in order of their names."""
     found: dict[str, Path] = {}
     for path in sorted(root.iterdir()):
-        if path.is_dir() and _is_processed(path):
+        if processed_sound(path):
             found[path.name] = path
         elif path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and not path.name.startswith("."):
-            found.setdefault(_RECORDING_SUFFIX.sub("", path.stem), path)
+            found.setdefault(recording_id(path.stem), path)
     return found
-
-
-def _is_processed(folder: Path) -> bool:
-    return (folder / "audio" / f"{folder.name}.resampled.wav").is_file()
 
 
 def _clips_of_split(root: Path, split: str, clip_ids: list[str]) -> list[str]:
     splits = split_ids(clip_ids)
     if split not in splits or any((root / f"{name}.txt").is_file() for name in splits):
-        return _read_split(root, split)
+        return _read_split(root / f"{split}.txt")
     if not splits[split]:
         raise InputError(f"{root} has too few clips ({len(clip_ids)}) for a split {split!r}: take all (split null)")
     _logger.info("%s has no split files; %r is the seeded share of its %d clips", root, split, len(clip_ids))
     return splits[split]
 
 
-def _read_split(root: Path, split: str) -> list[str]:
-    path = root / f"{split}.txt"
+def _read_split(path: Path) -> list[str]:
     if not path.is_file():
-        raise InputError(f"split {split!r} needs {path}, which is not there: write the ids of its clips, one a line")
+        raise InputError(f"the split file {path} is not there: write the ids of its clips into it, one a line")
     lines = (line.strip() for line in _read_text(path).splitlines())
     clip_ids = list(dict.fromkeys(line for line in lines if line))
     if not clip_ids:

@@ -262,7 +262,7 @@ def opened(path: Path) -> Iterator[InputContainer]:
         problem = "is a folder" if path.is_dir() else "does not exist"
         raise InputError(f"{path} {problem}: give the path of a video or sound file")
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             if container.format.name in _NO_MEDIA or container.format.name.endswith("_pipe"):
                 raise InputError(f"{path} is a text or a picture, not a video or a sound: give another file")
             if container.format.name == _MP4:

@@ -1,7 +1,6 @@
 """Owns what happens around training: averaged weights, the best checkpoint, sounds to look at and listen to."""
 
 import logging
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,9 @@ from data.errors import InputError
 from data.files import atomic_path
 from data.mux import write_wav
 from stable_foley.checkpoint import Checkpoint, save_checkpoint
-from stable_foley.module import FoleyTraining, raw_conditions
+from stable_foley.module import FoleyTraining
 from stable_foley.plot import comparison_figure
+from stable_foley.resynthesis import resynthesise
 from stable_foley.sampler import SamplerSettings
 
 log = logging.getLogger(__name__)
@@ -163,15 +163,15 @@ class SampleLogger(pl.Callback):
         if batch_idx == 0:
             self.batch = batch
 
-    @torch.no_grad()
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Generate, write, log."""
         due = (trainer.current_epoch + 1) % self.every_n_epochs == 0
         if trainer.sanity_checking or not due or self.batch is None or not trainer.is_global_zero:
             return
         assert isinstance(pl_module, FoleyTraining)
-        batch, self.batch = self.batch, None
-        generated = self._generate(pl_module, batch)
+        batch, self.batch = self.batch.clips(0, self.n_clips), None
+        generators = [torch.Generator().manual_seed(self.seed + i) for i in range(len(batch.wave))]
+        generated = resynthesise(pl_module.model, batch, self.settings, generators)
         sample_rate_hz = pl_module.model.pretransform.sample_rate_hz
         folder = self.folder / f"step{trainer.global_step:07d}"
         for i, sound in enumerate(generated):
@@ -183,18 +183,6 @@ class SampleLogger(pl.Callback):
                 figure.savefig(temporary)
             _log_sample(trainer, batch.clip_ids[i], sound, sample_rate_hz, figure)
         log.info("wrote samples to %s", folder)
-
-    def _generate(self, training: FoleyTraining, batch: FoleyBatch) -> Tensor:
-        """Sound (B, C, N) for the first clips of a batch, on the CPU."""
-        model = training.model
-        n_clips = min(self.n_clips, len(batch.wave))
-        n_samples = batch.wave.shape[-1]
-        parts = {f.name: getattr(batch, f.name) for f in fields(batch)}
-        first = replace(batch, **{name: part[:n_clips] for name, part in parts.items() if part is not None})
-        generators = [torch.Generator().manual_seed(self.seed + i) for i in range(n_clips)]
-        embeddings = model.embed(raw_conditions(model, first), model.padded_length(n_samples), generators[0])
-        latent = model.sample(model.conditions(embeddings), n_samples, self.settings, generators)
-        return model.pretransform.decode(latent)[..., :n_samples].float().cpu()
 
 
 def _log_sample(trainer: pl.Trainer, name: str, sound: Tensor, sample_rate_hz: int, figure: Any) -> None:

@@ -7,7 +7,7 @@ C. Lu et al., "DPM-Solver++", 2022 (arXiv 2211.01095).
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -126,3 +126,7 @@ class SamplerSettings:
             raise InputError(
                 f"sigma_min {self.sigma_min}, sigma_max {self.sigma_max} do not fit; expected 0 < min < max."
             )
+
+    def changed(self, **given: str | float | None) -> "SamplerSettings":
+        """These settings, those that are given (not None) in their place."""
+        return replace(self, **{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type]

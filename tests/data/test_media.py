@@ -1,5 +1,6 @@
 """Frames, sound and muxing on small clips whose frames carry their number, and on real recordings."""
 
+import io
 import math
 from dataclasses import astuple
 from fractions import Fraction
@@ -17,7 +18,7 @@ import torchaudio
 from data import media
 from data.errors import InputError
 from data.media import probe, read_frames, read_sound
-from data.mux import mux, write_wav
+from data.mux import mp3_bytes, mux, write_wav
 
 SIZE = (64, 48)  # width, height
 EVEN_S = [k / 25 for k in range(60)]
@@ -508,3 +509,29 @@ def test_output_that_cannot_hold_the_picture_is_named(tmp_path):
     with pytest.raises(InputError, match=r"suffix \.mkv"):
         mux(source, torch.zeros(2, 44_100), 44_100, tmp_path / "out.mp4")
     assert list(tmp_path.iterdir()) == [source]
+
+
+def test_mp3_is_small_and_in_time():
+    time_s = torch.arange(2 * 44_100) / 44_100
+    tone = 0.5 * torch.sin(2 * torch.pi * 440 * time_s)[None] * (time_s > 1)
+    encoded = mp3_bytes(tone, 44_100)
+    decoded, rate_hz = soundfile.read(io.BytesIO(encoded))
+    assert rate_hz == 44_100
+    assert len(encoded) < 40_000
+    assert decoded.shape == pytest.approx((2 * 44_100,), abs=2_500)
+    assert np.flatnonzero(np.abs(decoded) > 0.1)[0] / 44_100 == pytest.approx(1, abs=0.03)
+    with pytest.raises(InputError, match="finite"):
+        mp3_bytes(torch.full((1, 100), math.nan), 44_100)
+
+
+def test_metadata_that_is_no_text_does_not_matter(tmp_path):
+    mux_source = tmp_path / "a.mp4"
+    with av.open(str(mux_source), "w") as target:
+        target.metadata["title"] = "umlaut"
+        stream = target.add_stream("aac", rate=44_100)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 44_100
+        target.mux(stream.encode(frame))
+        target.mux(stream.encode(None))
+    mux_source.write_bytes(mux_source.read_bytes().replace(b"umlaut", b"uml\xff\xfet"))
+    assert probe(mux_source).has_sound

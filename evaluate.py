@@ -1,0 +1,165 @@
+"""Measure generated sounds: ``python evaluate.py --reference DIR --generated DIR``.
+
+Writes metrics.json, per_clip.csv, table.md and report.html (worst clips first, with pictures and players) to the output
+folder. Files are paired by name; what cannot be compared gets a row with the reason.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from data.errors import InputError, user_errors
+from data.files import atomic_path
+from data.greatest_hits import recording_id
+from evaluation.clip import ClipResult, compare_clip
+from evaluation.embeddings import read_prompts, score_with_clap
+from evaluation.folders import ClipFiles, name_systems, pair_folders
+from evaluation.frechet import FrechetEstimate
+from evaluation.measures import MEASURES
+from evaluation.parallel import for_each
+from evaluation.report import write_report
+from evaluation.summary import summarise
+from evaluation.tables import markdown, write_csv, write_json
+from stable_foley.conditioners.clap import ClapEncoder
+
+log = logging.getLogger("evaluate")
+N_NAMED = 5
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All options, with their defaults."""
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--reference", type=Path, required=True, help="folder of real sounds, videos or processed Greatest Hits clips")
+    add(
+        "--generated",
+        type=Path,
+        required=True,
+        nargs="+",
+        action="extend",
+        help="folder of generated sounds; several are compared with each other",
+    )
+    add("--annotations", type=Path, help="folder of <id>.times.csv or <id>_times.txt; None: those beside the reference")
+    add("--out", type=Path, default=Path("outputs/evaluation"), help="where to write")
+    add("--workers", type=int, default=os.cpu_count(), help="processes; 0: none but this one")
+    add("--clap", type=Path, help="630k-audioset-best.pt, for CLAP scores and FAD")
+    add("--prompts", type=Path, help="CSV (clip,prompt) for the text-audio CLAP score")
+    add("--tokenizer", type=Path, help="folder of RoBERTa's vocab.json and merges.txt; None: the hub or its cache")
+    add("--report-clips", type=int, default=20, help="clips that report.html shows with picture and sound")
+    add(
+        "--worst-by",
+        choices=[measure.name for measure in MEASURES if measure.better],
+        default="e_l1_video_foley_16khz",
+        metavar="MEASURE",
+        help="column that puts the worst clips first: %(choices)s",
+    )
+    add("--seed", type=int, default=0, help="of the bootstrap and of FAD∞")
+    return parser
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Refuse what cannot work before any work is done.
+
+    Raises:
+        InputError: naming the option.
+    """
+    for option, value in (("--workers", args.workers), ("--report-clips", args.report_clips), ("--seed", args.seed)):
+        if value < 0:
+            raise InputError(f"{option} {value} is not possible: give 0 or more")
+    if args.prompts is not None and args.clap is None:
+        raise InputError(f"--prompts {args.prompts} needs CLAP: give its weights, --clap 630k-audioset-best.pt")
+    there = next(path for path in (args.out, *args.out.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise InputError(f"--out {args.out} cannot be written: give a folder that can")
+
+
+@dataclass(frozen=True, eq=False)
+class Clap:
+    """The model for CLAP scores and FAD, and the prompt of each clip."""
+
+    encoder: ClapEncoder
+    prompts: dict[str, str]
+
+
+def load_clap(args: argparse.Namespace, clips: list[ClipFiles]) -> Clap | None:
+    """CLAP, if its weights are given.
+
+    Raises:
+        InputError: the weights, the tokenizer or the prompts cannot be read.
+    """
+    if args.clap is None:
+        return None
+    given = read_prompts(args.prompts) if args.prompts else {}
+    names = {clip.clip_id: (recording_id(clip.clip_id), clip.clip_id) for clip in clips}
+    prompts = {clip_id: given[name] for clip_id, both in names.items() for name in both if name in given}
+    unknown = given.keys() - {name for both in names.values() for name in both}
+    if unknown:
+        log.warning("%d prompts of %s name no clip: %s", len(unknown), args.prompts, named(unknown))
+    return Clap(ClapEncoder(args.clap, text=bool(prompts), tokenizer=args.tokenizer), prompts)
+
+
+def named(names: Iterable[str]) -> str:
+    """The first few names."""
+    first, rest = sorted(names)[:N_NAMED], sorted(names)[N_NAMED:]
+    return ", ".join(first) + (f" and {len(rest)} more" if rest else "")
+
+
+def warn_of_gaps(rows: list[ClipResult]) -> None:
+    """Name the clips that have no figures."""
+    gaps: dict[str, list[str]] = {}
+    for row in rows:
+        if row.status != "compared":
+            reason = row.notes[0] if row.status == "no partner" else "could not be compared (see per_clip.csv)"
+            gaps.setdefault(reason, []).append(f"{row.system}/{row.clip_id}")
+    for reason, clips in gaps.items():
+        log.warning("%s: %d clips, %s", reason, len(clips), named(clips))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Pair, measure, summarise, write.
+
+    Raises:
+        InputError: an option or a folder does not fit.
+    """
+    check_options(args)
+    systems = name_systems(args.generated)
+    clips = pair_folders(args.reference, systems, args.annotations)
+    clap = load_clap(args, clips)
+    compare = partial(compare_clip, systems=tuple(systems))
+    rows = [row for result in for_each(compare, clips, args.workers, "clips") for row in result]
+    frechet: dict[str, FrechetEstimate] = {}
+    if clap is not None:
+        scores = score_with_clap(rows, clips, clap.encoder, clap.prompts, args.seed)
+        rows, frechet = scores.rows, scores.frechet
+    evaluation = summarise(args.reference, systems, rows, frechet, args.seed)
+    write_csv(args.out / "per_clip.csv", evaluation)
+    write_json(args.out / "metrics.json", evaluation, vars(args))
+    table = markdown(evaluation)
+    with atomic_path(args.out / "table.md") as temporary:
+        temporary.write_text(table, encoding="utf-8")
+    worst_by = next(measure for measure in MEASURES if measure.name == args.worst_by)
+    write_report(args.out / "report.html", evaluation, clips, worst_by, args.report_clips, args.workers)
+    sys.stdout.write(f"{table}\n")
+    warn_of_gaps(rows)
+    for name in ("metrics.json", "per_clip.csv", "table.md", "report.html"):
+        log.info("wrote %s", args.out / name)
+
+
+@user_errors()
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    run(build_parser().parse_args(arguments))
+
+
+if __name__ == "__main__":
+    main()

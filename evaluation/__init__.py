@@ -1,0 +1,1 @@
+"""How good generated sounds are: measures over pairs of folders, as tables and a report."""

@@ -1,0 +1,107 @@
+"""How loud, and when: both published E-L1s, correlation of envelopes, loudness, clipping and silence."""
+
+import math
+
+import pyloudnorm
+import torch.nn.functional as F
+import torchaudio.functional
+from torch import Tensor
+
+from data.envelope import fine_envelope
+
+WINDOW_SAMPLES = 512
+HOP_SAMPLES = 128
+STABLE_V2A_RATE_HZ = 44_100
+LOUDNESS_BLOCK_S = 0.4
+FULL_SCALE = 0.9999
+CLIPPED_RUN_SAMPLES = 3
+SILENT_PEAK = 1e-3
+
+
+def e_l1_stable_v2a(generated: Tensor, reference: Tensor, sample_rate_hz: int) -> Tensor:
+    """E-L1 at 44.1 kHz: mean absolute difference of the RMS over 512 samples every 128 of the mono sounds.
+
+    Windows are centred on multiples of 128 samples, with zeros beyond the ends (`librosa.feature.rms` as it comes).
+
+    Args:
+        generated: Sounds (..., C, N), full scale ±1.
+        reference: Sounds of the same shape, but for C.
+        sample_rate_hz: Samples a second of both.
+
+    Returns:
+        One value a pair (...), at least 0.
+
+    Source:
+        Stable-V2A (arXiv 2412.15023), results page.
+    """
+    return (_rms_44khz(generated, sample_rate_hz) - _rms_44khz(reference, sample_rate_hz)).abs().mean(dim=-1)
+
+
+def _rms_44khz(wave: Tensor, sample_rate_hz: int) -> Tensor:
+    mono = torchaudio.functional.resample(wave.mean(dim=-2), sample_rate_hz, STABLE_V2A_RATE_HZ)
+    centred = F.pad(mono, (WINDOW_SAMPLES // 2, WINDOW_SAMPLES // 2))
+    return centred.unfold(-1, WINDOW_SAMPLES, HOP_SAMPLES).square().mean(dim=-1).sqrt()
+
+
+def e_l1_video_foley(generated: Tensor, reference: Tensor, sample_rate_hz: int) -> Tensor:
+    """E-L1 at 16 kHz: mean absolute difference of the fine envelopes, which reflect 192 samples at the ends.
+
+    Args:
+        generated: Sounds (..., C, N), full scale ±1.
+        reference: Sounds of the same shape, but for C.
+        sample_rate_hz: Samples a second of both.
+
+    Returns:
+        One value a pair (...), at least 0.
+
+    Source:
+        Video-Foley (arXiv 2408.11915).
+    """
+    return (fine_envelope(generated, sample_rate_hz).rms - fine_envelope(reference, sample_rate_hz).rms).abs().mean(-1)
+
+
+def rms_correlation(generated: Tensor, reference: Tensor, sample_rate_hz: int) -> Tensor:
+    """Pearson correlation of the fine envelopes (16 kHz, 512/128).
+
+    Args:
+        generated: Sounds (..., C, N), full scale ±1.
+        reference: Sounds of the same shape, but for C.
+        sample_rate_hz: Samples a second of both.
+
+    Returns:
+        One value a pair (...), -1 to 1; not a number where an envelope is constant.
+    """
+    first, second = (fine_envelope(wave, sample_rate_hz).rms.double() for wave in (generated, reference))
+    first, second = (rms - rms.mean(dim=-1, keepdim=True) for rms in (first, second))
+    return (first * second).sum(-1) / (first.square().sum(-1) * second.square().sum(-1)).sqrt()
+
+
+def loudness_lufs(wave: Tensor, sample_rate_hz: int) -> float | None:
+    """Integrated loudness of a sound.
+
+    Args:
+        wave: Sound (C, N), C 1 or 2, full scale ±1.
+        sample_rate_hz: Samples a second.
+
+    Returns:
+        Loudness in LUFS; None where it is not defined: below 0.4 s, or no block above -70 LUFS.
+
+    Source:
+        ITU-R BS.1770-4.
+    """
+    if wave.shape[-1] < math.ceil(LOUDNESS_BLOCK_S * sample_rate_hz):
+        return None
+    loudness = float(pyloudnorm.Meter(sample_rate_hz).integrated_loudness(wave.T.double().numpy()))
+    return loudness if math.isfinite(loudness) else None
+
+
+def is_clipped(wave: Tensor) -> bool:
+    """Whether a channel of a sound (C, N) stays at full scale (±0.9999) for three samples or more."""
+    n_windows = wave.shape[-1] - CLIPPED_RUN_SAMPLES + 1
+    full = wave.abs() >= FULL_SCALE
+    return n_windows > 0 and bool(full.unfold(-1, CLIPPED_RUN_SAMPLES, 1).all(dim=-1).any())
+
+
+def is_silent(wave: Tensor) -> bool:
+    """Whether no sample of a sound (C, N) reaches -60 dB of full scale."""
+    return float(wave.abs().amax()) < SILENT_PEAK

@@ -1,0 +1,111 @@
+"""E-L1 and onset F1 for training and validation loops, as metrics of torchmetrics that accept batches."""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from data.errors import InputError
+from evaluation.levels import e_l1_stable_v2a, e_l1_video_foley
+from evaluation.onsets import WINDOW_S, detect_onsets, onset_f1
+
+E_L1 = {"stable_v2a_44khz": e_l1_stable_v2a, "video_foley_16khz": e_l1_video_foley}
+
+
+class _MeanOverClips(Metric):
+    """Mean of one value a clip, over all batches and processes."""
+
+    full_state_update = False
+    total: Tensor
+    n_clips: Tensor
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("total", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("n_clips", torch.tensor(0), dist_reduce_fx="sum")
+
+    def compute(self) -> Tensor:
+        """The mean; not a number over no clips."""
+        return (self.total / self.n_clips).float()
+
+    def _add(self, values: Tensor) -> None:
+        self.total += values.sum()
+        self.n_clips += values.numel()
+
+
+class EnvelopeL1(_MeanOverClips):
+    """E-L1: mean absolute difference of RMS envelopes.
+
+    Args:
+        definition: Of Stable-V2A, at 44.1 kHz, or of Video-Foley, at 16 kHz with reflected ends.
+        **kwargs: Of `torchmetrics.Metric`.
+
+    Raises:
+        InputError: Another definition.
+    """
+
+    is_differentiable = False
+    higher_is_better = False
+
+    def __init__(
+        self, definition: Literal["stable_v2a_44khz", "video_foley_16khz"] = "video_foley_16khz", **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        if definition not in E_L1:
+            raise InputError(f"E-L1 {definition!r} is not defined: give one of {', '.join(E_L1)}")
+        self._distance = E_L1[definition]
+
+    def update(self, preds: Tensor, target: Tensor, sample_rate_hz: int) -> None:
+        """Adds a batch.
+
+        Args:
+            preds: Generated sounds (B, C, N), full scale ±1.
+            target: Real sounds (B, C, N).
+            sample_rate_hz: Samples a second of both.
+
+        Raises:
+            InputError: The shapes differ.
+        """
+        _check(preds, target)
+        self._add(self._distance(preds.detach(), target, sample_rate_hz))
+
+
+class OnsetF1(_MeanOverClips):
+    """F1 of the detected onsets against those detected in the target; clips where neither has any do not count.
+
+    Args:
+        window_s: Largest distance of a match in seconds.
+        **kwargs: Of `torchmetrics.Metric`.
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+
+    def __init__(self, window_s: float = WINDOW_S, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._window_s = window_s
+
+    def update(self, preds: Tensor, target: Tensor, sample_rate_hz: int) -> None:
+        """Adds a batch.
+
+        Args:
+            preds: Generated sounds (B, C, N), full scale ±1.
+            target: Real sounds (B, C, N).
+            sample_rate_hz: Samples a second of both.
+
+        Raises:
+            InputError: The shapes differ.
+        """
+        _check(preds, target)
+        pairs = zip(target.float().cpu(), preds.detach().float().cpu(), strict=True)
+        times_s = ([detect_onsets(wave, sample_rate_hz).times_s for wave in pair] for pair in pairs)
+        scores = (onset_f1(reference_s, generated_s, self._window_s) for reference_s, generated_s in times_s)
+        self._add(torch.tensor([score.f1 for score in scores if score], dtype=torch.float64))
+
+
+def _check(preds: Tensor, target: Tensor) -> None:
+    if preds.ndim != 3 or preds.shape != target.shape:
+        raise InputError(
+            f"sounds of shapes {tuple(preds.shape)} and {tuple(target.shape)} cannot be compared: give (B, C, N) twice"
+        )

@@ -1,0 +1,229 @@
+"""Generate sound for a split: ``python -m stable_foley.generate_split --split test.txt --checkpoint FILE --out DIR``.
+
+Every chunk of every recording gets ``DIR/generated/<id>_<start>s.wav``, a recording of one chunk ``<id>.wav``; its
+real sound and its annotation go to ``DIR/reference``. What then measures them:
+``python evaluate.py --reference DIR/reference --generated DIR/generated``.
+Interrupted or killed, the same command generates what is missing; several machines take a shard each.
+"""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from data.clip import count_at_rate
+from data.dataset import Chunk, FoleyDataset, collate
+from data.envelope import read_envelope_csv
+from data.errors import InputError, user_errors
+from data.files import atomic_path
+from data.greatest_hits import write_hits
+from data.mux import write_wav
+from stable_foley.backbone import DTYPES
+from stable_foley.pipeline import FoleyPipeline
+from stable_foley.resynthesis import resynthesise
+from stable_foley.sampler import SAMPLERS, SamplerSettings
+
+log = logging.getLogger("generate_split")
+UNLABELLED = "sound"
+"""Prompt in words of a chunk without annotated hits."""
+
+
+def noise_source(seed: int, name: str) -> torch.Generator:
+    """The noise of a chunk: by seed and name, whatever batch or shard it is in."""
+    state = np.random.SeedSequence([seed, *name.encode()]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+
+
+def chunk_name(chunk: Chunk) -> str:
+    """Name of a chunk's files: that of its recording where it is all of it, else ``<id>_<start>s``.
+
+    The start has three digits where it is whole seconds, else milliseconds too.
+    """
+    if chunk.duration_s == chunk.clip.duration_s:
+        return chunk.clip.clip_id
+    start = f"{chunk.start_s:03.0f}" if float(chunk.start_s).is_integer() else f"{chunk.start_s:07.3f}"
+    return f"{chunk.clip.clip_id}_{start}s"
+
+
+def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    """Keep the settings with the sounds, so that sounds of different settings never mix in one folder.
+
+    Raises:
+        InputError: there are settings that differ.
+    """
+    current = json.loads(json.dumps(settings, default=str))
+    if not path.is_file():
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(current, indent=2) + "\n", encoding="utf-8")
+        return
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        different = [key for key in before.keys() | current.keys() if before.get(key) != current.get(key)]
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{path} cannot be read ({error}); give another --out.") from error
+    if different:
+        changes = "; ".join(f"{key} {before.get(key)} instead of {current.get(key)}" for key in sorted(different))
+        raise InputError(f"{path.parent} holds sounds of other settings ({changes}); give another --out.")
+
+
+@dataclass(frozen=True)
+class SplitGenerator:
+    """Makes sound for chunks of a data set and writes it.
+
+    Attributes:
+        pipeline: the model, where it runs, and the form of its clips.
+        settings: how it samples.
+        dataset: chunks in that form.
+        out: folder of the results.
+        seed: of the noise, together with a chunk's name.
+        in_words: whether the prompt is the chunk's label instead of its sound.
+        envelopes: folder of ``<name>.csv`` to control with; None: the envelopes of the chunks' own sounds.
+    """
+
+    pipeline: FoleyPipeline
+    settings: SamplerSettings
+    dataset: FoleyDataset
+    out: Path
+    seed: int
+    in_words: bool
+    envelopes: Path | None
+
+    def target(self, index: int) -> Path:
+        """Where the sound of a chunk goes."""
+        return self.out / "generated" / f"{chunk_name(self.dataset.chunks[index])}.wav"
+
+    def generate(self, indices: Sequence[int]) -> None:
+        """Generate the sounds of some chunks at once; write them, the real sounds and the annotations.
+
+        Raises:
+            InputError: a chunk or its envelope cannot be read.
+        """
+        items = [self.dataset[index] for index in indices]
+        targets = [self.target(index) for index in indices]
+        sounds = resynthesise(
+            self.pipeline.model,
+            collate(items),
+            self.settings,
+            [noise_source(self.seed, target.stem) for target in targets],
+            envelopes=[read_envelope_csv(self.envelopes / f"{t.stem}.csv") for t in targets]
+            if self.envelopes
+            else None,
+            texts=[item.label or UNLABELLED for item in items] if self.in_words else None,
+        )
+        for index, item, target, sound in zip(indices, items, targets, sounds, strict=True):
+            rate_hz = self.pipeline.sample_rate_hz
+            n_samples = count_at_rate(item.duration_s, rate_hz)
+            reference = self.out / "reference" / target.name
+            write_hits(reference.with_suffix(".times.csv"), self.dataset.chunks[index].hits)
+            write_wav(reference, item.wave[:, :n_samples], rate_hz)
+            write_wav(target, sound[:, :n_samples], rate_hz)
+
+    def run(self, indices: Sequence[int], batch_size: int) -> list[str]:
+        """Generate what is missing; returns what could not be, a sentence for each chunk."""
+        missing = [index for index in indices if not self.target(index).exists()]
+        log.info("%d of %d chunks are there, %d to do", len(indices) - len(missing), len(indices), len(missing))
+        problems = []
+        with tqdm(total=len(missing), unit="chunk") as progress:
+            for start in range(0, len(missing), batch_size):
+                batch = missing[start : start + batch_size]
+                try:
+                    self.generate(batch)
+                except InputError:  # which of them it is shows one by one
+                    problems += [problem for index in batch if (problem := self._alone(index))]
+                progress.update(len(batch))
+        return problems
+
+    def _alone(self, index: int) -> str | None:
+        """Generate one chunk; the problem, if there is one."""
+        try:
+            self.generate([index])
+        except InputError as error:
+            return str(error)
+        return None
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All options, with their defaults."""
+    parser = argparse.ArgumentParser(
+        prog="python -m stable_foley.generate_split",
+        description=(__doc__ or "").splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--split", required=True, help="file of recordings' ids, one a line; or train, val, test, all of --root")
+    add("--root", type=Path, help="folder of the recordings; None: that of the split file")
+    add("--checkpoint", type=Path, required=True, help="best.safetensors of a training run, or a published .ckpt")
+    add("--out", type=Path, required=True, help="where to write")
+    add("--prompt", choices=["sound", "text"], default="sound", help="the chunk's own sound, or its label")
+    add("--envelopes", type=Path, help="folder of <name>.csv (time_s,rms); None: those of the real sounds")
+    add("--steps", type=int, help="sampling steps; None: the checkpoint's")
+    add("--cfg", type=float, help="guidance scale, 1 for none; None: the checkpoint's")
+    add("--sampler", choices=list(SAMPLERS), help="None: the checkpoint's")
+    add("--seed", type=int, default=0, help="of the noise")
+    add("--batch-size", type=int, default=4, help="chunks at once")
+    add("--num-shards", type=int, default=1, help="into how many parts the split is divided")
+    add("--shard", type=int, default=0, help="which part to generate, from 0 on")
+    add("--device", help="cuda, mps or cpu; None: the first of these that is there")
+    add("--dtype", choices=list(DTYPES), default="float32", help="of the transformer")
+    add("--set", nargs="+", default=[], metavar="KEY=VALUE", help="changes to the checkpoint's configuration")
+    return parser
+
+
+def place_of(args: argparse.Namespace) -> tuple[Path, str | Path | None]:
+    """Folder of the recordings, and the split as ``FoleyDataset`` takes it.
+
+    Raises:
+        InputError: options do not fit.
+    """
+    if args.batch_size < 1 or args.seed < 0:
+        raise InputError(f"--batch-size {args.batch_size}, --seed {args.seed} do not work; give at least 1 and 0.")
+    if not 0 <= args.shard < args.num_shards:
+        raise InputError(f"--shard {args.shard} of --num-shards {args.num_shards} is not one; give 0 to N - 1.")
+    if args.split.endswith(".txt"):
+        path = Path(args.split)
+        return args.root or path.parent, path
+    if args.root is None:
+        raise InputError(f"--split {args.split} names no file; give one that ends in .txt, or --root FOLDER with it.")
+    return args.root, None if args.split == "all" else args.split
+
+
+def run(args: argparse.Namespace) -> None:
+    """Load, generate what is missing, and say where it is.
+
+    Raises:
+        InputError: an option or a file does not fit.
+    """
+    root, split = place_of(args)
+    pipeline = FoleyPipeline.from_checkpoint(args.checkpoint, args.device, args.dtype, args.set)
+    settings = pipeline.settings.changed(name=args.sampler, n_steps=args.steps, cfg_scale=args.cfg)
+    dataset = FoleyDataset(root, split, pipeline.spec, frames=pipeline.reads_frames)
+    kept = ("checkpoint", "split", "root", "prompt", "envelopes", "seed", "dtype", "set")
+    check_settings(args.out / "settings.json", {key: vars(args)[key] for key in kept} | asdict(settings))
+    generator = SplitGenerator(
+        pipeline, settings, dataset, args.out, args.seed, in_words=args.prompt == "text", envelopes=args.envelopes
+    )
+    indices = range(len(dataset))[args.shard :: args.num_shards]
+    problems = generator.run(indices, args.batch_size)
+    log.info("sounds are in %s, the real ones in %s", args.out / "generated", args.out / "reference")
+    if problems:
+        raise InputError(f"{len(problems)} of {len(indices)} chunks have no sound; the first: {problems[0]}")
+
+
+@user_errors()
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    run(build_parser().parse_args(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

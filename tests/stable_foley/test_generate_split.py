@@ -1,0 +1,201 @@
+"""Generation of whole splits: what is written, that it is resumed, shared between shards, and never mixed."""
+
+import json
+
+import pytest
+import soundfile
+import torch
+
+from data.clip import ClipSpec
+from data.dataset import FoleyDataset
+from data.envelope import Envelope, write_envelope_csv
+from data.errors import InputError
+from data.greatest_hits import read_hits
+from data.media import read_sound
+from stable_foley import generate_split
+from stable_foley.checkpoint import Checkpoint, load_model, save_checkpoint
+from stable_foley.config import build_model, compose, composed_config, instantiate
+from stable_foley.pipeline import FoleyPipeline, Prompts
+from tests.conftest import tone_clip
+
+RATE_HZ = 44_100
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Three recordings in chunks of 2 s, the second with an annotation and a rest of 1.5 s, and a split of two."""
+    folder = tmp_path_factory.mktemp("recordings")
+    for name, duration_s in (("a", 2.0), ("b", 3.5), ("c", 2.0)):
+        tone_clip(folder, name, duration_s=duration_s)
+    (folder / "b" / "b.times.csv").write_text("0.5,wood hit static\n2.25,metal scratch None\n")
+    (folder / "test.txt").write_text("b\na\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A mini model with random weights whose control branch has an effect."""
+    path = tmp_path_factory.mktemp("checkpoint") / "model.safetensors"
+    config = compose("exp=train_gh_controlnet", "backbone=mini", "dataset.spec.duration_s=2.0")
+    model = build_model(config)
+    with torch.no_grad():
+        for conv in model.model.controlnet.conv_outs:
+            torch.nn.init.eye_(conv.weight[..., 0])
+        torch.nn.init.eye_(model.model.controlnet.conv_in.weight[..., 0])
+    save_checkpoint(path, Checkpoint(model.trained_state(), composed_config(config, model)))
+    return path
+
+
+@pytest.fixture
+def run(root, checkpoint):
+    def start(out, *options, split=None):
+        required = ["--split", split or root / "test.txt", "--checkpoint", checkpoint]
+        generate_split.main([*map(str, required), "--out", str(out), "--steps", "2", *options])
+
+    return start
+
+
+def sounds(out):
+    return {path.name: read_sound(path, sample_rate_hz=RATE_HZ) for path in sorted((out / "generated").iterdir())}
+
+
+def test_every_chunk_of_the_split_gets_sound_beside_its_reference(run, root, tmp_path):
+    run(tmp_path)
+    generated = sounds(tmp_path)
+    assert {name: wave.shape[-1] / RATE_HZ for name, wave in generated.items()} == {
+        "a.wav": 2.0,
+        "b_000s.wav": 2.0,
+        "b_002s.wav": 1.5,
+    }
+    original = read_sound(root / "b" / "audio" / "b.resampled.wav", sample_rate_hz=RATE_HZ)[:, 2 * RATE_HZ :]
+    reference = read_sound(tmp_path / "reference" / "b_002s.wav", sample_rate_hz=RATE_HZ)
+    torch.testing.assert_close(reference, original / original.abs().max(), atol=1e-4, rtol=0)
+    hit = read_hits(tmp_path / "reference" / "b_002s.times.csv")[0]
+    assert (hit.time_s, hit.material, hit.action, hit.reaction) == (pytest.approx(0.25), "metal", "scratch", None)
+    assert read_hits(tmp_path / "reference" / "a.times.csv") == ()
+
+
+def test_a_chunk_does_not_depend_on_batch_or_shard(run, tmp_path):
+    run(tmp_path / "one", "--batch-size", "1")
+    run(tmp_path / "three", "--batch-size", "3")
+    for shard in "01":
+        run(tmp_path / "shards", "--num-shards", "2", "--shard", shard)
+        assert len(sounds(tmp_path / "shards")) == {"0": 2, "1": 3}[shard]
+    one, three, shards = (sounds(tmp_path / name) for name in ("one", "three", "shards"))
+    for name, wave in one.items():
+        torch.testing.assert_close(three[name], wave, atol=2e-3, rtol=0)
+        torch.testing.assert_close(shards[name], wave, atol=2e-3, rtol=0)
+    assert (one["a.wav"] - one["b_000s.wav"]).abs().max() > 0.05, "every chunk has noise of its own"
+
+
+def test_it_makes_what_the_pipeline_makes(run, root, checkpoint, tmp_path):
+    """The same conditions and noise through the pipeline's own path; the model's VAE-free envelope is not random."""
+    run(tmp_path)
+    model, config = load_model(checkpoint)
+    pipeline = FoleyPipeline(model, instantiate(config.dataset.spec), instantiate(config.sampler), "cpu")
+    item = FoleyDataset(root, root / "test.txt", pipeline.spec, frames=False)[2]
+    envelope = pipeline.measure(item.wave)
+    generator = generate_split.noise_source(0, "a")
+    settings = pipeline.settings.changed(n_steps=2)
+    conditions, _ = pipeline._conditions(envelope, None, Prompts(), [0.0], 0)
+    latent = model.sample(conditions, pipeline.spec.n_samples, settings, [generator])
+    expected = model.pretransform.decode(latent)[0, :, : 2 * RATE_HZ]
+    torch.testing.assert_close(sounds(tmp_path)["a.wav"], expected.clamp(-1, 1), atol=1e-3, rtol=0)
+
+
+def test_only_what_is_missing_is_generated(run, tmp_path):
+    run(tmp_path)
+    before = sounds(tmp_path)
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "generated").iterdir()}
+    (tmp_path / "generated" / "b_000s.wav").unlink()
+    run(tmp_path)
+    again = {path.name for path in times if path.stat().st_mtime_ns != times[path]}
+    assert again == {"b_000s.wav"}
+    torch.testing.assert_close(sounds(tmp_path)["b_000s.wav"], before["b_000s.wav"], atol=2e-3, rtol=0)
+
+
+def test_a_kill_leaves_whole_files_and_the_rest_follows(run, tmp_path, monkeypatch):
+    written = []
+
+    def write_then_stop(path, wave, rate_hz):
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        written.append(path)
+        soundfile.write(path, wave.T.numpy(), rate_hz)
+
+    (tmp_path / "generated").mkdir()
+    (tmp_path / "reference").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(generate_split, "write_wav", write_then_stop)
+        with pytest.raises(SystemExit) as stopped:
+            run(tmp_path, "--batch-size", "1")
+    assert stopped.value.code == 130
+    assert len(sounds(tmp_path)) == 1
+    run(tmp_path)
+    assert len(sounds(tmp_path)) == 3
+
+
+def test_other_settings_do_not_mix(run, tmp_path, capsys):
+    run(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        run(tmp_path, "--seed", "1")
+    assert stopped.value.code == 2
+    assert "seed 0 instead of 1" in capsys.readouterr().err
+    settings = json.loads((tmp_path / "settings.json").read_text())
+    assert settings["n_steps"] == 2
+
+
+def test_given_envelopes_control(run, tmp_path):
+    for name in ("a", "b_000s", "b_002s"):
+        rms = torch.full((250,), 0.2)
+        rms[125:] = 1e-5
+        write_envelope_csv(tmp_path / "envelopes" / f"{name}.csv", Envelope(rms, 125.0))
+    run(tmp_path / "out", "--envelopes", str(tmp_path / "envelopes"))
+    run(tmp_path / "own")
+    given, own = (sounds(tmp_path / name)["a.wav"] for name in ("out", "own"))
+    assert (given - own).abs().max() > 1e-3
+
+
+def test_a_broken_recording_does_not_stop_the_others(run, tmp_path, capsys):
+    folder = tmp_path / "data"
+    for name in "xyz":
+        tone_clip(folder, name, duration_s=2.0)
+        (folder / name / f"{name}.metadata.json").write_text(json.dumps({"processed": {"video_duration": 2.0}}))
+    (folder / "y" / "audio" / "y.resampled.wav").write_bytes(b"broken")
+    with pytest.raises(SystemExit) as stopped:
+        run(tmp_path / "out", "--root", str(folder), split="all")
+    assert stopped.value.code == 2
+    assert sounds(tmp_path / "out").keys() == {"x.wav", "z.wav"}
+    message = capsys.readouterr().err
+    assert "1 of 3 chunks have no sound" in message
+    assert "y.resampled.wav" in message
+
+
+@pytest.mark.parametrize(
+    ("options", "split", "words"),
+    [
+        (["--shard", "2", "--num-shards", "2"], None, "--shard 2"),
+        (["--batch-size", "0"], None, "--batch-size 0"),
+        ([], "test", "--root FOLDER"),
+        ([], "nowhere/test.txt", "nowhere"),
+        (["--envelopes", "nowhere"], None, "nowhere"),
+    ],
+)
+def test_wrong_options_are_refused(run, tmp_path, capsys, options, split, words):
+    with pytest.raises(SystemExit) as stopped:
+        run(tmp_path / "out", *options, split=split)
+    assert stopped.value.code == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out" / "generated").exists()
+
+
+def test_names_tell_chunks_apart(root):
+    dataset = FoleyDataset(root, None, ClipSpec(duration_s=0.25), frames=False)
+    names = [generate_split.chunk_name(chunk) for chunk in dataset.chunks]
+    assert len(set(names)) == len(names)
+    assert names[:3] == ["a_000s", "a_000.250s", "a_000.500s"]
+
+
+def test_a_missing_split_file_is_named(root):
+    with pytest.raises(InputError, match="nowhere"):
+        FoleyDataset(root, root / "nowhere.txt", ClipSpec(duration_s=2.0), frames=False)
