@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 
 from data.errors import InputError, user_errors
-from stable_foley.checkpoint import read_checkpoint
+from data.weights import read_pickle
 from stable_foley.config import build_model, composed_config, instantiate
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,10 @@ def check_resuming(ckpt: str | None, last: Path) -> None:
         return
     if Path(ckpt).suffix != ".ckpt":
         raise InputError(f"ckpt={ckpt} is no training checkpoint; give the last.ckpt of the run to resume.")
-    read_checkpoint(Path(ckpt))
+    if "config" not in read_pickle(Path(ckpt)):
+        raise InputError(
+            f"ckpt={ckpt} is no training checkpoint of this project; give the last.ckpt of the run to resume."
+        )
 
 
 @hydra.main(config_path="configs", config_name="train", version_base="1.3")

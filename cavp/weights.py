@@ -51,15 +51,21 @@ def cavp_from_state_dict(state: Mapping[str, Tensor], *, with_audio: bool = Fals
 
 def _untrained(state: Mapping[str, Tensor], *, with_audio: bool) -> Cavp:
     """Build the model whose sizes the weights show."""
-    embed_dim = state["video_project_head.weight"].shape[0]
+
+    def n_out(key: str) -> int:
+        shape = tuple(state[key].shape)
+        if not shape or shape[0] < 1:
+            raise InputError(f"{key} has shape {shape}, from which no size can be read; give weights of CAVP.")
+        return shape[0]
+
     audio_tower = None
     if with_audio:
         audio_tower = Cnn14(
-            base_channels=state["spec_encoder.conv_block1.conv1.weight"].shape[0],
-            n_mels=state["spec_encoder.bn.weight"].shape[0],
-            embed_dim=state["spec_encoder.final_project.weight"].shape[0],
+            base_channels=n_out("spec_encoder.conv_block1.conv1.weight"),
+            n_mels=n_out("spec_encoder.bn.weight"),
+            embed_dim=n_out("spec_encoder.final_project.weight"),
         )
-    return Cavp(SlowOnly(base_channels=state[FIRST_VIDEO_KEY].shape[0]), audio_tower, embed_dim=embed_dim)
+    return Cavp(SlowOnly(n_out(FIRST_VIDEO_KEY)), audio_tower, embed_dim=n_out("video_project_head.weight"))
 
 
 def load_cavp(path: str | Path, *, with_audio: bool = False) -> Cavp:

@@ -1,8 +1,12 @@
 """Owns weight files: reading tensors without running code, and putting them into modules with every mismatch named."""
 
+import functools
 import hashlib
 import pickle
-import re
+import pickletools
+import shlex
+import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping
@@ -18,6 +22,26 @@ from data.errors import InputError
 
 N_LISTED = 10
 """How many differences an error names."""
+
+
+UNREADABLE = (
+    SafetensorError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    RuntimeError,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AssertionError,
+    AttributeError,
+)
+"""What torch and the zip reader raise on damaged files."""
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+WHOLES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)
 
 
 class SafetensorsFile(Mapping[str, Tensor]):
@@ -41,15 +65,21 @@ class SafetensorsFile(Mapping[str, Tensor]):
         self.path = path
         try:
             with safe_open(path, "pt") as file:
-                self._keys = list(file.keys())
+                self._keys = dict.fromkeys(file.keys())
                 self.metadata: dict[str, str] = file.metadata() or {}
         except (SafetensorError, OSError) as error:
             raise _damaged(path, "safetensors", error) from error
 
     def __getitem__(self, key: str) -> Tensor:
         """The tensor of that name."""
+        if key not in self._keys:
+            raise KeyError(key)
         with safe_open(self.path, "pt") as file:
             return file.get_tensor(key)
+
+    def __contains__(self, key: object) -> bool:
+        """Whether there is a tensor of that name; reads nothing."""
+        return key in self._keys
 
     def __iter__(self) -> Iterator[str]:
         """Names, in the order of the file."""
@@ -76,6 +106,10 @@ class WeightSelection(Mapping[str, Tensor]):
         """The tensor of that name."""
         return self.source[self.names[key]]
 
+    def __contains__(self, key: object) -> bool:
+        """Whether there is a tensor of that name; reads nothing."""
+        return key in self.names
+
     def __iter__(self) -> Iterator[str]:
         """Names, in the order given."""
         return iter(self.names)
@@ -98,9 +132,18 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
     Raises:
         InputError: the file is missing, damaged, holds something else, or could run code.
     """
-    if path.suffix == ".safetensors":
-        return SafetensorsFile(path)
-    return state_dict_of(read_pickle(path), path)
+    return SafetensorsFile(path) if is_safetensors(path) else state_dict_of(read_pickle(path), path)
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a file is in the format of safetensors, by its name or else by its beginning.
+
+    Raises:
+        InputError: the file is missing or cannot be opened.
+    """
+    _check_there(path)
+    with path.open("rb") as file:
+        return path.suffix == ".safetensors" or file.read(9)[8:] == b"{"
 
 
 def state_dict_of(content: Mapping[str, Any], source: object) -> Mapping[str, Tensor]:
@@ -110,7 +153,8 @@ def state_dict_of(content: Mapping[str, Any], source: object) -> Mapping[str, Te
         InputError: there are none, or other things among them.
     """
     state = content.get("state_dict", content)
-    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+    weights = isinstance(state, Mapping) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items())
+    if not weights or not state:
         raise InputError(f"{source} holds no weights by name; expected a state dict, bare or under 'state_dict'.")
     return state
 
@@ -124,12 +168,13 @@ def read_pickle(path: Path) -> dict[str, Any]:
     _check_there(path)
     try:
         is_zip = zipfile.is_zipfile(path)
-        if is_zip and (part := _damaged_part(path)):
+        if is_zip and (part := _damaged_part(path, path.stat().st_size, path.stat().st_mtime_ns)):
             raise ValueError(f"the checksum of {part} is wrong")
-        with torch.serialization.safe_globals(_numpy_scalars()):
+        with torch.serialization.safe_globals(_numpy_scalars()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle protocols; what cannot be read raises
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError) as error:
-        if objects := _objects_in(path, error):
+    except UNREADABLE as error:
+        if objects := _objects_in(path):
             raise InputError(_refusal(path, objects)) from error
         raise _damaged(path, "a torch checkpoint", error) from error
     if not isinstance(content, dict):
@@ -191,7 +236,10 @@ def fitting_weights(
         if key not in own:
             continue
         value, shape = state[prefix + key], expected[key].shape
-        if value.shape != shape:
+        kind = FLOATS if expected[key].is_floating_point() else FLOATS + WHOLES
+        if value.dtype not in kind or value.layout != torch.strided or value.is_meta:
+            problems.append(f"{prefix}{key} has the type {value.dtype}, {value.layout}")
+        elif value.shape != shape:
             problems.append(f"{prefix}{key} has shape {tuple(value.shape)} instead of {tuple(shape)}")
         elif not value.isfinite().all():
             problems.append(f"{prefix}{key} has NaN or infinite values")
@@ -224,7 +272,7 @@ def weights_sha256(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def check_sha256(found: str, expected: str | None, *, source: object, option: str) -> None:
+def check_sha256(found: str, expected: str | None, *, source: object, option: str, part: str) -> None:
     """Compare a checksum of ``weights_sha256`` with the one that a checkpoint names.
 
     Args:
@@ -232,6 +280,7 @@ def check_sha256(found: str, expected: str | None, *, source: object, option: st
         expected: of those the checkpoint was trained over; None accepts any.
         source: their file.
         option: the key of the configuration that names this file.
+        part: the key of the part, whose ``sha256`` is expected.
 
     Raises:
         InputError: they differ.
@@ -239,7 +288,7 @@ def check_sha256(found: str, expected: str | None, *, source: object, option: st
     if expected not in (None, found):
         raise InputError(
             f"{source} has weights with the SHA-256 {found[:12]}…, but the checkpoint was trained over weights with "
-            f"{str(expected)[:12]}…; give the file it was trained over with --set {option}=FILE."
+            f"{str(expected)[:12]}…; give those with --set {option}=FILE, or accept any with --set {part}.sha256=null."
         )
 
 
@@ -263,46 +312,74 @@ def encoder_weights(option: str, name: str, path: str | None, random_weights: bo
     return None if path is None else Path(path)
 
 
-def _damaged_part(path: Path) -> str | None:
+@functools.lru_cache(maxsize=8)
+def _damaged_part(path: Path, _size: int, _changed_ns: int) -> str | None:
     """Name of the first part of a zip file whose checksum is wrong; torch itself does not look at them."""
-    try:
-        with zipfile.ZipFile(path) as file:
-            return file.testzip()
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise ValueError(f"damaged zip: {error}") from error
+    with zipfile.ZipFile(path) as file:
+        return file.testzip()
 
 
 def _numpy_scalars() -> list[Any]:
     """What unpickling numpy's numbers takes, which some training scripts leave beside the weights; it runs no code."""
     rebuild: Any = np.float64(0).__reduce__()[0]
     names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
-    return [*((rebuild, name) for name in names), np.dtype, *(type(np.dtype(kind)) for kind in ("f4", "f8", "i8"))]
+    kinds = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
+    return [*((rebuild, name) for name in names), np.dtype, *(type(np.dtype(kind)) for kind in kinds)]
 
 
-def _objects_in(path: Path, error: Exception) -> list[str]:
+def _objects_in(path: Path) -> list[str]:
     """Names of what a pickle would import beyond tensors and plain values; empty where none can be found."""
     try:
         with torch.serialization.safe_globals(_numpy_scalars()):
             return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError):
-        return re.findall(r"GLOBAL ([\w.]+)", str(error))  # all that a file of an old release tells
+    except UNREADABLE:
+        return _imports(path)
+
+
+def _imports(path: Path) -> list[str]:
+    """What a bare pickle imports, as far as it can be followed; nothing is run."""
+    names: set[str] = set()
+    texts: list[str] = []
+    try:
+        with path.open("rb") as file:
+            while file.peek(1):  # old releases of torch write several, one after the other
+                for operation, argument, _ in pickletools.genops(file):
+                    if operation.name == "GLOBAL":
+                        names.add(str(argument).replace(" ", "."))
+                    elif operation.name == "STACK_GLOBAL":
+                        names.add(".".join(texts[-2:]))
+                    elif isinstance(argument, str):
+                        texts.append(argument)
+    except UNREADABLE:
+        pass  # what follows is not a pickle
+    own = ("torch.", "collections.OrderedDict", "numpy.")
+    return sorted(name for name in names if not name.startswith(own))
 
 
 def _refusal(path: Path, objects: list[str]) -> str:
     """The sentence for a pickle that is more than weights."""
     target = path.with_suffix(".safetensors")
+    program = (
+        "import torch, safetensors.torch as s; "
+        f"c = torch.load({str(path)!r}, map_location='cpu', weights_only=False); w = c.get('state_dict', c).items(); "
+        f"s.save_file({{k: v.contiguous().clone() for k, v in w if isinstance(v, torch.Tensor)}}, {str(target)!r})"
+    )
     return (
         f"{path} is refused, since loading it would run code: it holds Python objects ({', '.join(objects[:N_LISTED])})"
-        " beside tensors. If you trust where it comes from, convert it once and give the result: python -c "
-        '"import torch, safetensors.torch as s; '
-        f"c = torch.load('{path}', map_location='cpu', weights_only=False); "
-        f"s.save_file({{k: v.clone() for k, v in c.get('state_dict', c).items()}}, '{target}')\""
+        " beside tensors. If you trust where it comes from, convert it once and give the result: "
+        f"python -c {shlex.quote(program)}"
     )
 
 
 def _check_there(path: Path) -> None:
-    if not path.is_file():
-        raise InputError(f"{path} does not exist; expected a file with weights (.safetensors, .ckpt, .pt): check it.")
+    try:
+        if path.is_file():
+            with path.open("rb"):
+                return
+        problem = "is a folder" if path.is_dir() else "does not exist"
+    except OSError as error:
+        problem = f"cannot be opened ({error.strerror})"
+    raise InputError(f"{path} {problem}; expected a file with weights (.safetensors, .ckpt, .pt): check the path.")
 
 
 def _damaged(path: Path, kind: str, error: Exception) -> InputError:

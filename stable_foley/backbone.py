@@ -242,11 +242,12 @@ def build_backbone(
             log.warning("the backbone has random weights: train or give some before anything else is trained over it")
         return Backbone(dit, cast(LatentCodec, codec))
     state = read_backbone(path)
-    found_sha256 = weights_sha256(state.starting_with(DIT, CODEC))
-    check_sha256(found_sha256, sha256, source=path, option="backbone.weights")
     load_into(dit, state, prefix=DIT, source=path)
     if isinstance(codec, VaeLatent):
         load_into(codec, state, prefix=CODEC, source=path)
+    found_sha256 = weights_sha256(state.starting_with(DIT, CODEC))
+    option = "backbone.weights" if hub_id is None else "paths.stable_audio_open"
+    check_sha256(found_sha256, sha256, source=path, option=option, part="backbone")
     conditioners = state.starting_with(SECONDS)
     conditioner_weights = {key.removeprefix(CONDITIONERS): conditioners[key] for key in conditioners}
     return Backbone(dit, cast(LatentCodec, codec), conditioner_weights, path, found_sha256)

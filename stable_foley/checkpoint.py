@@ -5,8 +5,8 @@ Stable-Foley checkpoint.
 """
 
 import argparse
+import hashlib
 import json
-import logging
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
-from yaml import YAMLError
 
 from data.errors import InputError, user_errors
 from data.files import atomic_path
-from data.weights import SafetensorsFile, read_pickle, state_dict_of, weights_sha256
-from stable_foley.config import MAIN_EXPERIMENT, build_model, compose
+from data.weights import SafetensorsFile, is_safetensors, read_pickle, state_dict_of, weights_sha256
+from stable_foley.config import MAIN_EXPERIMENT, build_model, change, check_targets, compose, describing
 from stable_foley.model import FoleyModel
 from stable_foley.published import Published, is_published, read_published
 
-log = logging.getLogger(__name__)
+NEEDED = ("backbone", "conditioners", "model", "sampler", "dataset", "seed", "paths")
+"""Parts of a configuration without which no model can be rebuilt."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,17 @@ class Checkpoint:
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint as safetensors, atomically; its metadata has the configuration and the weights' checksum."""
     weights = {key: value.detach().cpu().contiguous() for key, value in checkpoint.weights.items()}
-    metadata = {"config": json.dumps(checkpoint.config), "sha256": weights_sha256(weights)}
+    config = json.dumps(checkpoint.config)
     with atomic_path(path) as temporary:
-        save_file(weights, temporary, metadata=metadata)
+        try:
+            save_file(weights, temporary, metadata={"config": config, "sha256": _checksum(weights, config)})
+        except SafetensorError as error:
+            raise InputError(f"{path} cannot be written ({error}); make room, or give another place.") from error
+
+
+def _checksum(weights: Mapping[str, Tensor], config: str) -> str:
+    """SHA-256 of a checkpoint: weights and configuration."""
+    return hashlib.sha256(f"{weights_sha256(weights)} {config}".encode()).hexdigest()
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -57,29 +65,30 @@ def read_checkpoint(path: Path) -> Checkpoint:
         InputError: the file is missing, damaged, or none of these.
     """
     content = _read(path)
-    if content.get("config"):
-        state = state_dict_of(content, path)
+    if "config" not in content:
+        published = _published(content, path, inside=True)
+        return Checkpoint(published.weights, published.config)
+    state, config = state_dict_of(content, path), content["config"]
+    missing = [section for section in NEEDED if not isinstance(config, dict) or section not in config]
+    if missing:
+        raise InputError(f"{path} has a configuration without {', '.join(missing)}; give a file that train.py wrote.")
+    with describing(path):
         averaged = content.get("callbacks", {}).get("Ema", {}).get("weights", {})
-        return Checkpoint({**state, **averaged} if averaged else state, content["config"])
-    published = _published(content, path, inside=True)
-    if published.unused:
-        log.info("%s: %d of its tensors are not used", path.name, len(published.unused))
-    return Checkpoint(published.weights, published.config)
+        return Checkpoint({**state, **averaged} if averaged else state, config)
 
 
 def _read(path: Path) -> dict[str, Any]:
     """Weights under ``state_dict`` and, where this project wrote them, the configuration under ``config``."""
-    if path.suffix != ".safetensors":
+    if not is_safetensors(path):
         return read_pickle(path)
     weights = SafetensorsFile(path)
     if "config" not in weights.metadata:
         return {"state_dict": weights}
-    if weights_sha256(weights) != weights.metadata.get("sha256"):
-        raise InputError(f"{path} is damaged (its weights have another SHA-256 than it says); copy it again.")
-    try:
-        return {"state_dict": weights, "config": json.loads(weights.metadata["config"])}
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path} has a damaged configuration ({error}); copy it again.") from error
+    config = weights.metadata["config"]
+    if _checksum(weights, config) != weights.metadata.get("sha256"):
+        raise InputError(f"{path} is damaged (its content has another SHA-256 than it says); copy it again.")
+    with describing(path):
+        return {"state_dict": weights, "config": json.loads(config)}
 
 
 def _published(content: Mapping[str, Any], path: Path, *, inside: bool) -> Published:
@@ -87,8 +96,8 @@ def _published(content: Mapping[str, Any], path: Path, *, inside: bool) -> Publi
     state = state_dict_of(content, path)
     if not is_published(state):
         raise InputError(
-            f"{path} holds no configuration and is no published Stable-Foley checkpoint; expected one that train.py "
-            "wrote, or one with keys model.model.controlnet.…: give one."
+            f"{path} is no published Stable-Foley checkpoint; expected keys model.model.controlnet.…, or a checkpoint "
+            "with a configuration, as train.py writes: give one."
         )
     return read_published(state, path, inside=inside)
 
@@ -119,23 +128,12 @@ def load_model(
         model = build_model(config, dtype)
     else:
         checkpoint = read_checkpoint(path)
-        config = _changed(OmegaConf.create(checkpoint.config), overrides)
+        config = OmegaConf.create(checkpoint.config)
+        check_targets(config, path)
+        config = change(config, overrides)
         model = build_model(config, dtype)
         model.load_trained_state(checkpoint.weights, source=path)
     return model.eval().requires_grad_(False), config
-
-
-def _changed(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """A checkpoint's configuration with changes."""
-    OmegaConf.set_struct(config, True)
-    try:
-        config.merge_with_dotlist(list(overrides))
-    except (OmegaConfBaseException, YAMLError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"--set {' '.join(overrides)} cannot be applied ({reason}); expected KEY=VALUE of its configuration."
-        ) from error
-    return config
 
 
 def import_published(path: Path, out: Path) -> Published:
@@ -150,6 +148,8 @@ def import_published(path: Path, out: Path) -> Published:
     """
     if out.suffix != ".safetensors":
         raise InputError(f"--out {out} is no .safetensors file; give it that ending.")
+    if out.exists():
+        raise InputError(f"--out {out} exists; give another name, or remove it first.")
     published = _published(_read(path), path, inside=False)
     save_checkpoint(out, Checkpoint(published.weights, published.config))
     return published

@@ -1,5 +1,8 @@
 """Owns the way from a Hydra configuration to objects."""
 
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +12,10 @@ from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from yaml import YAMLError
 
 from data.errors import InputError
+from data.weights import N_LISTED
 from stable_foley.hub import read_model_config
 from stable_foley.model import FoleyModel
 
@@ -18,6 +23,21 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 MAIN_EXPERIMENT = "exp=train_gh_controlnet.yaml"
 WEIGHTS = ("stable_audio_open", "cavp", "clap")
 """Keys of ``paths`` that name weights."""
+BUILT = ("backbone", "conditioners", "model", "sampler", "dataset")
+"""Parts of a configuration that using a checkpoint builds."""
+FAULTS = (
+    OmegaConfBaseException,
+    MisconfigurationException,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    AssertionError,
+    OSError,
+)
+"""What a wrong description of a model leads to somewhere inside the libraries that build it."""
 
 
 def compose(*overrides: str) -> DictConfig:
@@ -26,14 +46,41 @@ def compose(*overrides: str) -> DictConfig:
     Raises:
         InputError: an override names what is not there.
     """
+    files = [override for override in overrides if is_file_option(override.partition("=")[0])]
+    others = [override for override in overrides if override not in files]
     try:
         with hydra.initialize_config_dir(str(REPOSITORY / "configs"), version_base="1.3"):
-            return hydra.compose("train", overrides=[f"hydra.searchpath=[file://{REPOSITORY}]", *overrides])
+            config = hydra.compose("train", overrides=[f"hydra.searchpath=[file://{REPOSITORY}]", *others])
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(
-            f"{' '.join(overrides)} cannot be applied ({' '.join(str(error).split())}); expected KEY=VALUE of the "
+            f"{' '.join(others)} cannot be applied ({' '.join(str(error).split())}); expected KEY=VALUE of the "
             "configuration that python train.py --cfg job shows."
         ) from error
+    return change(config, files)
+
+
+@contextlib.contextmanager
+def describing(source: object) -> Iterator[None]:
+    """Turn what a wrong description of a model leads to into one sentence that names where the description is from.
+
+    Raises:
+        InputError: what was refused, as it was said, or else the kind of fault.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except InstantiationException as error:
+        if isinstance(error.__cause__, InputError):
+            raise error.__cause__ from error
+        raise InputError(_not_possible(source, error.__cause__ or error)) from error
+    except FAULTS as error:
+        raise InputError(_not_possible(source, error)) from error
+
+
+def _not_possible(source: object, error: BaseException) -> str:
+    reason = " ".join(str(error).split())[:200]
+    return f"{source} does not describe what can be built ({type(error).__name__}: {reason}); correct it."
 
 
 def instantiate(config: DictConfig, **arguments: Any) -> Any:
@@ -42,16 +89,66 @@ def instantiate(config: DictConfig, **arguments: Any) -> Any:
     Raises:
         InputError: what a target refused, as it said it.
     """
-    try:
+    with describing(OmegaConf.select(config, "_target_", default="the configuration")):
         return hydra.utils.instantiate(config, _convert_="all", **arguments)
-    except InstantiationException as error:
-        cause = error.__cause__
-        if isinstance(cause, InputError):
-            raise cause from error
-        if isinstance(cause, ValueError | TypeError | MisconfigurationException):
-            target = config.get("_target_", "the configuration")
-            raise InputError(f"{target} does not accept its options ({cause}); correct them.") from error
-        raise
+
+
+def check_targets(config: DictConfig, source: object) -> None:
+    """Refuse a configuration from a file that would have anything called but what this project's own name.
+
+    Args:
+        config: a whole training configuration.
+        source: its file.
+
+    Raises:
+        InputError: it has another ``_target_`` than those in configs/.
+    """
+    files = [*(REPOSITORY / "configs").rglob("*.yaml"), *(REPOSITORY / "exp").glob("*.yaml")]
+    own = {target for path in files for target in re.findall(r"_target_: *(\S+)", path.read_text(encoding="utf-8"))}
+    with describing(f"the configuration in {source}"):
+        built = [OmegaConf.to_container(config[section], resolve=True) for section in BUILT]
+    foreign = sorted({str(target) for target in _targets(built)} - own)
+    if foreign:
+        raise InputError(
+            f"{source} is refused, since its configuration would call {', '.join(foreign[:N_LISTED])}; expected what "
+            "configs/ has: use a file that you trust, or add it there."
+        )
+
+
+def _targets(part: Any) -> Iterator[Any]:
+    """All values of ``_target_`` in a nested configuration."""
+    if isinstance(part, dict):
+        yield from (value for key, value in part.items() if key == "_target_")
+    if isinstance(part, dict | list):
+        for inner in part.values() if isinstance(part, dict) else part:
+            yield from _targets(inner)
+
+
+def change(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """Apply ``key.sub=value`` to a configuration; names of files are taken as they are, whatever is in them.
+
+    Raises:
+        InputError: an override names what is not there, or has no value.
+    """
+    OmegaConf.set_struct(config, True)
+    try:
+        for override in overrides:
+            key, equals, value = override.partition("=")
+            if equals and is_file_option(key):
+                OmegaConf.update(config, key, None if value in ("null", "") else value)
+            else:
+                config.merge_with_dotlist([override])
+    except (*FAULTS, YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"--set {override} cannot be applied ({reason}); expected KEY=VALUE of the configuration."
+        ) from error
+    return config
+
+
+def is_file_option(key: str) -> bool:
+    """Whether a key of the configuration names a file."""
+    return key == "backbone.weights" or key.removeprefix("paths.") in WEIGHTS
 
 
 def build_model(config: DictConfig, dtype: str = "float32") -> FoleyModel:
@@ -64,24 +161,44 @@ def build_model(config: DictConfig, dtype: str = "float32") -> FoleyModel:
     Raises:
         InputError: a part of the configuration or a file does not fit.
     """
-    config = with_sizes(config)
-    OmegaConf.update(config, "backbone.dtype", dtype, force_add=True)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(config.seed))
-        return instantiate(config.model)
+    with describing("the configuration"):
+        config = with_sizes(config)
+        OmegaConf.update(config, "backbone.dtype", dtype, force_add=True)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(config.seed))
+            return instantiate(config.model)
 
 
 def with_sizes(config: DictConfig) -> DictConfig:
     """A copy of the configuration; where the backbone's weights are a folder, its sizes are those that this states.
 
     Raises:
-        InputError: the folder has no valid ``model_config.json``.
+        InputError: the folder has no valid ``model_config.json``, or another than a checkpoint was trained over.
     """
     config = config.copy()
     weights = config.backbone.weights
-    if weights is not None and Path(weights).is_dir():
-        OmegaConf.update(config, "backbone.model_config", read_model_config(Path(weights)), merge=False)
+    if weights is None or not Path(weights).is_dir():
+        return config
+    stated = read_model_config(Path(weights))
+    if config.backbone.get("sha256") is not None:
+        trained: Any = OmegaConf.to_container(config.backbone.model_config, resolve=True)
+        differences = sorted(_differences(trained, stated, ""))
+        if differences:
+            raise InputError(
+                f"{Path(weights) / 'model_config.json'} states another model than the checkpoint was trained over "
+                f"({'; '.join(differences[:N_LISTED])}); give the folder it was trained over."
+            )
+    OmegaConf.update(config, "backbone.model_config", stated, merge=False)
     return config
+
+
+def _differences(a: Any, b: Any, where: str) -> Iterator[str]:
+    """Where two nested descriptions have different values; what only one of them has does not count."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        for key in a.keys() & b.keys():
+            yield from _differences(a[key], b[key], f"{where}.{key}" if where else key)
+    elif a != b:
+        yield f"{where} {b} instead of {a}"
 
 
 def composed_config(config: DictConfig, model: FoleyModel) -> dict[str, Any]:

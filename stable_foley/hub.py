@@ -1,6 +1,7 @@
 """Owns where published files are, on the Hugging Face hub or in a folder, and a sentence for whatever goes wrong."""
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -76,15 +77,40 @@ def read_model_config(folder: Path) -> dict[str, Any]:
     remedy = f"get it with `hf download stabilityai/stable-audio-open-1.0 {path.name} --local-dir {folder}`."
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read ({_reason(error)}); expected the model in JSON: {remedy}") from error
-    for key in ("sample_rate", "model.pretransform", "model.diffusion.config"):
-        value = config
-        for name in key.split("."):
-            value = value.get(name) if isinstance(value, dict) else None
-        if not value:
-            raise InputError(f"{path} has no {key}; expected the format of stable-audio-tools: {remedy}")
+    if problem := _fault(config):
+        raise InputError(f"{path} {problem}; expected the format of stable-audio-tools: {remedy}")
     return config
+
+
+def _fault(config: Any) -> str | None:
+    """What is wrong with a description of a model, as far as its parts depend on each other."""
+
+    def value(keys: str) -> Any:
+        found = config
+        for key in keys.split("."):
+            found = found.get(key) if isinstance(found, dict) else None
+        return found
+
+    dit, vae = "model.diffusion.config", "model.pretransform.config"
+    whole = [f"{dit}.{key}" for key in ("io_channels", "embed_dim", "depth", "num_heads", "cond_token_dim")]
+    whole += ["sample_rate", f"{vae}.latent_dim", f"{vae}.io_channels", f"{vae}.downsampling_ratio"]
+    for key in whole:
+        if not isinstance(value(key), int) or value(key) < 1:
+            return f"has no whole number above 0 as {key}"
+    strides = value(f"{vae}.encoder.config.strides")
+    if not isinstance(strides, list) or not all(isinstance(stride, int) for stride in strides):
+        return f"has no list of whole numbers as {vae}.encoder.config.strides"
+    conditions = (
+        (value("model.pretransform.type") == "autoencoder", "model.pretransform.type that is not 'autoencoder'"),
+        (value(f"{vae}.bottleneck.type") == "vae", f"{vae}.bottleneck.type that is not 'vae'"),
+        (value(f"{vae}.latent_dim") == value(f"{dit}.io_channels"), f"{vae}.latent_dim other than {dit}.io_channels"),
+        (math.prod(strides) == value(f"{vae}.downsampling_ratio"), f"{vae}.downsampling_ratio other than its strides'"),
+        (value(f"{dit}.embed_dim") % value(f"{dit}.num_heads") == 0, f"{dit}.num_heads that do not divide embed_dim"),
+        ("_target_" not in json.dumps(config), "a key '_target_'"),
+    )
+    return next((f"has {problem}" for holds, problem in conditions if not holds), None)
 
 
 def _problem(error: Exception, repo_id: str, filename: str) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from data.errors import InputError
-from data.weights import load_into
+from data.weights import load_into, refuse_differences
 from stable_foley import diffusion, sampler
 from stable_foley.backbone import Backbone
 from stable_foley.conditioners.envelope import EnvelopeConditioner
@@ -24,6 +24,7 @@ Trainable = Literal["control", "control_and_projections", "all"]
 CROSS_ATTENTION_IDS = ("frames", "audio")
 GLOBAL_IDS = ("seconds_start", "seconds_total")
 CONTROL_ID = "envelope"
+_SECONDS = tuple(f"conditioner.conditioners.{key}." for key in GLOBAL_IDS)  # published checkpoints keep them too
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class FoleyModel(nn.Module):
         controlnet = ControlNet(backbone.dit, control_layers) if control_layers else None
         self.model = ControlledDiT(backbone.dit, controlnet)
         self.conditioner = Conditioner(conditioners)
-        if backbone.conditioner_weights:
+        if backbone.weights is not None:
             seconds = nn.ModuleDict({k: v for k, v in self.conditioners.items() if k in GLOBAL_IDS})
             load_into(seconds, backbone.conditioner_weights, source=backbone.weights)
         self._trained_prefixes = _trained_prefixes(trainable)
@@ -109,6 +110,8 @@ class FoleyModel(nn.Module):
         Raises:
             InputError: a weight is missing, left over or of another shape.
         """
+        extra = [key for key in state if not key.startswith((*self._trained_prefixes, *_SECONDS))]
+        refuse_differences([f"not expected {key}" for key in extra], source)
         frozen = [key for key in self.state_dict() if not key.startswith(self._trained_prefixes)]
         load_into(self, state, source=source, optional=frozen)
 

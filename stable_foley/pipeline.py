@@ -15,7 +15,7 @@ from data.clip import ClipSpec, count_at_rate
 from data.envelope import Envelope
 from data.errors import InputError
 from stable_foley.checkpoint import load_model
-from stable_foley.config import instantiate
+from stable_foley.config import describing, instantiate
 from stable_foley.model import CONTROL_ID, Conditions, FoleyModel
 from stable_foley.sampler import Progress, SamplerSettings
 from stable_foley.stopwatch import Stopwatch
@@ -86,7 +86,9 @@ class FoleyPipeline:
             overrides: see ``load_model``.
         """
         model, config = load_model(None if path is None else Path(path), overrides, dtype)
-        return cls(model, instantiate(config.dataset.spec), instantiate(config.sampler), device)
+        with describing("the configuration"):
+            spec, settings = instantiate(config.dataset.spec), instantiate(config.sampler)
+        return cls(model, spec, settings, device)
 
     @property
     def sample_rate_hz(self) -> int:

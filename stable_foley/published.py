@@ -5,6 +5,7 @@ prefix, the second copy of the VAE inside the envelope conditioner, CAVP's audio
 branch that nothing reads. No size is fixed: all are read from the weights.
 """
 
+import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from cavp.weights import AUDIO_KEYS, cavp_from_state_dict
 from data.envelope import instant_envelope
-from data.weights import WeightSelection, fitting_weights, load_into, weights_sha256
+from data.weights import WeightSelection, fitting_weights, load_into, refuse_differences, weights_sha256
 from stable_foley.backbone import CODEC, CONDITIONERS, DIT, LIGHTNING, SECONDS, build_backbone
 from stable_foley.conditioners.envelope import VaeEnvelope
 from stable_foley.conditioners.seconds import SecondsConditioner
@@ -35,6 +36,19 @@ UNUSED = (
     *(CAVP + k for k in AUDIO_KEYS),
 )
 """What the published checkpoints hold that has no effect on the sound."""
+VAE_AGAIN = UNUSED[0]
+SHOWN = {
+    "embed_dim": [
+        ("transformer.project_in.weight", 0),
+        ("to_timestep_embed.0.bias", 0),
+        ("to_timestep_embed.2.bias", 0),
+    ],
+    "cond_token_dim": [("to_cond_embed.0.weight", 1), ("to_cond_embed.2.weight", 1), ("to_cond_embed.2.weight", 0)],
+    "global_cond_dim": [("to_global_embed.0.weight", 1)],
+}
+"""Sizes of the transformer → weights and axes that show them."""
+MIN_FREQUENCIES = 16
+"""Rotary frequencies of a head of 64, as Stable Audio Open has; narrower heads have as many and look the same."""
 
 PublishedEnvelope = partial(VaeEnvelope, instant_envelope, WINDOW_SAMPLES, SMOOTHING_SAMPLES)
 
@@ -83,6 +97,10 @@ def read_published(state: Mapping[str, Tensor], path: Path, *, inside: bool) -> 
     elsewhere = [key for key in model.state_dict() if key.startswith(CAVP)]
     for _ in fitting_weights(model, others, source=path, optional=elsewhere):
         pass
+    again = {name.removeprefix(VAE_AGAIN): key for name, key in own.items() if name.startswith(VAE_AGAIN)}
+    twins = {CODEC + name: key for name, key in again.items() if CODEC + name in used}
+    different = [f"{key} differs from {name}" for name, key in twins.items() if not torch.equal(state[key], used[name])]
+    refuse_differences(different, path)
     tower = cavp_from_state_dict(cavp, source=path) if cavp else None
     if inside:
         config.backbone.weights = str(path.resolve())
@@ -109,26 +127,28 @@ def _configuration(state: Mapping[str, Tensor]) -> DictConfig:
     config = compose(MAIN_EXPERIMENT)
     OmegaConf.set_struct(config, False)
     config.tag = "published"
-    config.model.control_layers = _count(state, f"{CONTROL}conv_outs.")
-    for key, projection in zip(CROSS_ATTENTION_IDS, PROJECTIONS, strict=True):
-        if f"{projection}weight" not in state:
+    outs, layers = _count(state, f"{CONTROL}conv_outs."), _count(state, f"{CONTROL}transformer.layers.")
+    config.model.control_layers = max(outs, layers)
+    for key in CROSS_ATTENTION_IDS:
+        if not any(name.startswith(f"{CONDITIONERS}{key}.") for name in state):
             del config.conditioners[key]
     sizes = config.backbone.model_config.model
     dit, vae = sizes.diffusion.config, sizes.pretransform.config
     dit.depth = _count(state, f"{DIT}transformer.layers.") or dit.depth
-    for name, module, axis in (
-        ("embed_dim", "transformer.project_in", 0),
-        ("cond_token_dim", "to_cond_embed.0", 1),
-        ("global_cond_dim", "to_global_embed.0", 1),
-    ):
-        if (weight := f"{DIT}{module}.weight") in state:
-            dit[name] = state[weight].shape[axis]
-    if (frequencies := f"{DIT}transformer.rotary_pos_emb.inv_freq") in state:
-        head_dim = 4 * len(state[frequencies])  # half of a head is rotated, in pairs
-        dit.num_heads = max(1, dit.embed_dim // head_dim)
-    if (first := f"{CODEC}model.encoder.layers.0.weight_v") in state:
-        vae.encoder.config.channels = vae.decoder.config.channels = state[first].shape[0]
+    for name, places in SHOWN.items():
+        found = [size for key, axis in places if (size := _size(state, DIT + key, axis))]
+        dit[name] = statistics.mode(found) if found else dit[name]  # so that one damaged weight misleads nobody
+    n_frequencies = _size(state, f"{DIT}transformer.rotary_pos_emb.inv_freq", 0) or MIN_FREQUENCIES
+    dit.num_heads = max(1, dit.embed_dim // (4 * n_frequencies))  # half of a head is rotated, in pairs
+    channels = _size(state, f"{CODEC}model.encoder.layers.0.weight_v", 0) or vae.encoder.config.channels
+    vae.encoder.config.channels = vae.decoder.config.channels = channels
     return config
+
+
+def _size(state: Mapping[str, Tensor], key: str, axis: int) -> int | None:
+    """A size of a weight; None where it cannot be had, which the comparison of all weights then reports."""
+    shape = state[key].shape if key in state else ()
+    return (shape[axis] or None) if axis < len(shape) else None
 
 
 def _without_files(config: DictConfig) -> DictConfig:
@@ -166,8 +186,9 @@ def build_published_model(model_config: Mapping[str, Any], state: Mapping[str, T
     conditioners["envelope"] = PublishedEnvelope()
     own = {key.removeprefix(LIGHTNING): key for key in state}
     skipped = (*UNUSED, CAVP, *PROJECTIONS)
-    backbone = build_backbone(model_config, random_weights=True, dtype=dtype)
-    model = FoleyModel(backbone, _count(own, f"{CONTROL}conv_outs."), conditioners)
+    with torch.device("meta"):  # the weights bring their memory
+        backbone = build_backbone(model_config, random_weights=True, dtype=dtype)
+        model = FoleyModel(backbone, _count(own, f"{CONTROL}conv_outs."), conditioners)
     used = WeightSelection(state, {name: key for name, key in own.items() if not name.startswith(skipped)})
     load_into(model, used, source="the published checkpoint")
     return model.eval().requires_grad_(False)

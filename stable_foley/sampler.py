@@ -6,6 +6,7 @@ Sources: T. Karras et al., "Elucidating the Design Space of Diffusion-Based Gene
 C. Lu et al., "DPM-Solver++", 2022 (arXiv 2211.01095).
 """
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
@@ -120,8 +121,10 @@ class SamplerSettings:
     def __post_init__(self) -> None:
         if self.name not in SAMPLERS:
             raise InputError(f"sampler {self.name!r} is not known; expected one of {', '.join(SAMPLERS)}.")
-        if self.n_steps < 1:
-            raise InputError(f"{self.n_steps} sampling steps are not possible; give 1 or more.")
+        if not isinstance(self.n_steps, int) or self.n_steps < 1:
+            raise InputError(f"{self.n_steps} sampling steps are not possible; give a whole number from 1 on.")
+        if not math.isfinite(self.cfg_scale):
+            raise InputError(f"guidance scale {self.cfg_scale} is not possible; give a finite number, 1 for none.")
         if not 0 < self.sigma_min < self.sigma_max:
             raise InputError(
                 f"sigma_min {self.sigma_min}, sigma_max {self.sigma_max} do not fit; expected 0 < min < max."

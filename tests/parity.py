@@ -10,7 +10,6 @@ stays in float32 and is held to the same tolerance.
 
 import argparse
 import itertools
-import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -24,6 +23,8 @@ from cavp.weights import cavp_from_state_dict
 from data.envelope import control_envelope, instant_envelope
 from data.errors import InputError, user_errors
 from data.weights import read_weights
+from stable_foley.config import describing
+from stable_foley.hub import read_model_config
 from stable_foley.model import GLOBAL_IDS, FoleyModel
 from stable_foley.published import SMOOTHING_SAMPLES, WINDOW_SAMPLES, build_published_model
 
@@ -32,6 +33,8 @@ BFLOAT16_TOLERANCE = 0.04
 """Of control residuals and v, times the guidance scale; a rounding of 0.4 % comes out of 24 layers as 2 %."""
 Recorded = Mapping[str, Tensor]
 INPUTS = {"x", "t", "frames_tokens", "audio_token", "envelope_latent", "seconds_start", "seconds_total", "wave"}
+ALWAYS = {"seconds_start_embed", "seconds_total_embed", "v", "v_control_off", "vae_encoder_out", "decoded"}
+NUMBERED = ("v_cfg", "latent_seed", "control_residual_")
 ENVELOPE_LENGTHS = (1, 999, 10_000, 44_101, 441_000)
 ENVELOPE_TOLERANCE = 1e-5
 
@@ -106,27 +109,31 @@ def envelope_outputs() -> Iterator[tuple[str, Tensor, Tensor]]:
 @torch.no_grad()
 def compare(folder: Path, dtype: str = "float32") -> Iterator[tuple[str, float, float]]:
     """Name, relative error and tolerance of every comparison the folder allows."""
-    config = folder / "model_config.json"
-    if not config.is_file():
-        raise InputError(f"{config} does not exist; expected a folder of recorded outputs: check the path.")
-    weights = read_weights(folder / "state_dict.safetensors")
-    model = build_published_model(json.loads(config.read_text()), weights, dtype)
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder; expected one with recorded outputs: check the path.")
     recorded = read_weights(folder / "tensors.safetensors")
-    compared = set()
-    for name, ours in itertools.chain(seconds_outputs(model, recorded), latent_outputs(model, recorded)):
-        compared.add(name)
-        yield name, relative_error(ours, recorded[name]), TOLERANCE
-    for name, ours, amplification in transformer_outputs(model, recorded):
-        compared.add(name)
-        tolerance = TOLERANCE if dtype == "float32" else BFLOAT16_TOLERANCE * amplification
-        yield name, relative_error(ours, recorded[name]), tolerance
-    for name in sorted(recorded.keys() - INPUTS - compared):
-        yield name, float("inf"), TOLERANCE  # recorded, but not computed here
-    cavp_weights = folder / "cavp_video_state_dict.safetensors"
-    if cavp_weights.is_file():
-        recorded = read_weights(folder / "cavp_tensors.safetensors")
-        features = cavp_from_state_dict(read_weights(cavp_weights)).encode_video(recorded["video"])
-        yield "video_features", relative_error(features, recorded["video_features"]), TOLERANCE
+    missing = sorted((INPUTS | ALWAYS) - set(recorded))
+    missing += [f"{beginning}N" for beginning in NUMBERED if not any(numbered(recorded, beginning))]
+    if missing:
+        raise InputError(f"{folder / 'tensors.safetensors'} lacks {', '.join(missing)}; expected recorded outputs.")
+    with describing(folder):
+        weights = read_weights(folder / "state_dict.safetensors")
+        model = build_published_model(read_model_config(folder), weights, dtype)
+        compared = set()
+        for name, ours in itertools.chain(seconds_outputs(model, recorded), latent_outputs(model, recorded)):
+            compared.add(name)
+            yield name, relative_error(ours, recorded[name]), TOLERANCE
+        for name, ours, amplification in transformer_outputs(model, recorded):
+            compared.add(name)
+            tolerance = TOLERANCE if dtype == "float32" else BFLOAT16_TOLERANCE * amplification
+            yield name, relative_error(ours, recorded[name]), tolerance
+        for name in sorted(set(recorded) - INPUTS - compared):
+            yield name, float("inf"), TOLERANCE  # recorded, but not computed here
+        if (folder / "cavp_tensors.safetensors").is_file():
+            recorded = read_weights(folder / "cavp_tensors.safetensors")
+            cavp = cavp_from_state_dict(read_weights(folder / "cavp_video_state_dict.safetensors"))
+            features = cavp.encode_video(recorded["video"])
+            yield "video_features", relative_error(features, recorded["video_features"]), TOLERANCE
     for name, ours, reference in envelope_outputs():
         yield name, relative_error(ours, reference), ENVELOPE_TOLERANCE
 

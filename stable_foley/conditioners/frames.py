@@ -75,5 +75,7 @@ def video_tower(weights: str | None, random_weights: bool, name: str, sha256: st
         return Cavp(SlowOnly())
     cavp = load_cavp(path)
     if sha256 is not None:
-        check_sha256(weights_sha256(cavp.state_dict()), sha256, source=path, option="paths.cavp")
+        check_sha256(
+            weights_sha256(cavp.state_dict()), sha256, source=path, option="paths.cavp", part="conditioners.frames.cavp"
+        )
     return cavp

@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
 from data.errors import InputError
 from stable_foley.checkpoint import Checkpoint, load_model, read_checkpoint, save_checkpoint
-from stable_foley.config import build_model, compose, composed_config
+from stable_foley.config import build_model, compose, composed_config, instantiate
+from stable_foley.pipeline import FoleyPipeline
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +120,7 @@ def without_config(path, target):
         (flipped, "is damaged"),
         (without_weight, "missing model.controlnet.conv_in.weight"),
         (misshapen, r"shape \(3, 3, 1\)"),
-        (without_config, "no configuration"),
+        (without_config, "no published"),
         (lambda path, target: target.write_text("no weights"), "cannot be read"),
         (lambda path, target: None, "does not exist"),
     ],
@@ -135,5 +137,75 @@ def test_a_ckpt_that_is_none_is_refused(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         load_model(tmp_path / "last.ckpt")
     torch.save({"state_dict": {"weight": torch.ones(1)}}, tmp_path / "other.ckpt")
-    with pytest.raises(InputError, match="no configuration"):
+    with pytest.raises(InputError, match="no published"):
         load_model(tmp_path / "other.ckpt")
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "ckpt"])
+def test_a_configuration_that_would_call_anything_else_is_refused_and_nothing_runs(mini, tmp_path, kind):
+    marker, path = tmp_path / "it-ran", tmp_path / f"hostile.{kind}"
+    content = read_checkpoint(mini[1])
+    place = {"_target_": "pathlib.Path", "_args_": [str(marker)]}
+    config = content.config | {"model": {"_target_": "pathlib.Path.mkdir", "_args_": [place]}}
+    if kind == "ckpt":
+        torch.save({"state_dict": dict(content.weights), "config": config}, path)
+    else:
+        save_checkpoint(path, Checkpoint(content.weights, config))
+    with pytest.raises(InputError, match=r"would call pathlib\.Path, pathlib\.Path\.mkdir"):
+        load_model(path)
+    assert not marker.exists()
+    instantiate(OmegaConf.create(config["model"]))
+    assert marker.exists(), "the attack works where it is let"
+
+
+@pytest.mark.parametrize("hidden", ["data.weights.torch.load", "stable_foley.config.hydra.utils.instantiate"])
+def test_targets_cannot_hide_behind_our_own_names(mini, tmp_path, hidden):
+    content = read_checkpoint(mini[1])
+    config = content.config | {"sampler": {"_target_": hidden, "f": "x"}}
+    save_checkpoint(tmp_path / "hostile.safetensors", Checkpoint(content.weights, config))
+    with pytest.raises(InputError, match="would call"):
+        load_model(tmp_path / "hostile.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda c: [1], "configuration without"),
+        (lambda c: {k: v for k, v in c.items() if k != "sampler"}, "without sampler"),
+        (lambda c: c | {"seed": "abc"}, "invalid literal"),
+        (lambda c: c | {"backbone": "text"}, "does not describe"),
+        (lambda c: c | {"model": None}, "does not describe"),
+        (lambda c: c | {"conditioners": {"envelope": {"window_samples": "${nowhere}"}}}, "nowhere"),
+    ],
+)
+def test_configurations_that_describe_nothing_are_refused(mini, tmp_path, change, words):
+    content = read_checkpoint(mini[1])
+    save_checkpoint(tmp_path / "x.safetensors", Checkpoint(content.weights, change(content.config)))
+    with pytest.raises(InputError, match=words):
+        FoleyPipeline.from_checkpoint(tmp_path / "x.safetensors")
+
+
+def test_frozen_weights_in_a_checkpoint_are_refused(mini, tmp_path):
+    content = read_checkpoint(mini[1])
+    weights = dict(content.weights) | {"model.model.preprocess_conv.weight": torch.full((64, 64, 1), 9.0)}
+    save_checkpoint(tmp_path / "x.safetensors", Checkpoint(weights, content.config))
+    with pytest.raises(InputError, match=r"not expected model\.model\.preprocess_conv\.weight"):
+        load_model(tmp_path / "x.safetensors")
+
+
+def test_a_changed_configuration_is_noticed(mini, tmp_path):
+    content = mini[1].read_bytes()
+    assert content.count(b'cfg_scale\\": 1.0') == 1
+    (tmp_path / "x.safetensors").write_bytes(content.replace(b'cfg_scale\\": 1.0', b'cfg_scale\\": 7.0'))
+    with pytest.raises(InputError, match="is damaged"):
+        load_model(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("name", ["c=d e,[1]: x", "{a}", "[x]", "#h", "123", "it's $HOME"])
+def test_names_of_files_are_taken_as_they_are(mini, tmp_path, name):
+    moved = tmp_path / name
+    moved.write_bytes(mini[2].read_bytes())
+    loaded, _ = load_model(mini[1], [f"backbone.weights={moved}"])
+    assert loaded.backbone.weights == moved
+    with pytest.raises(InputError, match="gone"):
+        load_model(mini[1], [f"backbone.weights={moved}.gone"])

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import close_session, constants
+from omegaconf import OmegaConf
 
 from data.errors import InputError
+from stable_foley.config import compose
 from stable_foley.hub import backbone_file, hub_file, read_model_config
 
 CONTENT = bytes(range(256)) * 64
@@ -21,7 +23,6 @@ BY_HAND = (
     "(on a machine with network, `hf download {} model.safetensors --local-dir FOLDER` gets the file, "
     "to be copied here and named by its path)"
 )
-MODEL_CONFIG = {"sample_rate": 44100, "model": {"pretransform": {"type": "x"}, "diffusion": {"config": {"depth": 24}}}}
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -327,9 +328,43 @@ def test_stable_audio_open_is_not_there(tmp_path, name, problem):
     )
 
 
-def test_a_model_config_is_read(tmp_path):
-    (tmp_path / "model_config.json").write_text(json.dumps(MODEL_CONFIG))
-    assert read_model_config(tmp_path) == MODEL_CONFIG
+@pytest.fixture
+def model_config():
+    """A description in the format of stable-audio-tools, that of the debug model."""
+    return OmegaConf.to_container(compose("backbone=debug").backbone.model_config)
+
+
+def test_a_model_config_is_read(tmp_path, model_config):
+    (tmp_path / "model_config.json").write_text(json.dumps(model_config))
+    assert read_model_config(tmp_path) == model_config
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("sample_rate", None, "no whole number above 0 as sample_rate"),
+        ("model", "x", "no whole number above 0 as model.diffusion.config.io_channels"),
+        ("model.diffusion.config", [1], "no whole number above 0 as model.diffusion.config.io_channels"),
+        ("model.diffusion.config.num_heads", 0, "no whole number above 0 as model.diffusion.config.num_heads"),
+        ("model.diffusion.config.num_heads", 3, "num_heads that do not divide"),
+        ("model.diffusion.config.embed_dim", "64", "no whole number above 0 as model.diffusion.config.embed_dim"),
+        ("model.diffusion.config._target_", "os.getcwd", "a key '_target_'"),
+        ("model.pretransform.type", "mel", "type that is not 'autoencoder'"),
+        ("model.pretransform.config.bottleneck", {}, "bottleneck.type that is not 'vae'"),
+        ("model.pretransform.config.latent_dim", 32, "latent_dim other than"),
+        ("model.pretransform.config.downsampling_ratio", 1024, "downsampling_ratio other than"),
+        ("model.pretransform.config.encoder.config.strides", 2, "no list of whole numbers"),
+    ],
+)
+def test_a_model_config_that_cannot_be_built_is_refused(tmp_path, model_config, key, value, problem):
+    *parents, last = key.split(".")
+    part = model_config
+    for parent in parents:
+        part = part[parent]
+    part[last] = value
+    (tmp_path / "model_config.json").write_text(json.dumps(model_config))
+    with pytest.raises(InputError, match=re.escape(problem)):
+        read_model_config(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -338,10 +373,11 @@ def test_a_model_config_is_read(tmp_path):
         (None, "cannot be read (No such file or directory); expected the model in JSON"),
         (b"{", "cannot be read (Expecting property name enclosed in double quotes: line 1 column 2 (char 1)); "),
         (b"\xff\xfe", "cannot be read ('utf-8' codec can't decode byte 0xff in position 0: invalid start byte); "),
-        (b"[]", "has no sample_rate; expected the format of stable-audio-tools"),
-        (MODEL_CONFIG | {"sample_rate": None}, "has no sample_rate; "),
-        (MODEL_CONFIG | {"model": "x"}, "has no model.pretransform; "),
-        (MODEL_CONFIG | {"model": {"pretransform": {"type": "x"}, "diffusion": {}}}, "has no model.diffusion.config; "),
+        (
+            b"[]",
+            "has no whole number above 0 as model.diffusion.config.io_channels; expected the format",
+        ),
+        (b"[" * 100_000, "cannot be read (maximum recursion depth exceeded"),
     ],
 )
 def test_a_model_config_that_is_none(tmp_path, content, problem):

@@ -226,6 +226,31 @@ def test_the_sampler_of_an_import_can_be_changed(slim, files):
             "missing video_project_head.bias",
         ),
         (lambda s: [s.pop(k) for k in list(s) if "controlnet" in k], "no published Stable-Foley checkpoint"),
+        (lambda s: s.pop("model.model.controlnet.conv_outs.1.weight"), "missing model.controlnet.conv_outs.1.weight"),
+        (
+            lambda s: s.pop(f"{CONDITIONERS}frames.proj_out.weight"),
+            "missing conditioner.conditioners.frames.proj_out",
+        ),
+        (
+            lambda s: s.update({"model.model.model.transformer.project_in.weight": torch.tensor(1.0)}),
+            r"transformer.project_in.weight has shape \(\)",
+        ),
+        (
+            lambda s: s.update({"model.model.model.transformer.rotary_pos_emb.inv_freq": torch.ones(0)}),
+            r"inv_freq has shape \(0,\)",
+        ),
+        (
+            lambda s: s.update({f"{CONDITIONERS}frames.stage1_model.video_project_head.weight": torch.tensor(1.0)}),
+            r"video_project_head.weight has shape \(\)",
+        ),
+        (
+            lambda s: s.update({f"{CONDITIONERS}envelope.pretransform.model.encoder.layers.0.bias": torch.ones(4)}),
+            "envelope.pretransform.model.encoder.layers.0.bias differs from pretransform",
+        ),
+        (
+            lambda s: s.update({"model.model.controlnet.conv_in.weight": torch.ones(64, 64, 1, dtype=torch.int32)}),
+            "conv_in.weight has the type torch.int32",
+        ),
     ],
 )
 @pytest.mark.parametrize("way", ["import", "load"])
@@ -249,8 +274,10 @@ def test_a_folder_with_a_wrong_description_is_refused(slim, files, tmp_path):
     description = json.loads((files / "stable audio=open" / "model_config.json").read_text())
     description["model"]["diffusion"]["config"]["depth"] = 6
     (folder / "model_config.json").write_text(json.dumps(description))
-    with pytest.raises(InputError, match=r"missing model\.model\.transformer\.layers\.5"):
+    with pytest.raises(InputError, match=r"another model .*diffusion\.config\.depth 6 instead of 5"):
         load_model(slim, [f"paths.stable_audio_open={folder}", places(files)[1]])
+    with pytest.raises(InputError, match=r"missing model\.model\.transformer\.layers\.5"):
+        load_model(slim, [f"paths.stable_audio_open={folder}", places(files)[1], "backbone.sha256=null"])
 
 
 def test_the_weights_may_be_a_ckpt(slim, files, tmp_path):
@@ -261,6 +288,36 @@ def test_the_weights_may_be_a_ckpt(slim, files, tmp_path):
     torch.save({"state_dict": load_file(source / "model.safetensors")}, folder / "model.ckpt")
     model, _ = load_model(slim, [f"paths.stable_audio_open={folder}", places(files)[1]])
     assert model.backbone.weights == folder / "model.ckpt"
+
+
+def test_an_output_that_is_there_is_left_alone(state, tmp_path):
+    path = tmp_path / "published.safetensors"
+    save_file(state, path)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="exists"):
+        import_published(path, path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda s: s.pop("model.model.preprocess_conv.weight"), "missing model.model.preprocess_conv.weight"),
+        (
+            lambda s: [s.pop(k) for k in list(s) if "seconds_total" in k],
+            "missing seconds_total.embedder.embedding.0.weights",
+        ),
+        (lambda s: s["pretransform.model.encoder.layers.0.bias"].fill_(float("nan")), "layers.0.bias has NaN"),
+    ],
+)
+def test_a_damaged_stable_audio_open_names_its_keys(slim, files, tmp_path, change, words):
+    source = files / "stable audio=open"
+    weights = load_file(source / "model.safetensors")
+    change(weights)
+    save_file(weights, tmp_path / "model.safetensors")
+    (tmp_path / "model_config.json").write_text((source / "model_config.json").read_text())
+    with pytest.raises(InputError, match=words):
+        load_model(slim, [f"paths.stable_audio_open={tmp_path}", places(files)[1]])
 
 
 def test_an_output_of_another_kind_is_refused(published, tmp_path):
