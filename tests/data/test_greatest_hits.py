@@ -144,7 +144,7 @@ def test_faults_of_a_data_set_are_sentences(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no video of .* has sound"):
         list_clips(tmp_path)
     write_processed(tmp_path, "a", 1.0)
-    with pytest.raises(InputError, match=r"holdout\.txt, which is not there"):
+    with pytest.raises(InputError, match=r"holdout\.txt is not there"):
         list_clips(tmp_path, "holdout")
     write(tmp_path / "val.txt", " \n")
     with pytest.raises(InputError, match=r"val\.txt is empty"):
