@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 
 from data.errors import InputError, user_errors
-from data.weights import read_pickle
+from data.pickles import read_pickle
 from stable_foley.config import build_model, composed_config, instantiate
 
 log = logging.getLogger(__name__)

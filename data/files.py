@@ -1,4 +1,4 @@
-"""Writing files so that a reader never meets half of one."""
+"""Files as a whole: written so that a reader never meets half of one, and a sentence for those that cannot be read."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,3 +40,26 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_readable(path: Path) -> None:
+    """Refuse a file that is not there or cannot be opened.
+
+    Raises:
+        InputError: saying which.
+    """
+    try:
+        if path.is_file():
+            with path.open("rb"):
+                return
+        problem = "is a folder" if path.is_dir() else "does not exist"
+    except OSError as error:
+        problem = f"cannot be opened ({error.strerror})"
+    raise InputError(f"{path} {problem}; expected a file that can be read: check the path.")
+
+
+def damaged(path: Path, kind: str, error: Exception) -> InputError:
+    """The error for a file that a reader of its kind refused, with the reader's reason."""
+    text = str(error).rsplit("WeightsUnpickler error:", 1)[-1].strip()  # torch puts advice before the cause
+    reason = text.splitlines()[0] if text else type(error).__name__
+    return InputError(f"{path} cannot be read as {kind} ({reason}); it may be cut short or damaged: copy it again.")

@@ -1,45 +1,20 @@
 """Owns weight files: reading tensors without running code, and putting them into modules with every mismatch named."""
 
-import functools
 import hashlib
-import pickle
-import pickletools
-import shlex
-import struct
-import warnings
-import zipfile
-import zlib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from data.errors import InputError
+from data.files import check_readable, damaged
+from data.pickles import read_pickle
 
 N_LISTED = 10
 """How many differences an error names."""
-
-
-UNREADABLE = (
-    SafetensorError,
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    RuntimeError,
-    OSError,
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AssertionError,
-    AttributeError,
-)
-"""What torch and the zip reader raise on damaged files."""
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 WHOLES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)
 
@@ -61,14 +36,14 @@ class SafetensorsFile(Mapping[str, Tensor]):
     """
 
     def __init__(self, path: Path) -> None:
-        _check_there(path)
+        check_readable(path)
         self.path = path
         try:
             with safe_open(path, "pt") as file:
                 self._keys = dict.fromkeys(file.keys())
                 self.metadata: dict[str, str] = file.metadata() or {}
         except (SafetensorError, OSError) as error:
-            raise _damaged(path, "safetensors", error) from error
+            raise damaged(path, "safetensors", error) from error
 
     def __getitem__(self, key: str) -> Tensor:
         """The tensor of that name."""
@@ -141,7 +116,7 @@ def is_safetensors(path: Path) -> bool:
     Raises:
         InputError: the file is missing or cannot be opened.
     """
-    _check_there(path)
+    check_readable(path)
     with path.open("rb") as file:
         return path.suffix == ".safetensors" or file.read(9)[8:] == b"{"
 
@@ -157,29 +132,6 @@ def state_dict_of(content: Mapping[str, Any], source: object) -> Mapping[str, Te
     if not weights or not state:
         raise InputError(f"{source} holds no weights by name; expected a state dict, bare or under 'state_dict'.")
     return state
-
-
-def read_pickle(path: Path) -> dict[str, Any]:
-    """Content of a file that ``torch.save`` wrote (``.ckpt``, ``.pt``), memory-mapped; code in it is never run.
-
-    Raises:
-        InputError: the file is missing, damaged, holds no dictionary, or could run code.
-    """
-    _check_there(path)
-    try:
-        is_zip = zipfile.is_zipfile(path)
-        if is_zip and (part := _damaged_part(path, path.stat().st_size, path.stat().st_mtime_ns)):
-            raise ValueError(f"the checksum of {part} is wrong")
-        with torch.serialization.safe_globals(_numpy_scalars()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickle protocols; what cannot be read raises
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
-    except UNREADABLE as error:
-        if objects := _objects_in(path):
-            raise InputError(_refusal(path, objects)) from error
-        raise _damaged(path, "a torch checkpoint", error) from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds a {type(content).__name__}; expected a dictionary of weights: check the path.")
-    return content
 
 
 def load_into(
@@ -310,79 +262,3 @@ def encoder_weights(option: str, name: str, path: str | None, random_weights: bo
             "README's table of weights."
         )
     return None if path is None else Path(path)
-
-
-@functools.lru_cache(maxsize=8)
-def _damaged_part(path: Path, _size: int, _changed_ns: int) -> str | None:
-    """Name of the first part of a zip file whose checksum is wrong; torch itself does not look at them."""
-    with zipfile.ZipFile(path) as file:
-        return file.testzip()
-
-
-def _numpy_scalars() -> list[Any]:
-    """What unpickling numpy's numbers takes, which some training scripts leave beside the weights; it runs no code."""
-    rebuild: Any = np.float64(0).__reduce__()[0]
-    names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
-    kinds = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
-    return [*((rebuild, name) for name in names), np.dtype, *(type(np.dtype(kind)) for kind in kinds)]
-
-
-def _objects_in(path: Path) -> list[str]:
-    """Names of what a pickle would import beyond tensors and plain values; empty where none can be found."""
-    try:
-        with torch.serialization.safe_globals(_numpy_scalars()):
-            return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-    except UNREADABLE:
-        return _imports(path)
-
-
-def _imports(path: Path) -> list[str]:
-    """What a bare pickle imports, as far as it can be followed; nothing is run."""
-    names: set[str] = set()
-    texts: list[str] = []
-    try:
-        with path.open("rb") as file:
-            while file.peek(1):  # old releases of torch write several, one after the other
-                for operation, argument, _ in pickletools.genops(file):
-                    if operation.name == "GLOBAL":
-                        names.add(str(argument).replace(" ", "."))
-                    elif operation.name == "STACK_GLOBAL":
-                        names.add(".".join(texts[-2:]))
-                    elif isinstance(argument, str):
-                        texts.append(argument)
-    except UNREADABLE:
-        pass  # what follows is not a pickle
-    own = ("torch.", "collections.OrderedDict", "numpy.")
-    return sorted(name for name in names if not name.startswith(own))
-
-
-def _refusal(path: Path, objects: list[str]) -> str:
-    """The sentence for a pickle that is more than weights."""
-    target = path.with_suffix(".safetensors")
-    program = (
-        "import torch, safetensors.torch as s; "
-        f"c = torch.load({str(path)!r}, map_location='cpu', weights_only=False); w = c.get('state_dict', c).items(); "
-        f"s.save_file({{k: v.contiguous().clone() for k, v in w if isinstance(v, torch.Tensor)}}, {str(target)!r})"
-    )
-    return (
-        f"{path} is refused, since loading it would run code: it holds Python objects ({', '.join(objects[:N_LISTED])})"
-        " beside tensors. If you trust where it comes from, convert it once and give the result: "
-        f"python -c {shlex.quote(program)}"
-    )
-
-
-def _check_there(path: Path) -> None:
-    try:
-        if path.is_file():
-            with path.open("rb"):
-                return
-        problem = "is a folder" if path.is_dir() else "does not exist"
-    except OSError as error:
-        problem = f"cannot be opened ({error.strerror})"
-    raise InputError(f"{path} {problem}; expected a file with weights (.safetensors, .ckpt, .pt): check the path.")
-
-
-def _damaged(path: Path, kind: str, error: Exception) -> InputError:
-    text = str(error).rsplit("WeightsUnpickler error:", 1)[-1].strip()  # torch puts advice before the cause
-    reason = text.splitlines()[0] if text else type(error).__name__
-    return InputError(f"{path} cannot be read as {kind} ({reason}); it may be cut short or damaged: copy it again.")

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from data.errors import InputError, user_errors
 from data.files import atomic_path
-from data.weights import SafetensorsFile, is_safetensors, read_pickle, state_dict_of, weights_sha256
+from data.pickles import read_pickle
+from data.weights import SafetensorsFile, is_safetensors, state_dict_of, weights_sha256
 from stable_foley.config import MAIN_EXPERIMENT, build_model, change, check_targets, compose, describing
 from stable_foley.model import FoleyModel
 from stable_foley.published import Published, is_published, read_published

@@ -15,13 +15,13 @@ from safetensors.torch import save_file
 from torch import nn
 
 from data.errors import InputError
+from data.pickles import read_pickle
 from data.weights import (
     SafetensorsFile,
     WeightSelection,
     check_sha256,
     fitting_weights,
     load_into,
-    read_pickle,
     read_weights,
     weights_sha256,
 )
