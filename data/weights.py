@@ -19,11 +19,34 @@ FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 WHOLES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)
 
 
-class SafetensorsFile(Mapping[str, Tensor]):
+class _LazyWeights(Mapping[str, Tensor]):
+    """Tensors by name of which none is read before it is asked for, nor to see which there are.
+
+    Args:
+        names: name here → name where it is read from.
+    """
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self.names = dict(names)
+
+    def __contains__(self, key: object) -> bool:
+        """Whether there is a tensor of that name."""
+        return key in self.names
+
+    def __iter__(self) -> Iterator[str]:
+        """Names, in the order given."""
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        """Number of tensors."""
+        return len(self.names)
+
+
+class SafetensorsFile(_LazyWeights):
     """Tensors of a safetensors file by name, memory-mapped one at a time.
 
-    Nothing is read before a tensor is asked for, and nothing stays in memory once that tensor is let go: reading a
-    file of 5 GB tensor by tensor takes the memory of its largest.
+    Nothing stays in memory once a tensor is let go: reading a file of 5 GB tensor by tensor takes the memory of its
+    largest.
 
     Args:
         path: the file.
@@ -40,32 +63,18 @@ class SafetensorsFile(Mapping[str, Tensor]):
         self.path = path
         try:
             with safe_open(path, "pt") as file:
-                self._keys = dict.fromkeys(file.keys())
+                super().__init__({key: key for key in file.keys()})  # noqa: SIM118 - it is no dictionary
                 self.metadata: dict[str, str] = file.metadata() or {}
         except (SafetensorError, OSError) as error:
             raise damaged(path, "safetensors", error) from error
 
     def __getitem__(self, key: str) -> Tensor:
         """The tensor of that name."""
-        if key not in self._keys:
-            raise KeyError(key)
         with safe_open(self.path, "pt") as file:
-            return file.get_tensor(key)
-
-    def __contains__(self, key: object) -> bool:
-        """Whether there is a tensor of that name; reads nothing."""
-        return key in self._keys
-
-    def __iter__(self) -> Iterator[str]:
-        """Names, in the order of the file."""
-        return iter(self._keys)
-
-    def __len__(self) -> int:
-        """Number of tensors."""
-        return len(self._keys)
+            return file.get_tensor(self.names[key])
 
 
-class WeightSelection(Mapping[str, Tensor]):
+class WeightSelection(_LazyWeights):
     """Some tensors of ``source`` under names of their own, still read one at a time.
 
     Args:
@@ -74,24 +83,12 @@ class WeightSelection(Mapping[str, Tensor]):
     """
 
     def __init__(self, source: Mapping[str, Tensor], names: Mapping[str, str]) -> None:
+        super().__init__(names)
         self.source = source
-        self.names = dict(names)
 
     def __getitem__(self, key: str) -> Tensor:
         """The tensor of that name."""
         return self.source[self.names[key]]
-
-    def __contains__(self, key: object) -> bool:
-        """Whether there is a tensor of that name; reads nothing."""
-        return key in self.names
-
-    def __iter__(self) -> Iterator[str]:
-        """Names, in the order given."""
-        return iter(self.names)
-
-    def __len__(self) -> int:
-        """Number of tensors."""
-        return len(self.names)
 
     def starting_with(self, *prefixes: str) -> "WeightSelection":
         """Those whose name begins with one of the prefixes."""

@@ -106,8 +106,9 @@ def check_targets(config: DictConfig, source: object) -> None:
     files = [*(REPOSITORY / "configs").rglob("*.yaml"), *(REPOSITORY / "exp").glob("*.yaml")]
     own = {target for path in files for target in re.findall(r"_target_: *(\S+)", path.read_text(encoding="utf-8"))}
     with describing(f"the configuration in {source}"):
-        built = [OmegaConf.to_container(config[section], resolve=True) for section in BUILT]
-    foreign = sorted({str(target) for target in _targets(built)} - own)
+        parts = [OmegaConf.to_container(config[section], resolve=True) for section in BUILT]
+        parts.append(OmegaConf.to_container(config))  # what nothing refers to yet
+    foreign = sorted({str(target) for target in _targets(parts)} - own)
     if foreign:
         raise InputError(
             f"{source} is refused, since its configuration would call {', '.join(foreign[:N_LISTED])}; expected what "

@@ -109,6 +109,7 @@ def _fault(config: Any) -> str | None:
         (math.prod(strides) == value(f"{vae}.downsampling_ratio"), f"{vae}.downsampling_ratio other than its strides'"),
         (value(f"{dit}.embed_dim") % value(f"{dit}.num_heads") == 0, f"{dit}.num_heads that do not divide embed_dim"),
         ("_target_" not in json.dumps(config), "a key '_target_'"),
+        ("${" not in json.dumps(config), "a reference ${…}"),
     )
     return next((f"has {problem}" for holds, problem in conditions if not holds), None)
 

@@ -30,13 +30,13 @@ SMOOTHING_SAMPLES = 2_000
 CONTROL = "model.controlnet."
 CAVP = f"{CONDITIONERS}frames.stage1_model."
 PROJECTIONS = tuple(f"{CONDITIONERS}{key}.proj_out." for key in CROSS_ATTENTION_IDS)
+VAE_AGAIN = f"{CONDITIONERS}envelope.pretransform."
 UNUSED = (
-    f"{CONDITIONERS}envelope.pretransform.",
+    VAE_AGAIN,
     f"{CONTROL}transformer.project_out.",
     *(CAVP + k for k in AUDIO_KEYS),
 )
 """What the published checkpoints hold that has no effect on the sound."""
-VAE_AGAIN = UNUSED[0]
 SHOWN = {
     "embed_dim": [
         ("transformer.project_in.weight", 0),

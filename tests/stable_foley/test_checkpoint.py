@@ -168,6 +168,21 @@ def test_targets_cannot_hide_behind_our_own_names(mini, tmp_path, hidden):
 
 
 @pytest.mark.parametrize(
+    "config",
+    [
+        {"trainer": {"later": {"_target_": "os.getcwd"}}},
+        {"trainer": {"later": {"_target_": "${tag}"}}},
+        {"sampler": {"name": "${oc.decode:'{_target_: os.getcwd}'}"}},
+    ],
+)
+def test_targets_cannot_hide_where_nothing_refers_to_them_yet(mini, tmp_path, config):
+    content = read_checkpoint(mini[1])
+    save_checkpoint(tmp_path / "hostile.safetensors", Checkpoint(content.weights, content.config | config))
+    with pytest.raises(InputError, match="would call"):
+        load_model(tmp_path / "hostile.safetensors")
+
+
+@pytest.mark.parametrize(
     ("change", "words"),
     [
         (lambda c: [1], "configuration without"),

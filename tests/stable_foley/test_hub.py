@@ -349,6 +349,7 @@ def test_a_model_config_is_read(tmp_path, model_config):
         ("model.diffusion.config.num_heads", 3, "num_heads that do not divide"),
         ("model.diffusion.config.embed_dim", "64", "no whole number above 0 as model.diffusion.config.embed_dim"),
         ("model.diffusion.config._target_", "os.getcwd", "a key '_target_'"),
+        ("model.diffusion.config.transformer_type", "${trainer}", "a reference"),
         ("model.pretransform.type", "mel", "type that is not 'autoencoder'"),
         ("model.pretransform.config.bottleneck", {}, "bottleneck.type that is not 'vae'"),
         ("model.pretransform.config.latent_dim", 32, "latent_dim other than"),
