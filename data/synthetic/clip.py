@@ -68,7 +68,7 @@ def render_clip(
             wave, clean = torch.from_numpy(rendered.wave), torch.from_numpy(rendered.clean)
             envelope = fine_envelope(clean, SAMPLE_RATE_HZ)
         if picture:
-            frames = torch.from_numpy(render_picture(plan, spec, of_picture)).permute(0, 3, 1, 2).contiguous()
+            frames = torch.from_numpy(render_picture(plan, spec, of_picture))
     return SyntheticClip(clip_id(seed, index), plan, wave, clean, envelope, frames)
 
 

@@ -10,7 +10,7 @@ from data.synthetic.plan import Plan
 from data.synthetic.scene import log_uniform
 from data.synthetic.spec import SyntheticSpec
 
-_NOISE_FIELDS = 4
+_NOISE_FIELDS = 2
 _NOISE_MARGIN_PX = 16
 _LEVELS = np.arange(256, dtype=np.float32) / 255
 
@@ -27,20 +27,24 @@ class Film:
 
     def __init__(self, plan: Plan, spec: SyntheticSpec, scene: np.ndarray, rng: np.random.Generator) -> None:
         self._size = spec.width, spec.height
-        self._shake = _draw_shake(plan, spec, rng)
+        self._shakes = [self._shaken(*shake) for shake in _draw_shake(plan, spec, rng).tolist()]
         gamma, lift = rng.uniform(0.7, 1.25), rng.uniform(0, 0.06)
-        mean, bright = (float(level) ** gamma for level in (scene.mean() / 255, np.quantile(scene, 0.95) / 255))
+        mean, bright = (
+            float(level) ** gamma for level in (scene.mean() / 255, np.quantile(scene[::2, ::2], 0.95) / 255)
+        )
         # bright scenes stay brighter than dark ones, and little is blown out
         exposure = log_uniform(rng, (0.22, 0.6)) * (mean / 0.35) ** 0.3 / max(mean, 0.05)
         gain = min(exposure, 2.5, rng.uniform(0.8, 1.25) / max(bright, 0.05)) * np.exp(rng.normal(0, 0.06, 3))
         curve = lift + (1 - lift) * _LEVELS[:, None] ** gamma * gain
-        self._table = (255 * np.clip(curve, 0, 1)).astype(np.uint8)[:, None]
-        self._gains = _draw_drift(spec, rng)
+        drift = _draw_drift(spec, rng)
+        tables = np.clip(255 * np.minimum(curve, 1) * (np.ones((1, 1, 3)) if drift is None else drift), 0, 255)
+        self._tables = tables.astype(np.uint8)[:, :, None]  # for the whole clip, or for each frame
         self._blur_px = float(rng.choice([0.0, 0.5, 0.8, 1.2], p=[0.65, 0.2, 0.12, 0.03])) * (spec.width / 112) ** 0.5
         self._blur_size = (3 + 2 * round(self._blur_px),) * 2
         self._noise = log_uniform(rng, (0.5, 5.0))
         self._fields = _noise_fields(spec, rng)
-        self._crops = rng.integers(0, [_NOISE_FIELDS, _NOISE_MARGIN_PX, _NOISE_MARGIN_PX], (spec.n_frames, 3)).tolist()
+        limits = [_NOISE_FIELDS, 2, _NOISE_MARGIN_PX, _NOISE_MARGIN_PX]
+        self._crops = rng.integers(0, limits, (spec.n_frames, 4)).tolist()
         self._jpeg_quality = int(rng.uniform(12, 70)) if rng.random() < 0.35 else None
         self._repeated = int(rng.integers(3, 12)) if rng.random() < 0.04 else None
 
@@ -50,19 +54,15 @@ class Film:
 
     def develop(self, picture: MatLike, index: int) -> MatLike:
         """The frame (H, W, 3), uint8, as it is stored."""
-        if self._shake[index].any():
-            x, y, turn = self._shake[index]
-            matrix = cv2.getRotationMatrix2D((0.5 * self._size[0], 0.5 * self._size[1]), math.degrees(turn), 1.0)
-            matrix[:, 2] += [x, y]
-            picture = cv2.warpAffine(picture, matrix, self._size, borderMode=cv2.BORDER_REFLECT_101)
+        shake = self._shakes[index]
+        if shake is not None:
+            picture = cv2.warpAffine(picture, shake, self._size, borderMode=cv2.BORDER_REFLECT_101)
         if self._blur_px:
             picture = cv2.GaussianBlur(picture, self._blur_size, self._blur_px)
-        picture = cv2.LUT(picture, self._table)
-        if self._gains is not None:
-            picture = cv2.multiply(picture, self._gains[index])  # type: ignore[call-overload]
-        number, x, y = self._crops[index]
+        picture = cv2.LUT(picture, self._tables[index % len(self._tables)])
+        number, sign, x, y = self._crops[index]
         part = self._fields[number][y : y + self._size[1], x : x + self._size[0]]
-        amount = self._noise / 32
+        amount = (2 * sign - 1) * self._noise / 32
         picture = cv2.addWeighted(picture, 1.0, part, amount, -128 * amount)
         if self._jpeg_quality is not None:
             swapped = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
@@ -72,9 +72,17 @@ class Film:
             picture = unpacked
         return picture
 
+    def _shaken(self, x_px: float, y_px: float, turn_rad: float) -> MatLike | None:
+        """The matrix (2, 3) that shifts and turns a frame; None where it stays."""
+        if x_px == y_px == turn_rad == 0:
+            return None
+        matrix = cv2.getRotationMatrix2D((0.5 * self._size[0], 0.5 * self._size[1]), math.degrees(turn_rad), 1.0)
+        matrix[:, 2] += np.array([x_px, y_px])
+        return matrix
 
-def _draw_drift(spec: SyntheticSpec, rng: np.random.Generator) -> list[tuple[float, ...]] | None:
-    """Gains of red, green, blue (and nothing) for each frame: exposure and colour that wander, lamps that flicker."""
+
+def _draw_drift(spec: SyntheticSpec, rng: np.random.Generator) -> np.ndarray | None:
+    """Gains of red, green and blue (T, 1, 3): exposure and colour that wander, lamps that flicker."""
     drift = rng.choice([0.0, 0.02, 0.07], p=[0.5, 0.35, 0.15]) * rng.normal(0, 1, (2, 4))
     flicker = float(rng.choice([0.0, 0.02, 0.06], p=[0.8, 0.15, 0.05]))
     if not (drift.any() or flicker):
@@ -83,7 +91,7 @@ def _draw_drift(spec: SyntheticSpec, rng: np.random.Generator) -> list[tuple[flo
     waves = np.sin(2 * math.pi * np.array([[0.13], [0.41]]) * times_s + np.arange(2)[:, None])
     change = ((drift[:, 3:] + 0.3 * drift[:, :3]) * waves).sum(axis=1)
     gains = np.exp(change) * (1 + flicker * np.sin(2 * math.pi * 9.3 * times_s[:, 0]))
-    return [(*gain, 1.0) for gain in gains.tolist()]
+    return gains[:, None]
 
 
 def _draw_shake(plan: Plan, spec: SyntheticSpec, rng: np.random.Generator) -> np.ndarray:
@@ -107,7 +115,7 @@ def _draw_shake(plan: Plan, spec: SyntheticSpec, rng: np.random.Generator) -> np
 
 
 def _noise_fields(spec: SyntheticSpec, rng: np.random.Generator) -> list[np.ndarray]:
-    """Noise around 128 with a deviation of 32, a bit wider than frames, of which each frame takes a part."""
+    """Noise around 128 with a deviation of 32, wider than frames; each takes a part, as it is or negative."""
     size = (spec.height + _NOISE_MARGIN_PX, spec.width + _NOISE_MARGIN_PX, 3)
     grainy = float(rng.choice([0.0, 0.6, 1.0]))
     coloured = rng.uniform(0.2, 0.8)

@@ -25,7 +25,7 @@ _FINGER = np.array([[1, 0], [0.6, 0.8], [-0.6, 0.8], [-1, 0], [-0.6, -0.8], [0.6
 _BITS = 3
 _FAR_PX = 4000.0
 FREE_LENGTH_M = 0.07  # of the stick behind the hand
-Colour = tuple[float, float, float, float]
+Colour = tuple[float, float, float]
 POINTS = ("tip", "neck", "hand", "butt", "elbow", "shoulder")
 
 
@@ -148,16 +148,16 @@ class Figure:
         self._taper(tip, neck, 0.62 * look.tip_m * thin, 0.7 * thin, stick[1], round_ends=thin.max() > 1.5)
         self._fist(hand, tip, 0.034 * at_hand, skin)
 
-    def draw(self, canvas: np.ndarray, index: int) -> None:
+    def draw(self, picture: np.ndarray, index: int) -> None:
         """Draws what is seen at one of the times.
 
         Args:
-            canvas: Layer (H, W, 4), uint8, of RGB times opacity, and opacity, drawn into with smooth edges.
+            picture: Picture (H, W, 3), uint8, drawn into with smooth edges.
             index: Which time.
         """
         for (polygons, colour), seen in zip(self._parts, self._seen, strict=True):
             if seen[index]:
-                cv2.fillConvexPoly(canvas, polygons[index], colour, cv2.LINE_AA, _BITS)
+                cv2.fillConvexPoly(picture, polygons[index], colour, cv2.LINE_AA, _BITS)
 
     def _taper(
         self,
@@ -231,7 +231,7 @@ def body_polygons(motions: list[StickMotion], view: View) -> list[tuple[np.ndarr
 
 def _colour(colour: np.ndarray) -> Colour:
     red, green, blue = (255 * np.clip(colour, 0, 1)).tolist()
-    return red, green, blue, 255.0
+    return red, green, blue
 
 
 def _down(start: np.ndarray, end: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 import bisect
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -44,7 +45,7 @@ class _Dent:
     trace: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Flight:
     """Grains or drops in the air (K)."""
 
@@ -55,6 +56,11 @@ class _Flight:
     colours: list[tuple[float, ...]]
     sizes_px: np.ndarray
     stays: bool
+
+    @cached_property
+    def until_s(self) -> float:
+        """When the last one comes down."""
+        return self.time_s + float(self.end_s.max(initial=0.0))
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,10 @@ class Reactions:
         starts = [(push.time_s, 0.0) for push in self._pushes] + [(dent.time_s, dent.held_s) for dent in self._dents]
         return any(start_s - 0.1 < time_s < start_s + held_s + SETTLED_S for start_s, held_s in starts)
 
+    def moves(self, thing: int) -> bool:
+        """Whether a thing is ever moved as a whole."""
+        return any(push.thing == thing for push in self._pushes)
+
     def place(self, thing: int, time_s: float) -> tuple[tuple[float, float], float]:
         """How far a thing has moved in pixels, x and y, and by how much it is turned."""
         shift, turn = np.zeros(2), 0.0
@@ -138,7 +148,7 @@ class Reactions:
         for ripple in self._ripples:
             self._draw_ripple(picture, ripple, end_s)
         for flight in self._flights:
-            if start_s < flight.time_s + flight.end_s.max() and end_s > flight.time_s:
+            if flight.time_s < end_s and start_s < flight.until_s:
                 self._draw_flight(picture, flight, start_s, end_s)
 
     def draw_landed(self, picture: np.ndarray, since_s: float, until_s: float) -> None:
@@ -210,11 +220,11 @@ class Reactions:
         first = np.clip(start_s - flight.time_s, 0, flight.end_s)
         last = np.clip(end_s - flight.time_s, 0, flight.end_s)
         tails, heads = self._view.project(_place(flight, first)), self._view.project(_place(flight, last))
-        for i in np.flatnonzero(last < flight.end_s):
-            thickness = max(1, round(1.5 * flight.sizes_px[i]))
-            start, end = np.clip(np.stack([tails[i], heads[i]]), -_FAR_PX, _FAR_PX) * (1 << _BITS)
-            ends = tuple(start.astype(int).tolist()), tuple(end.astype(int).tolist())
-            cv2.line(picture, *ends, flight.colours[i], thickness, cv2.LINE_AA, _BITS)
+        ends = (np.clip(np.stack([tails, heads], axis=1), -_FAR_PX, _FAR_PX) * (1 << _BITS)).astype(int).tolist()
+        thicknesses = np.maximum(1, np.rint(1.5 * flight.sizes_px)).astype(int).tolist()
+        for i in np.flatnonzero(last < flight.end_s).tolist():
+            start, end = ends[i]
+            cv2.line(picture, start, end, flight.colours[i], thicknesses[i], cv2.LINE_AA, _BITS)
 
     def _draw_ripple(self, picture: np.ndarray, ripple: _Ripple, time_s: float) -> None:
         later_s = time_s - ripple.time_s

@@ -8,7 +8,7 @@ import numpy as np
 
 from data.synthetic.easel import CIRCLE, Easel, footprint
 from data.synthetic.scene import UP, Thing
-from data.synthetic.textures import any_colour, fractal, texture
+from data.synthetic.textures import any_colour, fractal, mean_colour, texture
 
 GLOSS = {
     "metal": 0.75, "glass": 0.9, "ceramic": 0.65, "plastic": 0.4, "plastic-bag": 0.35, "water": 0.6, "tile": 0.25,
@@ -55,14 +55,14 @@ def _barrel(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Gene
     streak = gloss * np.exp(-(((across - 0.6 * easel.light[0] - 0.1) / 0.09) ** 2))
     streak += 0.4 * gloss * np.exp(-(((across + 0.55) / 0.06) ** 2))
     image = cv2.resize(surface, size) * matt[:, None].astype(np.float32) + streak[:, None].astype(np.float32)
-    easel.fill(hull, image.astype(np.float32), opacity)
+    easel.fill_image(hull, image, opacity)
 
 
 def _cylinder(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Generator) -> None:
     is_glass = thing.material == "glass"
     _barrel(easel, thing, surface, rng, 0.4 if is_glass else 1.0)
     lid = easel.circle(thing, 1.0, thing.size_m[2])
-    colour = surface.mean(axis=(0, 1)) * np.float32(min(1.1, 0.15 + easel.shade(UP)))
+    colour = mean_colour(surface) * np.float32(min(1.1, 0.15 + easel.shade(UP)))
     if thing.material == "wood":
         colour = np.minimum(1.25 * colour, 1)
     easel.fill(lid, colour, 0.35 if is_glass else 1.0)
@@ -74,10 +74,10 @@ def _cylinder(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Ge
 def _vessel(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Generator) -> None:
     opacity = 0.4 if thing.material == "glass" else 1.0
     if thing.material in {"ceramic", "plastic"} and thing.size_m[0] < 0.13:
-        _handle(easel, thing, surface.mean(axis=(0, 1)))
+        _handle(easel, thing, mean_colour(surface))
     _barrel(easel, thing, surface, rng, opacity)
     rim = easel.circle(thing, 1.0, thing.size_m[2])
-    colour = surface.mean(axis=(0, 1))
+    colour = mean_colour(surface)
     easel.fill(rim, np.minimum(1.2 * colour, 1), opacity)
     easel.fill(easel.circle(thing, 0.9, thing.size_m[2]), 0.45 * colour, opacity)
     easel.fill(easel.circle(thing, 0.7, 0.35 * thing.size_m[2]), 0.65 * colour, 0.8 * opacity)
@@ -96,7 +96,7 @@ def _handle(easel: Easel, thing: Thing, colour: np.ndarray) -> None:
 
 def _disc(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Generator) -> None:
     _barrel(easel, thing, surface, rng)
-    colour = surface.mean(axis=(0, 1)) * np.float32(easel.shade(UP))
+    colour = mean_colour(surface) * np.float32(easel.shade(UP))
     easel.fill(easel.circle(thing, 1.0, thing.size_m[2]), np.minimum(1.1 * colour, 1))
     easel.fill(easel.circle(thing, 0.72, thing.size_m[2]), 0.85 * colour)
     easel.fill(easel.circle(thing, 0.66, 0.8 * thing.size_m[2]), colour)
@@ -110,7 +110,7 @@ def _rail(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Genera
         px = 0.35 * thing.size_m[1] * easel.view.px_per_m(foot)
         post = easel.view.project(foot) + np.array([[-px, 0], [px, 0]])
         end = easel.view.project(foot * [1, 1, 0]) + np.array([[px, 0], [-px, 0]])
-        easel.fill(np.concatenate([post, end]), 0.5 * surface.mean(axis=(0, 1)))
+        easel.fill(np.concatenate([post, end]), 0.5 * mean_colour(surface))
     bands = 7
     for i in range(bands):  # a round bar, from above to below
         shares = np.array([i, i + 1]) / bands
@@ -118,7 +118,7 @@ def _rail(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Genera
         gloss = GLOSS.get(thing.material, 0.0) * math.exp(-(((i - 1.5) / 0.8) ** 2))
         near = high[[3, 2]] + shares[0] * (low[[0, 1]] - high[[3, 2]])
         far = high[[3, 2]] + shares[1] * (low[[0, 1]] - high[[3, 2]])
-        strip = surface[i * len(surface) // bands :][: max(2, len(surface) // bands)].mean(axis=(0, 1))
+        strip = mean_colour(surface[i * len(surface) // bands :][: max(2, len(surface) // bands)])
         easel.fill(
             easel.view.project(np.stack([near[0], near[1], far[1], far[0]])), strip * easel.shade(normal) + gloss
         )
@@ -167,7 +167,7 @@ def _blob(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Genera
     matt = easel.ambient + (1 - easel.ambient) * np.maximum(0, facing)
     shiny = GLOSS.get(thing.material, 0.0) * np.maximum(0, facing) ** 16
     image = cv2.resize(surface, size) * matt[..., None] + shiny[..., None]
-    easel.fill(polygon, image.astype(np.float32))
+    easel.fill_image(polygon, image.astype(np.float32))
 
 
 def _sheet(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Generator) -> None:
@@ -194,17 +194,16 @@ def _bush(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Genera
     leaf_px = max(1.2, rng.uniform(0.012, 0.035) * scale)
     roots_px, tips_px = easel.view.project(points), easel.view.project(tips)
     pixels = surface.reshape(-1, 3)[rng.integers(0, surface.shape[0] ** 2, n)]
-    for i in order:
-        light = 0.45 + 0.75 * (level[i] if not blades else rng.random())
-        if blades:
-            side = np.array([[max(0.6, 0.12 * leaf_px), 0]])
-            polygon = np.concatenate([roots_px[i] - side, roots_px[i] + side, tips_px[i][None]])
-        else:
-            turn = rng.uniform(0, math.pi)
-            leaf = np.stack([leaf_px * 1.5 * np.cos(CIRCLE[::4]), leaf_px * 0.7 * np.sin(CIRCLE[::4])], axis=1)
-            spin = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
-            polygon = roots_px[i] + leaf @ spin
-        easel.fill(polygon, np.minimum(1.3 * light * pixels[i], 1))
+    if blades:
+        side = np.array([max(0.6, 0.12 * leaf_px), 0])
+        polygons = np.stack([roots_px - side, roots_px + side, tips_px], axis=1)
+    else:
+        turn = rng.uniform(0, math.pi, n)
+        leaf = np.stack([leaf_px * 1.5 * np.cos(CIRCLE[::4]), leaf_px * 0.7 * np.sin(CIRCLE[::4])], axis=1)
+        spin = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]).transpose(2, 0, 1)
+        polygons = roots_px[:, None] + leaf @ spin
+    light = 0.45 + 0.75 * (rng.random(n) if blades else level)
+    easel.fill_all(polygons[order], (1.3 * light[:, None] * pixels)[order])
 
 
 def _pile(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Generator) -> None:
@@ -215,14 +214,16 @@ def _pile(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Genera
     points = np.array(thing.centre_m) + np.maximum(place, [-1, -1, 0]) * thing.size_m
     scale = float(easel.view.px_per_m(np.array(thing.centre_m)))
     size_px = np.maximum(1.0, rng.uniform(0.012, 0.03, n) * scale)
-    tint = surface.mean(axis=(0, 1)) * 1.6
+    tint = mean_colour(surface) * 1.6
     rim = CIRCLE[:: 2 if size_px.max() > 6 else 4]
-    for i in np.argsort(-points[:, 1]):
-        stone = size_px[i] * np.stack([np.cos(rim), 0.75 * np.sin(rim)], axis=1) * rng.uniform(0.8, 1.1, (len(rim), 1))
-        middle = easel.view.project(points[i])
-        colour = np.minimum(tint * rng.uniform(0.6, 1.2), 1)
-        easel.fill(middle + stone + [0.3, 0.5], 0.35 * colour)
-        easel.fill(middle + 0.9 * stone, colour * np.float32(easel.shade(UP)))
+    order = np.argsort(-points[:, 1])
+    round_stone = np.stack([np.cos(rim), 0.75 * np.sin(rim)], axis=1)
+    stones = size_px[order, None, None] * round_stone * rng.uniform(0.8, 1.1, (n, len(rim), 1))
+    middles = easel.view.project(points[order])[:, None]
+    colours = np.minimum(tint * rng.uniform(0.6, 1.2, (n, 1)), 1)
+    polygons = np.stack([middles + stones + [0.3, 0.5], middles + 0.9 * stones], axis=1)  # its dark side, then itself
+    tones = np.stack([0.35 * colours, easel.shade(UP) * colours], axis=1)
+    easel.fill_all(polygons.reshape(2 * n, -1, 2), tones.reshape(2 * n, 3))
 
 
 def _pool(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Generator) -> None:
@@ -246,7 +247,7 @@ def _pool(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Genera
         box = easel.bounds(easel.circle(wide, 1.03, 0.6 * thing.size_m[2]))
         if box is not None:
             size = (box[1].stop - box[1].start, box[0].stop - box[0].start)
-            easel.fill(easel.circle(wide, 1.03, 0.6 * thing.size_m[2]), cv2.resize(surface, size))
+            easel.fill_image(easel.circle(wide, 1.03, 0.6 * thing.size_m[2]), cv2.resize(surface, size))
         return
     middle = rim.mean(axis=0)
     easel.face((middle + 1.12 * (rim - middle))[[3, 2, 1, 0]], basin[None, None] * np.ones((8, 8, 1), np.float32), 1.0)

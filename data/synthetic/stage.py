@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from cv2.typing import MatLike
 
-from data.synthetic.easel import Easel, footprint
+from data.synthetic.easel import Easel, footprint, lay_over
 from data.synthetic.motion import StickMotion
 from data.synthetic.puppet import Look, body_polygons
 from data.synthetic.scene import GROUND_SHAPES, TOWARDS_CAMERA, Scene, Thing
@@ -92,25 +92,25 @@ def build_stage(
     things = [(i, thing) for i, thing in enumerate(scene.things) if thing.shape not in GROUND_SHAPES]
     things += [(CLUTTER, thing) for thing in scene.clutter]
     for _, thing in things:
-        _cast_shadow(ground, fine, thing, light, shadow)
-    lit = ground[..., :3] * _light_map(rng, size)[..., None]
+        _cast_shadow(Easel(ground, fine, light, ambient, texture_px), thing, shadow)
     blur = float(rng.choice([0.0, 0.0, 0.6, 1.5])) * size[0] / 128
-    lit = cv2.GaussianBlur(lit, (0, 0), blur) if blur else lit
-    small = cv2.resize(lit, (width_px, height_px), interpolation=cv2.INTER_AREA)
+    soft = cv2.GaussianBlur(ground, (0, 0), blur) if blur else ground
+    small = cv2.cvtColor(cv2.resize(soft, (width_px, height_px), interpolation=cv2.INTER_AREA), cv2.COLOR_RGBA2RGB)
+    lit = small * _light_map(rng, (height_px, width_px))[..., None]
     layers: list[Layer | None] = []
     front: list[Layer | None] = []
     if scene.view == "player":
         layers.append(
-            _body(Easel(np.zeros((*size, 4), np.float32), fine, light, ambient, texture_px), look, motions, factor)
+            _body(Easel(np.zeros((*size, 4), np.uint8), fine, light, ambient, texture_px), look, motions, factor)
         )
     nearest_m = min(thing.centre_m[1] for thing in scene.things)
     for index, thing in sorted(things, key=lambda entry: -entry[1].centre_m[1]):
-        easel = Easel(np.zeros((*size, 4), np.float32), fine, light, ambient, texture_px if index >= 0 else 64)
+        easel = Easel(np.zeros((*size, 4), np.uint8), fine, light, ambient, texture_px if index >= 0 else 64)
         draw_thing(easel, thing)
         before_all = index == CLUTTER and thing.centre_m[1] < nearest_m - 0.2 * scene.span_m
         (front if before_all else layers).append(_reduced(easel.canvas, index, factor))
     return Stage(
-        background=(255 * np.clip(small, 0, 1)).astype(np.uint8),
+        background=cv2.convertScaleAbs(lit),
         layers=tuple(layer for layer in layers if layer),
         front=tuple(layer for layer in front if layer),
         shadow=shadow,
@@ -145,38 +145,39 @@ def blend(picture: np.ndarray, layer: Layer, shift_px: tuple[float, float] = (0.
         return
     part = picture[top:bottom, left:right]
     rows, columns = slice(top - y, bottom - y), slice(left - x, right - x)
-    part[...] = cv2.add(cv2.multiply(part, through[rows, columns], scale=1 / 255), colour[rows, columns])
+    lay_over(part, colour[rows, columns], through[rows, columns])
 
 
 def _ground(rng: np.random.Generator, scene: Scene, view: View, size: tuple[int, int], texture_px: int) -> np.ndarray:
-    """Wall and ground (H, W, 4), float32, opaque; a table's or a mat's edge now and then."""
+    """Wall and ground (H, W, 4), uint8, opaque; a table's or a mat's edge now and then."""
     height, width = size
-    canvas = np.ones((height, width, 4), np.float32)
     tile_m = scene.span_m * rng.uniform(0.5, 1.1)
-    shift = rng.uniform(0, 5, 2)
+    shift = rng.uniform(0, 5, 2).tolist()
     points, distance = view.on_plane(height, width, 2, 0.0)
-    floor = _covered(texture(rng, scene.ground, texture_px), points[..., :2] / tile_m + shift, rng.random() < 0.5)
+    x, y = (points[..., k] / tile_m + shift[k] for k in (0, 1))
+    floor = _covered(texture(rng, scene.ground, texture_px), *((y, x) if rng.random() < 0.5 else (x, y)))
     outdoors = scene.ground in {"grass", "leaf", "gravel", "dirt"}
     if not outdoors and scene.view == "close" and rng.random() < 0.4:
         edge = scene.span_m * np.array([rng.uniform(0.35, 0.8), rng.uniform(0.3, 0.6)])
         beyond = (np.abs(points[..., 0]) > edge[0]) | (points[..., 1] > edge[1])
         noise = cv2.resize(fractal(rng, 64, 5), (width, height))
-        floor = np.where(
-            beyond[..., None], any_colour(rng) * rng.uniform(0.2, 0.6) * (1 + 0.2 * noise[..., None]), floor
-        )
-    canvas[..., :3] = floor
+        colour = 255 * any_colour(rng) * rng.uniform(0.2, 0.6)
+        around = cv2.convertScaleAbs((1 + 0.2 * noise)[..., None] * colour.astype(np.float32))
+        cv2.copyTo(around, beyond.astype(np.uint8), floor)
     if scene.wall is None:
-        return canvas
+        return cv2.cvtColor(floor, cv2.COLOR_RGB2RGBA)
     behind, wall_distance = view.on_plane(height, width, 1, scene.wall_y_m)
     is_wall = wall_distance < distance
     if is_wall.any():
         surface = texture(rng, scene.wall, texture_px)
-        wall: MatLike = _covered(surface, behind[..., [0, 2]] / tile_m + shift, False) * rng.uniform(0.5, 1.0)
+        x, z = behind[..., 0] / tile_m + shift[0], behind[..., 2] / tile_m + shift[1]
+        wall = _covered(surface * np.float32(rng.uniform(0.5, 1.0)), x, z)
         if scene.things[0].shape != "wall":
             wall = cv2.GaussianBlur(wall, (0, 0), rng.uniform(0.5, 4) * height / 128)
-        canvas[..., :3] = np.where(is_wall[..., None], wall, canvas[..., :3])
-        if rng.random() < 0.6:
-            _draw_fixtures(rng, Easel(canvas, view, TOWARDS_CAMERA, 1.0, texture_px), scene)
+        cv2.copyTo(wall, is_wall.astype(np.uint8), floor)
+    canvas = cv2.cvtColor(floor, cv2.COLOR_RGB2RGBA)
+    if is_wall.any() and rng.random() < 0.6:
+        _draw_fixtures(rng, Easel(canvas, view, TOWARDS_CAMERA, 1.0, texture_px), scene)
     return canvas
 
 
@@ -197,11 +198,11 @@ def _draw_fixtures(rng: np.random.Generator, easel: Easel, scene: Scene) -> None
                 easel.fill(polygon, tone * colour)
 
 
-def _covered(surface: np.ndarray, place: np.ndarray, turned: bool) -> np.ndarray:
-    """A texture laid over a plane, mirrored at its edges; `place` (H, W, 2) counts textures."""
-    scaled = (place * len(surface)).astype(np.float32)
-    x, y = (scaled[..., 1], scaled[..., 0]) if turned else (scaled[..., 0], scaled[..., 1])
-    return cv2.remap(surface, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+def _covered(surface: np.ndarray, x: np.ndarray, y: np.ndarray) -> MatLike:
+    """A texture laid over a plane (H, W, 3), uint8, mirrored at its edges; x and y (H, W) count textures."""
+    last = np.float32(len(surface) - 1)
+    columns, rows = (last * np.abs(1 - (place - 2 * np.floor(0.5 * place))).astype(np.float32) for place in (x, y))
+    return cv2.remap(cv2.convertScaleAbs(surface, alpha=255), columns, rows, cv2.INTER_LINEAR)
 
 
 def _draw_table(rng: np.random.Generator, easel: Easel, scene: Scene) -> None:
@@ -220,17 +221,22 @@ def _draw_table(rng: np.random.Generator, easel: Easel, scene: Scene) -> None:
     draw_thing(easel, top)
 
 
-def _cast_shadow(ground: np.ndarray, view: View, thing: Thing, light: np.ndarray, depth: float) -> None:
+def _cast_shadow(ground: Easel, thing: Thing, depth: float) -> None:
     """Darkens the ground where a thing keeps off the light, softly, and close around its bottom."""
     bottom = footprint(thing)
-    shift = thing.size_m[2] * np.array([-light[0], -light[1], 0.0]) / light[2]
-    hull = cv2.convexHull(view.project(np.concatenate([bottom, bottom + shift])).astype(np.float32))[:, 0]
-    if np.abs(hull).max() > 1e4:
+    shift = thing.size_m[2] * np.array([-ground.light[0], -ground.light[1], 0.0]) / ground.light[2]
+    hull = cv2.convexHull(ground.view.project(np.concatenate([bottom, bottom + shift])).astype(np.float32))[:, 0]
+    soft_px = max(1.0, ground.canvas.shape[0] / 50)
+    reach_px = math.ceil(3 * soft_px)
+    box = ground.bounds(np.concatenate([hull - reach_px, hull + reach_px]))
+    if box is None or np.abs(hull).max() > 1e4:
         return
-    mask = np.zeros(ground.shape[:2], np.uint8)
-    cv2.fillConvexPoly(mask, np.round(hull * 16).astype(np.int32), 255, cv2.LINE_AA, 4)
-    soft = cv2.GaussianBlur(mask, (0, 0), max(1.0, ground.shape[0] / 50))
-    ground[..., :3] *= 1 - (soft * np.float32(1.2 * depth / 255))[..., None]
+    part = ground.canvas[box]
+    through: MatLike = np.full(part.shape[:2], 255, np.uint8)
+    moved = np.rint(16 * (hull - [box[1].start, box[0].start])).astype(np.int32)
+    cv2.fillConvexPoly(through, moved, round(255 * (1 - 1.2 * depth)), cv2.LINE_AA, 4)
+    through = cv2.GaussianBlur(through, (0, 0), soft_px)
+    cv2.multiply(part, cv2.cvtColor(through, cv2.COLOR_GRAY2RGBA), part, 1 / 255)
 
 
 def _light_map(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
@@ -239,16 +245,17 @@ def _light_map(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     y, x = np.linspace(-1, 1, height, dtype=np.float32)[:, None], np.linspace(-1, 1, width, dtype=np.float32)[None]
     centre = rng.normal(0, 0.4, 2).astype(np.float32)
     fall = rng.uniform(0.0, 0.3) if rng.random() < 0.5 else 0.0
-    return 1.1 - np.float32(fall) * ((x - centre[0]) ** 2 + (y - centre[1]) ** 2)
+    return np.maximum(0, 1.1 - np.float32(fall) * ((x - centre[0]) ** 2 + (y - centre[1]) ** 2))
 
 
 def _reduced(canvas: np.ndarray, index: int, factor: int) -> Layer | None:
     """A drawn canvas as a layer of the picture's own size, cut to what is not empty."""
-    height, width = canvas.shape[0] // factor, canvas.shape[1] // factor
-    small = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA) if factor > 1 else canvas
-    x, y, w, h = cv2.boundingRect((small[..., 3] > 0.002).astype(np.uint8))
-    if w == 0 or h == 0:
+    left, top, width, height = cv2.boundingRect(cv2.extractChannel(canvas, 3))
+    if width == 0 or height == 0:
         return None
-    part = np.clip(255 * small[y : y + h, x : x + w], 0, 255).astype(np.uint8)
-    through = np.repeat(255 - part[..., 3:], 3, axis=2)
-    return Layer(index, np.ascontiguousarray(part[..., :3]), through, x, y)
+    x, y, right, bottom = left // factor, top // factor, -(-(left + width) // factor), -(-(top + height) // factor)
+    part: MatLike = canvas[y * factor : bottom * factor, x * factor : right * factor]
+    if factor > 1:
+        part = cv2.resize(part, (right - x, bottom - y), interpolation=cv2.INTER_AREA)
+    through = cv2.cvtColor(cv2.bitwise_not(cv2.extractChannel(part, 3)), cv2.COLOR_GRAY2RGB)
+    return Layer(index, cv2.cvtColor(part, cv2.COLOR_RGBA2RGB), through, x, y)

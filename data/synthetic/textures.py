@@ -55,6 +55,11 @@ def any_colour(rng: np.random.Generator) -> np.ndarray:
     return np.array(colorsys.hsv_to_rgb(rng.random(), saturation, rng.uniform(0.08, 0.9)), np.float32)
 
 
+def mean_colour(surface: Texture) -> np.ndarray:
+    """Mean colour of a texture (3,), float32."""
+    return np.array(cv2.mean(surface)[:3], np.float32)
+
+
 def texture(rng: np.random.Generator, material: str, n: int) -> Texture:
     """Draws the surface of a material, n pixels a side, 0 to 1."""
     return np.clip(_TEXTURES[material](rng, n), 0, 1)
@@ -152,11 +157,11 @@ def _strewn(
     tones = [[(tone * colour).clip(0, 1).tolist() for tone in (0.35, 1.0, 1.25)] for colour in colours]
     places = rng.integers(0, n, (count, 2)).tolist()
     longs = rng.uniform(*size, count) * n
-    shorts = longs * slim * rng.uniform(0.7, 1.3, count)
+    axes = np.stack([longs, longs * slim * rng.uniform(0.7, 1.3, count)], axis=1)
+    half_axes = np.maximum(1, np.rint(axes)).astype(int).tolist()
     angles = rng.uniform(0, 180, count).tolist()
-    for i, (x, y) in enumerate(places):
+    for i, ((x, y), (long, short)) in enumerate(zip(places, half_axes, strict=True)):
         dark, middle, light = tones[i % len(tones)]
-        long, short = max(1, round(longs[i])), max(1, round(shorts[i]))
         cv2.ellipse(image, (x + 1, y + 1), (long, short), angles[i], 0, 360, dark, -1)
         cv2.ellipse(image, (x, y), (long, short), angles[i], 0, 360, middle, -1)
         if short > 2:

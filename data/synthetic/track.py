@@ -37,7 +37,7 @@ class Track:
 
     def at(self, times_s: np.ndarray) -> np.ndarray:
         """Values (..., D) or (...) at times (...); before the first and after the last knot they stay."""
-        knots_s, values, powers = np.array(self.times_s), np.stack(self.values), np.array(self.powers)
+        knots_s, values, powers = np.array(self.times_s), np.array(self.values), np.array(self.powers)
         following = np.clip(np.searchsorted(knots_s, times_s, side="right"), 1, len(knots_s) - 1)
         first_s, last_s = knots_s[following - 1], knots_s[following]
         u = np.clip((times_s - first_s) / (last_s - first_s), 0, 1)

@@ -57,18 +57,14 @@ class View:
         Returns:
             Points (H, W, 3), float32, and distances (H, W), float32, infinite where the ray does not meet it.
         """
-        x = (np.arange(width_px, dtype=np.float32) - np.float32(self.centre_px[0])) / np.float32(self.focal_px)
-        y = (np.arange(height_px, dtype=np.float32) - np.float32(self.centre_px[1])) / np.float32(self.focal_px)
-        rays = (
-            self.forward.astype(np.float32)
-            + x[None, :, None] * self.right.astype(np.float32)
-            - y[:, None, None] * self.up.astype(np.float32)
-        )
-        along = rays[..., axis]
-        distance = np.float32(value_m - self.position_m[axis]) / np.where(np.abs(along) < 1e-6, 1e-6, along)
-        distance = np.where(distance > 0, distance, np.inf).astype(np.float32)
-        points = self.position_m.astype(np.float32) + rays * np.minimum(distance, 1e3)[..., None]
-        return points, distance
+        x = (np.arange(width_px) - self.centre_px[0]) / self.focal_px
+        y = (np.arange(height_px) - self.centre_px[1]) / self.focal_px
+        across = (self.forward[:, None] + self.right[:, None] * x).astype(np.float32)[:, None]
+        rays = across - (self.up[:, None] * y).astype(np.float32)[..., None]  # (3, H, W), whose planes lie together
+        share = rays[axis] * np.float32(1 / (value_m - self.position_m[axis]))
+        distance = np.where(share > 1e-6, 1 / np.maximum(share, 1e-6), np.float32(np.inf))
+        points = self.position_m.astype(np.float32)[:, None, None] + rays * np.minimum(distance, 1e3)
+        return np.moveaxis(points, 0, -1), distance
 
 
 def draw_view(rng: np.random.Generator, scene: Scene, width_px: int, height_px: int) -> View:

@@ -100,7 +100,7 @@ def test_the_projection_and_the_planes_agree(plans):
 def test_something_moves_before_each_strike_and_the_sticks_are_drawn():
     plan, _ = planned(3)
     frames = render_picture(plan, SPEC, np.random.default_rng(0)).astype(np.int16)
-    assert frames.shape == (SPEC.n_frames, SPEC.height, SPEC.width, 3)
+    assert frames.shape == (SPEC.n_frames, 3, SPEC.height, SPEC.width)
     change = np.abs(np.diff(frames, axis=0)).mean(axis=(1, 2, 3))
     busy = [int(strike.picture_time_s * SPEC.frame_rate_hz) for strike in plan.strikes]
     assert max(change[max(0, i - 4) : i + 1].max() for i in busy) > 1.2 * np.median(change)
