@@ -1,7 +1,9 @@
 """The picture of a plan: stage, reactions, sticks with motion blur, and the camera, frame by frame."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -16,6 +18,7 @@ from data.synthetic.reactions import Reactions
 from data.synthetic.spec import SyntheticSpec
 from data.synthetic.stage import BODY, Layer, Stage, blend, build_stage
 from data.synthetic.view import View, draw_view
+from data.synthetic.water import Water
 
 _STEP_PX = 1.5  # between two positions of the tip within an exposure
 _BITS = 3
@@ -67,6 +70,7 @@ class _Shooting:
         distractors = draw_distractors(rng, spec.width, spec.height)
         self._titles = [distractor for distractor in distractors if distractor.kind == "title"]
         self._behind = [distractor for distractor in distractors if distractor.kind != "title"]
+        self._waters = _draw_waters(plan, stage, view, rng)
         still, self._layers = self._split()
         whole = still.copy()
         for layer in self._layers:
@@ -79,7 +83,10 @@ class _Shooting:
         exposure_s = frame_s * float(rng.choice([0.15, 0.35, 0.6, 0.9]))
         readout_s_px = frame_s * rng.uniform(0, 0.7) / spec.height if rng.random() < 0.7 else 0.0
         self._shutter = _Shutter(exposure_s, readout_s_px)
-        self._sticks = [_Stick(motion, view, look, self._shutter, spec) for motion in motions]
+        self._sticks = [
+            _Stick(motion, partial(self._reactions.sunk_px, stick), view, look, self._shutter, spec)
+            for stick, motion in enumerate(motions)
+        ]
         middle_s = np.arange(spec.n_frames) * frame_s + 0.5 * exposure_s
         self._shadows = [_cast(motion, view, stage.light, middle_s, spec) for motion in motions]
         self._still: np.ndarray | None = None
@@ -88,9 +95,13 @@ class _Shooting:
     def _split(self) -> tuple[np.ndarray, list[Layer]]:
         """What never moves behind everything that does (H, W, 3), and the layers from the first that moves on."""
         picture, layers = self._stage.background.copy(), list(self._stage.layers)
-        while layers and not self._behind and not (layers[0].index == BODY or self._reactions.moves(layers[0].index)):
+        while layers and not (self._behind or self._moves(layers[0].index)):
             blend(picture, layers.pop(0))
         return picture, layers
+
+    def _moves(self, index: int) -> bool:
+        """Whether a layer of that index ever moves."""
+        return index == BODY or index in self._waters or self._reactions.moves(index)
 
     def frames(self) -> np.ndarray:
         """All frames (T, 3, H, W), uint8."""
@@ -114,7 +125,8 @@ class _Shooting:
     def _set(self, time_s: float) -> np.ndarray:
         """Ground, things and distractors at a time (H, W, 3), free to be drawn into."""
         reactions = self._reactions
-        is_still = not (self._has_body or self._behind or self._titles or reactions.is_moving(time_s))
+        always = self._has_body or self._behind or self._titles or self._waters
+        is_still = not (always or reactions.is_moving(time_s))
         if is_still and self._still is not None:
             reactions.draw_landed(self._still, self._still_s, time_s)
             self._still_s = time_s
@@ -126,6 +138,8 @@ class _Shooting:
             if layer.index == BODY:
                 size_px, rate_hz, phase = self._sway
                 blend(picture, layer, (size_px * math.sin(2 * math.pi * rate_hz * time_s + phase), 0.0))
+            elif layer.index in self._waters:
+                blend(picture, self._waters[layer.index].at(time_s))
             elif layer.index >= 0:
                 blend(picture, layer, *reactions.place(layer.index, time_s))
             else:
@@ -150,10 +164,28 @@ class _Shooting:
         cv2.multiply(part, cv2.cvtColor(through, cv2.COLOR_GRAY2RGB), part, 1 / 255)
 
 
+def _draw_waters(plan: Plan, stage: Stage, view: View, rng: np.random.Generator) -> dict[int, Water]:
+    """The water of each pool that is seen, by its number among the scene's things."""
+    things, waters = plan.scene.things, {}
+    for layer in stage.layers:
+        if layer.index >= 0 and things[layer.index].shape == "pool":
+            strikes = [s for s in plan.strikes if s.thing == layer.index and s.reaction == "splash"]
+            waters[layer.index] = Water(layer, things[layer.index], view, strikes, rng)
+    return waters
+
+
 class _Stick:
     """A stick and its arm as the camera sees them: in several places within an exposure, the more the faster."""
 
-    def __init__(self, motion: StickMotion, view: View, look: Look, shutter: _Shutter, spec: SyntheticSpec) -> None:
+    def __init__(
+        self,
+        motion: StickMotion,
+        sunk_px: Callable[[np.ndarray], np.ndarray],
+        view: View,
+        look: Look,
+        shutter: _Shutter,
+        spec: SyntheticSpec,
+    ) -> None:
         starts_s = np.arange(spec.n_frames) / spec.frame_rate_hz
         ends_px = view.project(np.stack(motion.ends_m(np.stack([starts_s, starts_s + shutter.exposure_s]))))
         moved_px = np.abs(ends_px[:, 1] - ends_px[:, 0]).max(axis=(0, 2))
@@ -161,7 +193,8 @@ class _Stick:
         firsts = np.cumsum(n_places) - n_places
         frames = np.repeat(np.arange(spec.n_frames), n_places)
         shares = (np.arange(len(frames)) - firsts[frames] + 0.5) / n_places[frames]
-        poses = pose(motion, view, starts_s[frames] + shares * shutter.exposure_s, shutter.readout_s_px)
+        times_s = starts_s[frames] + shares * shutter.exposure_s
+        poses = pose(motion, view, times_s, shutter.readout_s_px, sunk_px(times_s))
         self._figure = Figure(look, poses, spec.width, spec.height)
         self._places = list(zip(firsts.tolist(), n_places.tolist(), strict=True))
         low = np.minimum.reduceat(poses.points_px.min(axis=1), firsts)

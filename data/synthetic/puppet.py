@@ -68,7 +68,7 @@ class Pose:
     scale_px_m: np.ndarray
 
 
-def pose(motion: StickMotion, view: View, times_s: np.ndarray, readout_s_px: float) -> Pose:
+def pose(motion: StickMotion, view: View, times_s: np.ndarray, readout_s_px: float, sunk_px: np.ndarray) -> Pose:
     """Where a stick and its arm are seen.
 
     Args:
@@ -76,6 +76,7 @@ def pose(motion: StickMotion, view: View, times_s: np.ndarray, readout_s_px: flo
         view: The camera.
         times_s: Times at which the first row is read out (K,).
         readout_s_px: Time from the readout of a row to that of the next.
+        sunk_px: How far the tip is pressed into what it strikes (K, 2).
 
     Returns:
         The poses.
@@ -91,7 +92,9 @@ def pose(motion: StickMotion, view: View, times_s: np.ndarray, readout_s_px: flo
     if not motion.is_whole:  # nothing but the arm is drawn: it goes on to beyond the picture
         shoulder = elbow + 3 * (shoulder - elbow)
     points = np.stack([tip, neck, hand, butt, elbow, shoulder], axis=1)
-    return Pose(view.project(points), view.px_per_m(points[:, [0, 2, 4]]))
+    points_px = view.project(points)
+    points_px[:, :2] += sunk_px[:, None]
+    return Pose(points_px, view.px_per_m(points[:, [0, 2, 4]]))
 
 
 def _arm(hand: np.ndarray, shoulder: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -14,8 +14,9 @@ from data.synthetic.view import View
 
 GRAVITY_M_S2 = 9.81
 SETTLED_S = 1.2  # after which a thing no longer moves
-_CIRCLE = np.linspace(0, 2 * math.pi, 32, endpoint=False)
 _LEAST_PX = 0.05
+_YIELDING_S = 0.025  # in which a surface gives way
+_FREEING_S = 0.02  # in which a stick comes out of it
 _BITS = 3
 _FAR_PX = 4000.0
 _KEPT_DENTS = 6  # whose traces are seen at a time
@@ -34,8 +35,9 @@ class _Push:
 
 @dataclass(frozen=True)
 class _Dent:
-    """A surface that gives way around a point, swings back and keeps a trace."""
+    """A surface that gives way around a point under a stick, swings back and keeps a trace."""
 
+    stick: int
     time_s: float
     held_s: float
     centre_px: np.ndarray
@@ -73,16 +75,6 @@ class _Grain:
     colour: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class _Ripple:
-    """Rings on water around a point (3,)."""
-
-    time_s: float
-    centre_m: np.ndarray
-    reach_m: float
-    strength: float
-
-
 class Reactions:
     """The reactions of all strikes of a plan.
 
@@ -98,7 +90,6 @@ class Reactions:
         self._pushes: list[_Push] = []
         self._dents: list[_Dent] = []
         self._flights: list[_Flight] = []
-        self._ripples: list[_Ripple] = []
         self._slid = {i: np.zeros(2) for i in range(len(plan.scene.things))}
         for strike in plan.strikes:
             scale = float(view.px_per_m(strike.spot.point_m))
@@ -136,17 +127,25 @@ class Reactions:
         """Shifts the picture (H, W, 3) where surfaces have given way, in place."""
         for dent in [dent for dent in self._dents if dent.time_s < time_s][-_KEPT_DENTS:]:
             later_s = time_s - dent.time_s
-            amount = min(1.0, later_s / 0.025)
+            amount = min(1.0, later_s / _YIELDING_S)
             if later_s > dent.held_s:
                 free_s = later_s - dent.held_s
                 swing = math.exp(-free_s / 0.12) * math.cos(2 * math.pi * dent.rate_hz * free_s)
                 amount *= dent.trace + (1 - dent.trace) * swing
             _warp(picture, dent.centre_px, dent.radius_px, amount * dent.depth_px)
 
+    def sunk_px(self, stick: int, times_s: np.ndarray) -> np.ndarray:
+        """How far the tip of a stick is pressed into what gives way (K, 2), in pixels, at times (K,)."""
+        sunk = np.zeros((len(times_s), 2))
+        for dent in self._dents:
+            if dent.stick == stick:
+                later_s = times_s - dent.time_s
+                pressed = np.clip(later_s / _YIELDING_S, 0, 1)
+                sunk += (pressed * np.exp(-np.maximum(later_s - dent.held_s, 0) / _FREEING_S))[:, None] * dent.depth_px
+        return sunk
+
     def draw_flying(self, picture: np.ndarray, start_s: float, end_s: float) -> None:
-        """Draws what flies, with its motion during the exposure, and ripples."""
-        for ripple in self._ripples:
-            self._draw_ripple(picture, ripple, end_s)
+        """Draws what flies, with its motion during the exposure."""
         for flight in self._flights:
             if flight.time_s < end_s and start_s < flight.until_s:
                 self._draw_flight(picture, flight, start_s, end_s)
@@ -174,13 +173,16 @@ class Reactions:
         below = self._view.project(point - 0.01 * strike.spot.normal) - self._view.project(point)
         depth_m = rng.uniform(0.2, 0.5) * strike.strength * max(0.02, min(0.3 * thing.size_m[2], 0.06))
         held_s = max(strike.dwell_s, strike.duration_s)
+        radius_px = max(2.0, rng.uniform(0.5, 1.0) * size_m * scale)
+        depth_px = depth_m * (100 * below + rng.normal(0, 0.3 * scale, 2))
         self._dents.append(
             _Dent(
+                strike.stick,
                 strike.picture_time_s,
                 held_s,
                 self._view.project(point),
-                max(2.0, rng.uniform(0.5, 1.0) * size_m * scale),
-                depth_m * (100 * below + rng.normal(0, 0.3 * scale, 2)),
+                radius_px,
+                np.clip(depth_px, -0.6 * radius_px, 0.6 * radius_px),
                 rng.uniform(3, 8),
                 rng.uniform(0.0, 0.3),
             )
@@ -199,12 +201,6 @@ class Reactions:
         colours = [tuple((255 * brightness * pixel).clip(0, 255).tolist()) for pixel in pixels]
         size_m = rng.uniform(0.001, 0.004, n) * {"leaf": 4, "gravel": 2}.get(strike.material, 1)
         self._flights.append(_Flight(strike.picture_time_s, start, speed, end_s, colours, size_m * scale, not splash))
-        if splash:
-            thing = plan.scene.things[strike.thing]
-            reach_m = max(
-                0.03, 0.5 * min(thing.size_m[:2]) - float(np.hypot(*(strike.spot.point_m - thing.centre_m)[:2]))
-            )
-            self._ripples.append(_Ripple(strike.picture_time_s, strike.spot.point_m, float(reach_m), strike.strength))
 
     def _land(self, flight: _Flight) -> list[_Grain]:
         """The grains of a flight where they come to lie, less those far outside the picture."""
@@ -226,24 +222,6 @@ class Reactions:
             start, end = ends[i]
             cv2.line(picture, start, end, flight.colours[i], thicknesses[i], cv2.LINE_AA, _BITS)
 
-    def _draw_ripple(self, picture: np.ndarray, ripple: _Ripple, time_s: float) -> None:
-        later_s = time_s - ripple.time_s
-        if not 0 < later_s < SETTLED_S:
-            return
-        for lag_s, tone in ((0.0, 255), (0.06, 40), (0.14, 230)):
-            radius = 0.35 * (later_s - lag_s)
-            if 0.01 < radius < ripple.reach_m:
-                ring = ripple.centre_m + radius * np.stack([np.cos(_CIRCLE), np.sin(_CIRCLE), 0 * _CIRCLE], axis=1)
-                points = np.round(self._view.project(ring) * 8).astype(np.int32)
-                low = np.maximum(points.min(axis=0) // 8 - 2, 0)
-                high = np.minimum(points.max(axis=0) // 8 + 3, [picture.shape[1], picture.shape[0]])
-                if (high > low).all():
-                    part = picture[low[1] : high[1], low[0] : high[0]]
-                    drawn = part.copy()
-                    cv2.polylines(drawn, [points - 8 * low.astype(np.int32)], True, (tone,) * 3, 1, cv2.LINE_AA, 3)
-                    weight = 0.55 * ripple.strength**0.5 * (1 - later_s / SETTLED_S)
-                    part[...] = cv2.addWeighted(drawn, weight, part, 1 - weight, 0)
-
 
 def _place(flight: _Flight, later_s: np.ndarray | float) -> np.ndarray:
     """Where the grains of a flight are (K, 3)."""
@@ -253,7 +231,6 @@ def _place(flight: _Flight, later_s: np.ndarray | float) -> np.ndarray:
 
 def _warp(picture: np.ndarray, centre: np.ndarray, radius: float, depth: np.ndarray) -> None:
     """Shifts what is around a point by up to `depth` (2,) pixels."""
-    depth = np.clip(depth, -0.6 * radius, 0.6 * radius)
     if max(abs(depth[0]), abs(depth[1])) < _LEAST_PX:
         return
     reach = 2.5 * radius

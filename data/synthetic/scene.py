@@ -31,6 +31,7 @@ FLAT_SHAPES = frozenset({"disc", "slab", "drum", "sheet"})
 ROUND_SHAPES = frozenset({"cylinder", "vessel", "disc", "drum"})
 SPAN_M = {"close": (0.3, 0.85), "arm": (0.8, 1.4), "player": (1.6, 3.4)}
 TABLE_HEIGHT_M = 0.72
+WATER_LEVEL = 0.6  # in a pool, in heights of its rim
 
 
 @dataclass(frozen=True)
@@ -214,5 +215,5 @@ def draw_spot(rng: np.random.Generator, thing: Thing, span_m: float) -> Spot:
     if thing.shape in {"blob", "bush", "pile"}:
         point[2] -= 0.9 * height * (2 * radius) ** 2
     if thing.shape == "pool":
-        point[2] = z + 0.6 * height
+        point[2] = z + WATER_LEVEL * height
     return Spot(point, UP, min(1.0, 2 * radius))

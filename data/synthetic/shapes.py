@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from data.synthetic.easel import CIRCLE, Easel, footprint
-from data.synthetic.scene import UP, Thing
+from data.synthetic.scene import UP, WATER_LEVEL, Thing
 from data.synthetic.textures import any_colour, fractal, mean_colour, texture
 
 GLOSS = {
@@ -244,14 +244,16 @@ def _pool(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Genera
         )
         easel.fill(easel.circle(wide, 1.15, thing.size_m[2]), basin)
         easel.fill(easel.circle(wide, 1.05, thing.size_m[2]), 0.6 * basin)
-        box = easel.bounds(easel.circle(wide, 1.03, 0.6 * thing.size_m[2]))
+        water = easel.circle(wide, 1.03, WATER_LEVEL * thing.size_m[2])
+        box = easel.bounds(water)
         if box is not None:
             size = (box[1].stop - box[1].start, box[0].stop - box[0].start)
-            easel.fill_image(easel.circle(wide, 1.03, 0.6 * thing.size_m[2]), cv2.resize(surface, size))
+            easel.fill_image(water, cv2.resize(surface, size))
         return
     middle = rim.mean(axis=0)
     easel.face((middle + 1.12 * (rim - middle))[[3, 2, 1, 0]], basin[None, None] * np.ones((8, 8, 1), np.float32), 1.0)
-    easel.face((middle + 1.02 * (rim - middle) - 0.4 * thing.size_m[2] * UP)[[3, 2, 1, 0]], surface, 1.0)
+    water = middle + 1.02 * (rim - middle) - (1 - WATER_LEVEL) * thing.size_m[2] * UP
+    easel.face(water[[3, 2, 1, 0]], surface, 1.0)
 
 
 _DRAWERS: dict[str, Callable[[Easel, Thing, np.ndarray, np.random.Generator], None]] = {

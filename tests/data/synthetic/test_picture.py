@@ -10,12 +10,15 @@ from data.synthetic.materials import MATERIALS
 from data.synthetic.motion import draw_motions
 from data.synthetic.picture import render_picture
 from data.synthetic.plan import draw_plan
+from data.synthetic.puppet import draw_look
 from data.synthetic.reactions import Reactions
 from data.synthetic.scene import SIZES_M
 from data.synthetic.shapes import _DRAWERS
+from data.synthetic.stage import build_stage
 from data.synthetic.textures import texture
 from data.synthetic.track import Track
 from data.synthetic.view import draw_view
+from data.synthetic.water import Water
 
 SPEC = SyntheticSpec(duration_s=4.0, width=160, height=96)
 
@@ -106,7 +109,7 @@ def test_something_moves_before_each_strike_and_the_sticks_are_drawn():
     assert max(change[max(0, i - 4) : i + 1].max() for i in busy) > 1.2 * np.median(change)
 
 
-def reacting(reaction):
+def reacting(reaction, dwell_s=None):
     """The reactions to a single strong strike that is seen, its time, and where it is in the picture."""
     for plan, _ in map(planned, range(400)):
         strike = plan.strikes[0]
@@ -115,6 +118,7 @@ def reacting(reaction):
         is_strong = strike.strength > 0.5 and strike.action == "hit" and plan.scene.view == "close"
         is_inside = 20 < x < SPEC.width - 20 and 20 < y < SPEC.height - 20
         if strike.reaction == reaction and is_strong and is_inside:
+            strike = strike if dwell_s is None else replace(strike, dwell_s=dwell_s)
             one = replace(plan, strikes=(strike,))
             return Reactions(one, view, 1.0, np.random.default_rng(0)), strike, (x, y)
     raise AssertionError(reaction)
@@ -150,6 +154,23 @@ def test_what_is_dented_gives_way_around_the_spot_alone():
     assert np.linalg.norm(np.median(moved, axis=0) - place) < 10
 
 
+def test_the_tip_sinks_with_what_it_presses():
+    reactions, strike, place = reacting("deform", dwell_s=0.4)
+    times_s = strike.picture_time_s + np.array([-0.1, 0.0, 0.2, 0.4, 0.8])
+    sunk_px = reactions.sunk_px(strike.stick, times_s)
+    depth_px = np.linalg.norm(sunk_px[2])
+    assert depth_px > 0.5
+    assert np.linalg.norm(sunk_px, axis=1) == pytest.approx([0, 0, depth_px, depth_px, 0], abs=1e-6)
+    assert not reactions.sunk_px(1 - strike.stick, times_s).any()
+    y, x = np.mgrid[: SPEC.height, : SPEC.width]
+    dot = 255 * np.exp(-((x - place[0]) ** 2 + (y - place[1]) ** 2) / (2 * 1.2**2))
+    picture = np.repeat(dot.round().astype(np.uint8)[..., None], 3, axis=2)
+    reactions.bend(picture, times_s[2])
+    weight = picture[..., 0] / picture[..., 0].sum()
+    moved_px = np.array([(weight * x).sum(), (weight * y).sum()]) - place
+    assert 0.5 * depth_px**2 < moved_px @ sunk_px[2] < 1.1 * depth_px**2
+
+
 def test_grains_fly_after_the_strike_and_come_to_lie():
     reactions, strike, place = reacting("scatter")
     start_s = strike.picture_time_s
@@ -166,7 +187,7 @@ def test_grains_fly_after_the_strike_and_come_to_lie():
     assert len(changed(before, again)) == 0
 
 
-def test_water_splashes_and_leaves_nothing_but_ripples():
+def test_water_splashes_and_nothing_comes_to_lie():
     reactions, strike, _ = reacting("splash")
     start_s = strike.picture_time_s
     before, flying, later, lying = (picture_of_noise() for _ in range(4))
@@ -175,6 +196,45 @@ def test_water_splashes_and_leaves_nothing_but_ripples():
     reactions.draw_flying(later, start_s + 3, start_s + 3.01)
     reactions.draw_landed(lying, 0.0, start_s + 3)
     assert len(changed(before, later)) == len(changed(before, lying)) == 0
+
+
+@pytest.fixture(scope="module")
+def pool():
+    """A pool that is struck once, seen from near: its layer, itself, the camera and the strike."""
+    for plan, motions in map(planned, range(400)):
+        strike = plan.strikes[0]
+        if strike.material == "water" and plan.scene.view == "close" and strike.strength > 0.4:
+            view = draw_view(np.random.default_rng(0), plan.scene, SPEC.width, SPEC.height)
+            look = draw_look(np.random.default_rng(0), 1.0)
+            stage = build_stage(plan.scene, view, look, motions, SPEC.width, SPEC.height)
+            layer = next(layer for layer in stage.layers if layer.index == strike.thing)
+            return layer, plan.scene.things[strike.thing], view, strike
+    raise AssertionError
+
+
+def test_water_is_never_still_and_keeps_to_its_pool(pool):
+    layer, thing, view, _ = pool
+    water = Water(layer, thing, view, [], np.random.default_rng(0))
+    for before_s, after_s in ((0.0, 0.2), (1.0, 1.2), (3.0, 3.2)):
+        before, after = water.at(before_s), water.at(after_s)
+        moved = changed(before.colour, after.colour)
+        assert len(moved) > 50
+        assert (after.through == layer.through).all()
+        assert (after.x_px, after.y_px) == (layer.x_px, layer.y_px)
+        assert not layer.through[moved[:, 1], moved[:, 0]].any()
+
+
+def test_rings_run_outwards_from_where_water_is_struck_and_fade(pool):
+    layer, thing, view, strike = pool
+    calm, struck = (Water(layer, thing, view, strikes, np.random.default_rng(0)) for strikes in ([], [strike]))
+    x, y = view.project(strike.spot.point_m) - [layer.x_px, layer.y_px]
+    distances_px = []
+    for later_s in (-0.1, 0.1, 0.3, 1.3):
+        time_s = strike.picture_time_s + later_s
+        moved = changed(calm.at(time_s).colour, struck.at(time_s).colour)
+        distances_px.append(np.linalg.norm(moved - [x, y], axis=1).mean() if len(moved) else 0.0)
+    assert distances_px[0] == distances_px[3] == 0
+    assert 0 < distances_px[1] < distances_px[2]
 
 
 def test_a_track_passes_its_knots_and_falls_ever_faster():
