@@ -63,7 +63,9 @@ class Water:
         self._rates = np.sqrt(_GRAVITY_M_S2 * numbers)  # radians a second, of waves on deep water
         shift_m = log_uniform(rng, (0.002, 0.008)) * directions / _N_WAVES**0.5
         waves = np.stack([np.cos(phases), np.sin(phases)])[..., None] * shift_m * self._px_per_m[..., None, :]
-        self._waves_px = waves.transpose(0, 3, 1, 2, 4).astype(np.float32)  # (cosine or sine, wave, h, w, x or y)
+        self._waves_px = np.ascontiguousarray(
+            waves.transpose(0, 3, 1, 2, 4), np.float32
+        )  # (cosine or sine, wave, h, w, x or y)
         grid = np.meshgrid(np.arange(width), np.arange(height))
         self._grid = np.stack(grid, axis=-1).astype(np.float32)
         self._rings = [self._ring(strike, centre_m, place_m, radius_m) for strike in strikes]
@@ -100,9 +102,11 @@ class Water:
             radius_m = _RING_M_S * (later_s - lag_s)
             if 0.01 < radius_m < ring.reach_m:
                 rim = ring.centre_m + radius_m * np.stack([np.cos(_CIRCLE), np.sin(_CIRCLE), 0 * _CIRCLE], axis=1)
-                points_px = self._view.project(rim) - [self._layer.x_px, self._layer.y_px]
-                line = np.zeros(colour.shape[:2], np.uint8)
-                points = np.rint(8 * points_px).astype(np.int32)
-                cv2.polylines(line, [points], True, round(255 * weight), 1, cv2.LINE_AA, 3)
-                share = line[..., None] / np.float32(255)
-                colour[...] = np.rint(colour + share * (tone - colour.astype(np.float32)))
+                points = np.rint(8 * (self._view.project(rim) - [self._layer.x_px, self._layer.y_px])).astype(np.int32)
+                low = np.clip(points.min(axis=0) // 8 - 1, 0, colour.shape[1::-1])
+                high = np.clip(points.max(axis=0) // 8 + 3, 0, colour.shape[1::-1])
+                if (high > low).all():
+                    part = colour[low[1] : high[1], low[0] : high[0]]
+                    drawn = part.copy()
+                    cv2.polylines(drawn, [points - 8 * low], True, (tone,) * 3, 1, cv2.LINE_AA, 3)
+                    cv2.addWeighted(drawn, weight, part, 1 - weight, 0, part)
