@@ -68,7 +68,8 @@ def _add_early(rng: np.random.Generator, response: np.ndarray, distance_m: float
     for axis in range(3):
         for side in (-1, 1):
             image = np.zeros(3)
-            image[axis] = 2 * side * rng.uniform(0.7, 3.0)
+            behind_m = distance_m if (axis, side) == (1, -1) else 0.0  # that wall stands behind the camera
+            image[axis] = 2 * side * (behind_m + rng.uniform(0.7, 3.0))
             images_m.append(image)
     kept = images_m[:1] + ([np.array([0, 0, -2 * rng.uniform(0.3, 1.5)])] if outdoors else images_m[1:])
     delays_m = np.array([[np.linalg.norm(image - ear) for image in kept] for ear in ears_m])

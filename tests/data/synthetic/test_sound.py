@@ -142,6 +142,13 @@ def test_the_room_keeps_the_direct_sound_at_its_time_and_decays():
         assert np.square(response[:, half:]).sum() < 0.2 * np.square(response[:, :half]).sum()
 
 
+@pytest.mark.parametrize("distance_m", [0.4, 1.5, 6.0])
+def test_reflections_come_after_the_direct_sound_and_not_at_the_end(distance_m):
+    for seed in range(60):
+        response = np.abs(room_response(np.random.default_rng(seed), "wood", distance_m))
+        assert response[:, -response.shape[1] // 4 :].max() < 0.15 * response.max()
+
+
 def test_room_and_microphone_leave_no_echo_of_a_click_at_their_end():
     for seed in range(10):
         dry = np.zeros(20_000, np.float32)
