@@ -4,15 +4,15 @@ Wave speeds of rods, sqrt(E / ρ), from tables: steel 5000 to 5200, aluminium 50
 3480, Pyrex 5170, flint glass 3720, polystyrene 2240, acrylic 1840, nylon 1800, polyethylene 920 m/s (CRC Handbook of
 Chemistry and Physics, "Speed of sound in various media"); wood 3300 to 5000 along the grain and a fifth to a third of
 that across it, brick 3600 to 4200, glass from 3950 (The Engineering ToolBox, "Speed of sound in common solids");
-plywood 3240, chipboard 2820, plasterboard 1710, each within 10 %, from the products of thickness and critical frequency
-in Long, Architectural Acoustics, 2006, table 9.1.
+plywood 3240, chipboard 2820, plasterboard 1710, each within 10 %, 0.551 × 343² divided by the product of thickness and
+critical frequency in Architectural Acoustics, table 9.1, after Beranek 1971, Cremer et al. 1973 and Fahy 1985.
 
 Loss factors from tables: steel 0.00002 to 0.0003, iron to 0.0006, brass to 0.001, copper 0.002 (Irvine, "Damping
-properties of materials", rev. C, 2004); granite 1 / 150, whatever the frequency (Birch & Bancroft, "Elasticity and
-internal friction in a long column of granite", Bull. Seism. Soc. Am. 28, 1938). That internal friction belongs to a
-material, so that decay times fall as 1 / frequency, is the model of Wildes & Richards, "Recovering material properties
-from sound", 1988, which Klatzky, Pai & Krotkov, "Perception of material from contact sounds", Presence 9(4), 2000, test
-by ear. `data.synthetic.measures` holds what was measured of the modes of everyday objects.
+properties of materials", rev. C, 2004); granite 1 / 150 from 140 to 4500 Hz ("Elasticity and internal friction in a
+long column of granite", abstract). That internal friction belongs to a material, so that decay times fall as
+1 / frequency, is the model of Wildes & Richards, "Recovering material properties from sound", 1988, which Klatzky, Pai
+& Krotkov, "Perception of material from contact sounds", Presence 9(4), 2000, test by ear. `data.synthetic.measures`
+holds what was measured of the modes of everyday objects.
 
 Own choices, in the order of those neighbours: all other wave speeds and loss factors (wood, glass, ceramic, tile,
 plastic, drywall, and all that is soft or loose), damping by supports, levels, bands, grains, shapes and reactions.

@@ -54,7 +54,7 @@ class MeasuredModes:
 
 
 # Ten modes each of 18 recorded objects, published with ThreeDWorld (Gan et al., "ThreeDWorld: a platform for
-# interactive multi-modal physical simulation", 2021; py_impact/material_data/*_mm.json), as Traer, Cusimano &
+# interactive multi-modal physical simulation", 2020; py_impact/material_data/*_mm.json), as Traer, Cusimano &
 # McDermott, "A perceptually inspired generative model of rigid-body contact sounds", DAFx 2019, measure them. The files
 # do not say how the objects were held.
 MEASURED_MODES = {
