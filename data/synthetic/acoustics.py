@@ -4,7 +4,6 @@ Sources: Allen & Berkley, "Image method for efficiently simulating small-room ac
 reflections); an exponential tail of noise whose decay falls with frequency, as in Kuttruff, Room Acoustics.
 """
 
-import itertools
 import math
 
 import numpy as np
@@ -17,7 +16,7 @@ from data.synthetic.spec import SAMPLE_RATE_HZ
 SOUND_SPEED_M_S = 343.0
 EAR_DISTANCE_M = 0.17
 _OUTDOORS = frozenset({"grass", "gravel", "dirt", "leaf", "rock", "water"})
-_EDGES_HZ = (0, 250, 1000, 4000, 22_050)
+_BANDS_HZ = (125, 500, 2000, 8000)
 _MICROPHONE_SAMPLES = 2048
 _PERIOD_SAMPLES = 1 << 17
 
@@ -48,13 +47,13 @@ def _tail(rng: np.random.Generator, n_samples: int, decay_s: float) -> np.ndarra
     """Noise (2, N) that falls by 60 dB within a time that is shorter for high frequencies."""
     length = scipy.fft.next_fast_len(n_samples, real=True)
     spectrum = scipy.fft.rfft(rng.standard_normal((2, length), np.float32))
-    frequency_hz = scipy.fft.rfftfreq(length, 1 / SAMPLE_RATE_HZ)
+    octave = np.log2(np.maximum(scipy.fft.rfftfreq(length, 1 / SAMPLE_RATE_HZ), 1.0)).astype(np.float32)
     time_s = np.arange(n_samples, dtype=np.float32) / SAMPLE_RATE_HZ
     damping = rng.uniform(0.08, 0.27)
     tail = np.zeros((2, n_samples), np.float32)
-    for band, (low_hz, high_hz) in enumerate(itertools.pairwise(_EDGES_HZ)):
-        inside = (frequency_hz >= low_hz) & (frequency_hz < high_hz)
-        wave = scipy.fft.irfft(np.where(inside, spectrum, 0), length)[:, :n_samples]
+    for band, share in enumerate(np.eye(len(_BANDS_HZ))):  # neighbouring bands fade into each other
+        weight = np.interp(octave, np.log2(_BANDS_HZ), share).astype(np.float32)
+        wave = scipy.fft.irfft(weight * spectrum, length)[:, :n_samples]
         tail += wave * np.exp(-6.9 * time_s / (decay_s * (1 - damping * band))).astype(np.float32)
     start_s = rng.uniform(0.004, 0.015)
     return tail * (1 - np.exp(-((time_s / start_s) ** 2))).astype(np.float32)
@@ -69,7 +68,8 @@ def _add_early(rng: np.random.Generator, response: np.ndarray, distance_m: float
     for axis in range(3):
         for side in (-1, 1):
             image = np.zeros(3)
-            image[axis] = 2 * side * rng.uniform(0.7, 3.0)
+            behind_m = distance_m if (axis, side) == (1, -1) else 0.0  # that wall stands behind the camera
+            image[axis] = 2 * side * (behind_m + rng.uniform(0.7, 3.0))
             images_m.append(image)
     kept = images_m[:1] + ([np.array([0, 0, -2 * rng.uniform(0.3, 1.5)])] if outdoors else images_m[1:])
     delays_m = np.array([[np.linalg.norm(image - ear) for image in kept] for ear in ears_m])
@@ -83,8 +83,11 @@ def _add_early(rng: np.random.Generator, response: np.ndarray, distance_m: float
 
 
 def microphone(rng: np.random.Generator, frequency_hz: np.ndarray) -> np.ndarray:
-    """Complex response (K,) of a camera's microphone: a high-pass, two peaks, a shelf, a low-pass; causal."""
-    s = 1j * frequency_hz
+    """Complex response (K,) of a camera's microphone: a high-pass, two peaks, a shelf, a low-pass.
+
+    Frequencies are bent as by the bilinear transform, so that it is the response of a causal filter.
+    """
+    s = 1j * SAMPLE_RATE_HZ / math.pi * np.tan(np.minimum(math.pi * frequency_hz / SAMPLE_RATE_HZ, 1.57))
     low_hz, high_hz = log_uniform(rng, (30, 160)), log_uniform(rng, (9000, 24_000))
     response = s**2 / (s**2 + math.sqrt(2) * low_hz * s + low_hz**2)
     response = response * high_hz**2 / (s**2 + math.sqrt(2) * high_hz * s + high_hz**2)

@@ -15,7 +15,8 @@ from data.synthetic.spec import SAMPLE_RATE_HZ
 
 MAX_MODES = 40
 HIGHEST_HZ = 16_000.0
-LONGEST_S = 2.5
+LONGEST_S = 3.0
+_FADE_S = 0.3
 SOUND_SPEED_M_S = 343.0
 AUDIBLE = math.log(1e3)  # a mode is left out once it has fallen by 60 dB
 _BLOCK = 256
@@ -149,7 +150,7 @@ def ring(modes: Modes, gain: np.ndarray, contact_s: float) -> np.ndarray:
         contact_s: Contact time in seconds.
 
     Returns:
-        Sound (N,), float32, as long as it can be heard, at most 2.5 s.
+        Sound (N,), float32, as long as it can be heard, at most 3 s.
     """
     weight = gain * half_sine_spectrum(modes.frequency_hz * contact_s)
     level = np.abs(weight) / np.abs(weight).max(initial=1e-12)
@@ -161,6 +162,9 @@ def ring(modes: Modes, gain: np.ndarray, contact_s: float) -> np.ndarray:
     real = np.concatenate([starts.real, -starts.imag], axis=1).astype(np.float32)
     wave = (real @ np.concatenate([steps.real, steps.imag]).astype(np.float32)).ravel()
     n_rise = max(2, round(contact_s * SAMPLE_RATE_HZ))
+    if heard_s.max(initial=0.0) > LONGEST_S:
+        n_fade = int(_FADE_S * SAMPLE_RATE_HZ)
+        wave[-n_fade:] *= np.linspace(1, 0, n_fade, dtype=np.float32)
     wave[:n_rise] *= np.sin(0.5 * math.pi * np.arange(n_rise)[: len(wave)] / n_rise) ** 2
     return wave
 

@@ -1,13 +1,13 @@
 """The sound of a plan: every strike by itself, then room, microphone and background."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.fft
 
 from data.synthetic.acoustics import background, room_response, transfer
-from data.synthetic.grains import bubbles, burst, resonate
+from data.synthetic.grains import bubbles, burst, resonate, rustle
 from data.synthetic.materials import MATERIALS, Material
 from data.synthetic.modes import Modes, draw_modes, ring, stick_modes
 from data.synthetic.plan import Plan, Strike
@@ -15,7 +15,11 @@ from data.synthetic.scene import Thing, log_uniform
 from data.synthetic.spec import SAMPLE_RATE_HZ, SyntheticSpec
 
 STRENGTH_EXPONENT = 1.3
+HERTZ_EXPONENT = -0.2  # of the contact time, by speed
+SHORTEST_DWELL_S = 0.03
+DWELL_DAMPING_PER_S = (4.0, 30.0)  # by a stick that stays on what it hit
 _LEVEL_BLOCK = 441  # 10 ms
+_NOISE_BLOCK = 1323  # 30 ms: a short click is no excuse for a loud background
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +36,21 @@ class Sound:
 
 
 @dataclass(frozen=True, eq=False)
-class _Voice:
-    """What one thing sounds like."""
+class Voice:
+    """What one thing sounds like.
+
+    Args:
+        material: What it is made of.
+        is_water: Whether bubbles are left behind.
+        modes: Its modes.
+        stick: Those of the stick that hits it.
+        contact_s: Contact time of the strongest hit.
+        gains: Levels of "ring", "thud", "grain" and "stick".
+        thud_hz: Lower and upper edge of the thud.
+        thud_decay_s: Time constant of the thud.
+        grain_spread_s: Time over which grains thin out.
+        roughness_m: Distance of the bumps that a scratch meets.
+    """
 
     material: Material
     is_water: bool
@@ -58,7 +75,7 @@ def render_sound(plan: Plan, spec: SyntheticSpec, rng: np.random.Generator) -> S
     Returns:
         The sound.
     """
-    voices = [_draw_voice(np.random.default_rng(thing.seed), thing) for thing in plan.scene.things]
+    voices = [draw_voice(np.random.default_rng(thing.seed), thing) for thing in plan.scene.things]
     dry = np.zeros(spec.n_samples, np.float32)
     for strike in plan.strikes:
         wave = strike_sound(voices[strike.thing], strike, rng)
@@ -67,7 +84,7 @@ def render_sound(plan: Plan, spec: SyntheticSpec, rng: np.random.Generator) -> S
     distance_m = plan.scene.span_m * plan.scene.distance_spans
     response = room_response(rng, plan.strikes[0].material, distance_m)
     clean = transfer(dry, response, rng)
-    loudest = math.sqrt(max(np.max(np.mean(_blocks(channel) ** 2, axis=1)) for channel in clean))
+    loudest = math.sqrt(np.max(np.mean(_blocks(clean.mean(axis=0), _NOISE_BLOCK) ** 2, axis=1)))
     below_db = log_uniform(rng, (20, 80))
     noise = _handling(plan, spec, rng) * loudest * 10 ** (-rng.uniform(28, 60) / 20)
     wave = clean + background(rng, spec.n_samples) * loudest * 10 ** (-below_db / 20) + noise
@@ -75,13 +92,14 @@ def render_sound(plan: Plan, spec: SyntheticSpec, rng: np.random.Generator) -> S
     return Sound((gain * wave).astype(np.float32), (gain * clean).astype(np.float32))
 
 
-def _draw_voice(rng: np.random.Generator, thing: Thing) -> _Voice:
+def draw_voice(rng: np.random.Generator, thing: Thing) -> Voice:
+    """Draws what a thing sounds like, from what it is made of, its shape and its size."""
     material = MATERIALS[thing.material]
     db = {"ring": material.ring_db, "thud": material.thud_db, "stick": material.stick_db}
     gains = {name: 10 ** (rng.uniform(*limits) / 20) for name, limits in db.items()}
     gains["grain"] = 10 ** (rng.uniform(*material.grain_db) / 20) if material.grain_db else 0.0
     low_hz, high_hz = material.thud_band_hz
-    return _Voice(
+    return Voice(
         material=material,
         is_water=thing.material == "water",
         modes=draw_modes(rng, thing),
@@ -95,20 +113,17 @@ def _draw_voice(rng: np.random.Generator, thing: Thing) -> _Voice:
     )
 
 
-def strike_sound(voice: _Voice, strike: Strike, rng: np.random.Generator) -> np.ndarray:
+def strike_sound(voice: Voice, strike: Strike, rng: np.random.Generator) -> np.ndarray:
     """The dry sound of a strike from its contact on (N,), float32.
 
     The RMS of the loudest 10 ms of a hit is 1; a scratch is weaker.
     """
     if strike.action == "scratch":
         return rng.uniform(0.2, 0.6) * _levelled(_scratch(voice, strike, rng))
-    # Hertz: the contact lasts as speed^-1/5; felted and rounded tips exaggerate it
-    contact_s = voice.contact_s * strike.strength**-0.35 * rng.uniform(0.9, 1.1)
-    damping = 1 + (rng.uniform(0.5, 3) if strike.dwell_s > 0.03 else 0)
+    contact_s = voice.contact_s * strike.strength**HERTZ_EXPONENT * rng.uniform(0.9, 1.1)
     modes = voice.modes
-    if damping > 1:
-        held = modes.decay_per_s + 12 * damping
-        modes = Modes(modes.frequency_hz, held, modes.gain, modes.phase, modes.wave_number)
+    if strike.dwell_s > SHORTEST_DWELL_S:
+        modes = replace(modes, decay_per_s=modes.decay_per_s + rng.uniform(*DWELL_DAMPING_PER_S))
     parts = {
         "ring": ring(modes, modes.gain_at(strike.spot.eccentricity), contact_s),
         "stick": ring(voice.stick, voice.stick.gain_at(rng.uniform(0, 0.2)), contact_s),
@@ -122,7 +137,7 @@ def strike_sound(voice: _Voice, strike: Strike, rng: np.random.Generator) -> np.
     return _levelled(mixed)
 
 
-def _thud(voice: _Voice, contact_s: float, rng: np.random.Generator) -> np.ndarray:
+def _thud(voice: Voice, contact_s: float, rng: np.random.Generator) -> np.ndarray:
     """Noise of a band, darker after a longer contact, that rises during the contact and decays."""
     n_samples = int((6 * voice.thud_decay_s + contact_s) * SAMPLE_RATE_HZ) + 64
     time_s = np.arange(n_samples) / SAMPLE_RATE_HZ
@@ -134,7 +149,7 @@ def _thud(voice: _Voice, contact_s: float, rng: np.random.Generator) -> np.ndarr
     return (wave * rise * np.exp(-time_s / voice.thud_decay_s)).astype(np.float32)
 
 
-def _grains(voice: _Voice, strike: Strike, rng: np.random.Generator) -> np.ndarray:
+def _grains(voice: Voice, strike: Strike, rng: np.random.Generator) -> np.ndarray:
     if voice.is_water:
         splash = burst(rng, voice.material, strike.strength, voice.grain_spread_s, 0.0)
         tones = bubbles(rng, strike.strength)
@@ -158,7 +173,7 @@ def scratch_speed(phase: np.ndarray, n_strokes: int) -> np.ndarray:
     return 16 * within**2 * (1 - within) ** 2
 
 
-def _scratch(voice: _Voice, strike: Strike, rng: np.random.Generator) -> np.ndarray:
+def _scratch(voice: Voice, strike: Strike, rng: np.random.Generator) -> np.ndarray:
     """Noise of the bumps that the tip meets, the faster the higher, part of it through the modes of the thing."""
     n_samples = int(strike.duration_s * SAMPLE_RATE_HZ)
     speed = scratch_speed(np.arange(n_samples) / n_samples, strike.n_strokes)
@@ -174,12 +189,17 @@ def _scratch(voice: _Voice, strike: Strike, rng: np.random.Generator) -> np.ndar
     rung = scipy.fft.irfft(scipy.fft.rfft(force, length) * scipy.fft.rfft(body, length), length)[
         : n_samples + len(body)
     ]
-    mixed = (voice.gains["ring"] * rng.uniform(0.15, 0.6) * _levelled(rung)).astype(np.float32)
-    mixed[:n_samples] += _levelled(force)
+    rubbing = voice.gains["thud"] / max(voice.gains["thud"], voice.gains["grain"])
+    mixed = (rubbing * voice.gains["ring"] * rng.uniform(0.3, 1.2) * _even(rung)).astype(np.float32)
+    mixed[:n_samples] += rubbing * _even(force)
     if voice.gains["grain"]:
-        crackle = burst(rng, voice.material, 1.0, 0.3 * strike.duration_s, 0.0)[:n_samples]
-        mixed[: len(crackle)] += voice.gains["grain"] * _levelled(crackle) * speed[: len(crackle)]
+        mixed[:n_samples] += voice.gains["grain"] * _even(rustle(rng, voice.material, speed))
     return mixed
+
+
+def _even(wave: np.ndarray) -> np.ndarray:
+    """A steady sound with an RMS of 1."""
+    return wave / (float(np.sqrt(np.mean(wave**2))) + 1e-12)
 
 
 def _handling(plan: Plan, spec: SyntheticSpec, rng: np.random.Generator) -> np.ndarray:
@@ -189,24 +209,24 @@ def _handling(plan: Plan, spec: SyntheticSpec, rng: np.random.Generator) -> np.n
         if rng.random() < 0.5:
             n_samples = int(rng.uniform(0.08, 0.4) * SAMPLE_RATE_HZ)
             window = np.sin(math.pi * np.arange(n_samples) / n_samples) ** 2
-            rustle = resonate(rng.standard_normal(n_samples), log_uniform(rng, (300, 3000)), 0.7) * window
+            sleeve = resonate(rng.standard_normal(n_samples), log_uniform(rng, (300, 3000)), 0.7) * window
             start_s = time_s + plan.offset_s - n_samples / SAMPLE_RATE_HZ
-            _add(noise, rng.uniform(0.2, 1) * _levelled(rustle.astype(np.float32)), max(0.0, start_s))
+            _add(noise, rng.uniform(0.2, 1) * _levelled(sleeve.astype(np.float32)), max(0.0, start_s))
     return noise
 
 
 def _levelled(wave: np.ndarray) -> np.ndarray:
     """The sound with an RMS of 1 in its loudest 10 ms; silence stays silent."""
-    loudest = float(np.sqrt(np.max(np.mean(_blocks(wave) ** 2, axis=1))))
+    loudest = float(np.sqrt(np.max(np.mean(_blocks(wave, _LEVEL_BLOCK) ** 2, axis=1))))
     return wave / loudest if loudest > 0 else wave
 
 
-def _blocks(wave: np.ndarray) -> np.ndarray:
-    """A sound (N,) in rows of 10 ms, zeros at the end."""
-    n_blocks = -(-len(wave) // _LEVEL_BLOCK)
-    padded = np.zeros(n_blocks * _LEVEL_BLOCK, np.float32)
+def _blocks(wave: np.ndarray, n_samples: int) -> np.ndarray:
+    """A sound (N,) in rows of some samples, zeros at the end."""
+    n_blocks = -(-len(wave) // n_samples)
+    padded = np.zeros(n_blocks * n_samples, np.float32)
     padded[: len(wave)] = wave
-    return padded.reshape(n_blocks, _LEVEL_BLOCK)
+    return padded.reshape(n_blocks, n_samples)
 
 
 def _add(target: np.ndarray, wave: np.ndarray, start_s: float) -> None:

@@ -5,11 +5,12 @@ import pytest
 
 from data.greatest_hits import ACTIONS, MATERIALS, REACTIONS
 from data.synthetic.acoustics import background, room_response, transfer
-from data.synthetic.grains import bubbles, burst, resonate
+from data.synthetic.grains import bubbles, burst, resonate, rustle
 from data.synthetic.materials import MATERIALS as CONSTANTS
 from data.synthetic.modes import Modes, draw_modes, half_sine_spectrum, ring
-from data.synthetic.scene import Thing
-from data.synthetic.sound import scratch_speed
+from data.synthetic.plan import Strike
+from data.synthetic.scene import SIZES_M, Spot, Thing, log_uniform, pick
+from data.synthetic.sound import draw_voice, scratch_speed, strike_sound
 from data.synthetic.spec import SAMPLE_RATE_HZ
 
 
@@ -74,6 +75,57 @@ def test_grains_thin_out_and_are_more_for_stronger_hits():
     assert np.square(wave[:4410]).sum() > 3 * np.square(wave[8820:]).sum()
 
 
+def test_a_rustle_follows_the_speed():
+    speed = np.concatenate([np.ones(20_000), np.zeros(20_000)])
+    wave = rustle(np.random.default_rng(0), CONSTANTS["leaf"], speed)
+    assert len(wave) == len(speed)
+    assert np.square(wave[20_500:]).sum() < 1e-3 * np.square(wave).sum()
+
+
+def hits_of(material, n_things=25):
+    """Dry sounds of hits of medium strength on things of a material."""
+    rng = np.random.default_rng(0)
+    spot = Spot(np.zeros(3), np.array([0.0, 0.0, 1.0]), 0.5)
+    for seed in range(n_things):
+        shape = pick(rng, CONSTANTS[material].shapes)
+        size_m = tuple(log_uniform(rng, limits) for limits in SIZES_M[shape])
+        voice = draw_voice(rng, Thing(material, shape, size_m, (0.0, 0.0, 0.0), 0.0, seed))
+        strike = Strike(0.0, 0.0, 0.5, material, "hit", "static", 0.0, False, 0.0, 0, 0, spot)
+        yield strike_sound(voice, strike, rng)
+
+
+def test_materials_differ_in_brightness():
+    median_hz = {
+        material: np.median([centroid_hz(wave) for wave in hits_of(material)])
+        for material in ("glass", "wood", "drywall", "carpet")
+    }
+    assert median_hz["glass"] > 1.5 * median_hz["wood"]
+    assert median_hz["wood"] > 2 * max(median_hz["drywall"], median_hz["carpet"])
+
+
+def test_some_metal_things_ring_for_seconds_and_others_do_not():
+    rings_s = [
+        np.flatnonzero(np.abs(wave) > 0.01 * np.abs(wave).max())[-1] / SAMPLE_RATE_HZ for wave in hits_of("metal")
+    ]
+    assert np.max(rings_s) > 1.2
+    assert np.min(rings_s) < 0.4
+
+
+def test_loose_materials_crackle():
+    """The level of a burst of grains leaps up and down, that of a thud only falls."""
+    rises_db = {}
+    for material in ("gravel", "leaf", "plastic-bag", "cloth", "wood"):
+        rises = []
+        for wave in hits_of(material):
+            part = wave[: 22_050 // 441 * 441]
+            level = 10 * np.log10(np.square(part[: len(part) // 220 * 220]).reshape(-1, 220).mean(axis=1) + 1e-4)
+            rises.append(np.maximum(np.diff(level), 0).sum())
+        rises_db[material] = np.median(rises)
+    assert min(rises_db[name] for name in ("gravel", "leaf", "plastic-bag")) > 3 * max(
+        rises_db["cloth"], rises_db["wood"]
+    )
+
+
 def test_bubbles_sound_as_minnaert_says():
     wave = np.concatenate([bubbles(np.random.default_rng(seed), 1.0) for seed in range(10)])
     assert 400 < centroid_hz(wave) < 6000
@@ -88,6 +140,22 @@ def test_the_room_keeps_the_direct_sound_at_its_time_and_decays():
         assert max(first) < 0.0006 * SAMPLE_RATE_HZ
         half = response.shape[1] // 2
         assert np.square(response[:, half:]).sum() < 0.2 * np.square(response[:, :half]).sum()
+
+
+@pytest.mark.parametrize("distance_m", [0.4, 1.5, 6.0])
+def test_reflections_come_after_the_direct_sound_and_not_at_the_end(distance_m):
+    for seed in range(60):
+        response = np.abs(room_response(np.random.default_rng(seed), "wood", distance_m))
+        assert response[:, -response.shape[1] // 4 :].max() < 0.15 * response.max()
+
+
+def test_room_and_microphone_leave_no_echo_of_a_click_at_their_end():
+    for seed in range(10):
+        dry = np.zeros(20_000, np.float32)
+        dry[5000] = 1
+        room = np.eye(1, 500, dtype=np.float32).repeat(2, axis=0)
+        wet = transfer(dry, room, np.random.default_rng(seed))
+        assert np.square(wet[:, 6500:]).sum() < 1e-6 * np.square(wet).sum()
 
 
 def test_transfer_is_causal_and_keeps_time():
