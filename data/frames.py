@@ -31,10 +31,13 @@ class FrameWindow:
     Args:
         first: Number of the first of them; the windows of a video follow each other without gap.
         frames: Frames (n, 3, H, W), uint8, RGB.
+        lateness_s: Even time less the time stamp of the frame that stands there (n,), float64; negative where the frame
+            was taken later.
     """
 
     first: int
     frames: Tensor
+    lateness_s: Tensor
 
 
 def as_fraction(value: float) -> Fraction:
@@ -60,6 +63,7 @@ class FrameGrid:
         self._shown: TimedImage | None = None
         self._ready: Tensor | None = None
         self._n_ready = 0
+        self._lateness_s: list[float] = []
 
     @property
     def is_full(self) -> bool:
@@ -83,6 +87,7 @@ class FrameGrid:
         self._n_frames = n_frames
         if self._n_done > n_frames:  # a last time just past the end turns out to be none
             self._n_done, self._n_ready = self._n_done - 1, self._n_ready - 1
+            self._lateness_s.pop()
         yield from self._repeat(n_frames)
         if self._n_ready:
             yield self._window()
@@ -100,14 +105,16 @@ class FrameGrid:
                 n_most = min(self._window_frames, self._n_frames - self._n_done)
                 self._ready = image.new_empty((n_most, *image.shape))
             self._ready[self._n_ready] = image
+            self._lateness_s.append(float(self._start_s + self._n_done / self._rate_hz - self._shown[0]))
             self._n_ready += 1
             self._n_done += 1
 
     def _window(self) -> FrameWindow:
         assert self._ready is not None
         frames = self._ready if len(self._ready) == self._n_ready else self._ready[: self._n_ready].clone()
-        window = FrameWindow(self._n_done - self._n_ready, frames)
-        self._ready, self._n_ready = None, 0
+        lateness_s = torch.tensor(self._lateness_s, dtype=torch.float64)
+        window = FrameWindow(self._n_done - self._n_ready, frames, lateness_s)
+        self._ready, self._n_ready, self._lateness_s = None, 0, []
         return window
 
 

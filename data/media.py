@@ -160,7 +160,7 @@ def read_frames(
         InputError: The file is no readable video, it is damaged, or the times lie outside it.
     """
     windows = iter_frames(path, frame_rate_hz=frame_rate_hz, size_px=size_px, start_s=start_s, duration_s=duration_s)
-    return torch.cat(list(windows))
+    return torch.cat([window.frames for window in windows])
 
 
 def iter_frames(
@@ -171,7 +171,7 @@ def iter_frames(
     start_s: float = 0.0,
     duration_s: float | None = None,
     window_frames: int = WINDOW_FRAMES,
-) -> Iterator[Tensor]:
+) -> Iterator[FrameWindow]:
     """The frames that `read_frames` reads, in windows, so that a long video needs no more memory than a short one.
 
     Args:
@@ -183,7 +183,7 @@ def iter_frames(
         window_frames: Frames of a window, at least 1; the last one may have fewer.
 
     Yields:
-        Windows (n, 3, H, W), uint8, RGB.
+        Windows of frames.
 
     Raises:
         InputError: As `read_frames`, while iterating.
@@ -195,15 +195,12 @@ def iter_frames(
         if size_px is None:
             with suppress(*DECORD_ERRORS):
                 for image in images_by_decord(path):
-                    for window in picture.grid.add(image):
-                        yield window.frames
+                    yield from picture.grid.add(image)
         for frame in decoded(packets, picture.start_s):
             if picture.grid.is_full:
                 break
-            for window in picture.add(frame):
-                yield window.frames
-        for window in picture.finish():
-            yield window.frames
+            yield from picture.add(frame)
+        yield from picture.finish()
 
 
 def iter_media(

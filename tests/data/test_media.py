@@ -126,7 +126,7 @@ def test_every_frame_of_real_videos_is_that_of_decord(shared, name):
     reader = decord.VideoReader(str(path))
     n = 0
     for window in iter_frames(path, frame_rate_hz=probe(path).frame_rate_hz, window_frames=16, duration_s=2.0):
-        for frame in window:
+        for frame in window.frames:
             assert np.array_equal(frame.permute(1, 2, 0).numpy(), reader[n].asnumpy())
             n += 1
     assert n == round(2 * probe(path).frame_rate_hz)

@@ -85,7 +85,9 @@ def test_one_pass_gives_what_two_readings_give(video, name, rate_hz, size_px):
 def test_windows_and_threads_do_not_matter(video, window_frames, thread_count):
     path = video("uneven.mp4")
     expected = read_frames(path, frame_rate_hz=25.0, size_px=32)
-    windows = list(iter_frames(path, frame_rate_hz=25.0, size_px=32, window_frames=window_frames))
+    windows = [
+        window.frames for window in iter_frames(path, frame_rate_hz=25.0, size_px=32, window_frames=window_frames)
+    ]
     assert torch.equal(torch.cat(windows), expected)
     assert all(len(window) == window_frames for window in windows[:-1])
     grid = {"frame_rate_hz": 25.0, "size_px": 32, "sample_rate_hz": 44_100}
@@ -98,13 +100,22 @@ def test_windows_and_threads_do_not_matter(video, window_frames, thread_count):
 def test_part_of_a_video_in_windows(video, name, start_s, duration_s):
     part = {"frame_rate_hz": 20.0, "start_s": start_s, "duration_s": duration_s, "size_px": 16}
     windows = list(iter_frames(video(name), **part, window_frames=5))
-    assert torch.equal(torch.cat(windows), read_frames(video(name), **part))
+    read = torch.cat([window.frames for window in windows])
+    assert torch.equal(read, read_frames(video(name), **part))
+    assert [window.first for window in windows] == list(range(0, len(read), 5))
+    grid_s = start_s + np.arange(len(read)) / part["frame_rate_hz"]
+    stamps_s = np.array(VIDEOS[name].get("times_s", EVEN_S))
+    shown_s = stamps_s[numbers(read)]
+    lateness_s = torch.cat([window.lateness_s for window in windows]).numpy()
+    origin_s = grid_s - lateness_s - shown_s  # a sound may start a little before the picture
+    assert 0 <= origin_s.min() + 1e-3 < 0.05
+    assert np.ptp(origin_s) < 1e-3
     whole = numbers(read_frames(video(name), frame_rate_hz=20.0, size_px=16))
     first = round(start_s * 20)
     n = len(whole) - first if duration_s is None else round(duration_s * 20)
     last = len(VIDEOS[name].get("times_s", EVEN_S)) - 1
     expected = (whole[first:] + [last] * n)[:n]
-    assert numbers(torch.cat(windows)) == expected
+    assert numbers(read) == expected
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
@@ -195,7 +206,7 @@ def test_pictures_are_let_go_without_a_search_for_cycles(tmp_path):
 
 def test_a_still_of_an_hour_takes_no_more_than_a_window(tmp_path):
     path = make_video(tmp_path / "still.mkv", [0.0, 3600.0])
-    n_frames = sum(len(window) for window in iter_frames(path, frame_rate_hz=30.0, size_px=8))
+    n_frames = sum(len(window.frames) for window in iter_frames(path, frame_rate_hz=30.0, size_px=8))
     assert n_frames == pytest.approx(3600 * 30, abs=3)
 
 
@@ -216,7 +227,8 @@ def test_real_videos_in_one_pass(shared, monkeypatch, name):
 
 def test_even_times_of_an_hour_do_not_drift(tmp_path):
     path = make_video(tmp_path / "hour.mp4", [k * 60 + (k % 7) / 25 for k in range(60)])
-    read = torch.cat(list(iter_frames(path, frame_rate_hz=30_000 / 1001, size_px=16, window_frames=500)))
+    windows = iter_frames(path, frame_rate_hz=30_000 / 1001, size_px=16, window_frames=500)
+    read = torch.cat([window.frames for window in windows])
     times_s = np.array([k * 60 + (k % 7) / 25 for k in range(60)])
     for i in range(0, len(read), 997):
         time_s = i * 1001 / 30_000
