@@ -1,1 +1,1 @@
-"""Video2RMS: the RMS envelope of a video's sound, seen from its picture."""
+"""Video2RMS: from the frames of a video to the RMS envelope of the sound that belongs to it."""

@@ -1,0 +1,125 @@
+"""How well the envelope is predicted from the picture: ``python -m benchmarks.video2rms --checkpoint FILE``.
+
+Synthetic clips that no training sees are compared with their exact truth: onsets within 0.1 s of the picture's times,
+and the levels of the clean sound. Real videos with sound (``--real FOLDER``) are compared sound with sound: noise that
+follows the predicted envelope, and the recording, both through the usual onset detector. A constant level and a
+classical detector of motion stand beside the network. Prints a Markdown table.
+"""
+
+import argparse
+import functools
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from data.envelope import FINE_RATE_HZ, Envelope, control_envelope
+from data.errors import InputError, user_errors
+from data.frames import FrameWindow
+from data.media import iter_frames, probe, read_sound
+from data.synthetic import SyntheticSpec
+from evaluation.onsets import detect_onsets, onset_f1
+from video2rms.baselines import constant_levels, motion_levels
+from video2rms.batch import VideoItem
+from video2rms.model import FRAME_RATE_HZ
+from video2rms.onsets import pick_onsets
+from video2rms.predict import ONSET_THRESHOLD, load_model
+from video2rms.streaming import WINDOW_FRAMES, Levels, predict_levels
+from video2rms.synthetic import SyntheticVideos
+
+SEED = 1_000_003  # of clips that no training configuration uses
+SPEC = SyntheticSpec(duration_s=4.0, width=112, height=64, max_offset_s=0.0)
+SOUND_RATE_HZ = 22_050
+Method = Callable[[Iterable[FrameWindow]], Levels]
+
+
+def with_network(checkpoint: Path) -> Method:
+    """The trained network as a method."""
+    model = load_model(checkpoint)
+
+    def predict(windows: Iterable[FrameWindow]) -> Levels:
+        parts = list(predict_levels(model, windows))
+        return Levels(torch.cat([part.rms for part in parts]), torch.cat([part.onset for part in parts]))
+
+    return predict
+
+
+def measure_synthetic(method: Method, items: Sequence[VideoItem]) -> dict[str, float]:
+    """Means over synthetic clips."""
+    f1, errors_s, correlations, distances = [], [], [], []
+    for item in items:
+        levels = method([FrameWindow(0, item.frames, item.lateness_s.double())])
+        found_s, true_s = pick_onsets(levels.onset, ONSET_THRESHOLD).numpy(), np.sort(item.onsets_s.numpy())
+        score = onset_f1(true_s, found_s)
+        f1.append(score.f1 if score else 1.0)
+        if len(found_s):
+            nearest_s = np.abs(true_s[:, None] - found_s).min(axis=1)
+            errors_s += nearest_s[nearest_s < 0.1].tolist()
+        rms = levels.rms[: len(item.rms)]
+        distances.append(float((rms - item.rms).abs().mean()))
+        is_constant = float(rms.std()) < 1e-9
+        correlations.append(0.0 if is_constant else float(np.corrcoef(rms, item.rms)[0, 1]))
+    return {
+        "onset F1": float(np.mean(f1)),
+        "median error (ms)": 1e3 * float(np.median(errors_s)) if errors_s else float("nan"),
+        "RMS correlation": float(np.mean(correlations)),
+        "E-L1 [VF]": float(np.mean(distances)),
+    }
+
+
+def sounding(rms: Tensor, duration_s: float) -> Tensor:
+    """Noise that follows an envelope (1, N) at 22.05 kHz."""
+    n_samples = round(duration_s * SOUND_RATE_HZ)
+    envelope = Envelope(rms, FINE_RATE_HZ)
+    level = control_envelope(
+        envelope, n_samples=n_samples, sample_rate_hz=SOUND_RATE_HZ, window_samples=1, smoothing_samples=1
+    )
+    return level[None] * torch.randn(n_samples, generator=torch.Generator().manual_seed(0))
+
+
+def measure_real(method: Method, path: Path) -> float:
+    """Onset F1 of a video, sound with sound."""
+    windows = iter_frames(
+        path, frame_rate_hz=FRAME_RATE_HZ, size_px=(SPEC.width, SPEC.height), window_frames=WINDOW_FRAMES
+    )
+    sound = sounding(method(windows).rms, probe(path).duration_s)
+    truth = read_sound(path, sample_rate_hz=SOUND_RATE_HZ)
+    score = onset_f1(detect_onsets(truth, SOUND_RATE_HZ).times_s, detect_onsets(sound, SOUND_RATE_HZ).times_s)
+    return score.f1 if score else 1.0
+
+
+@user_errors()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--checkpoint", type=Path, required=True, help="of a training of exp=train_gh_video2rms.yaml")
+    parser.add_argument("--clips", type=int, default=200, help="synthetic clips (default: %(default)s)")
+    parser.add_argument("--real", type=Path, help="folder of videos with sound")
+    args = parser.parse_args(arguments)
+    if args.clips < 1:
+        raise InputError(f"--clips {args.clips} is not possible: give at least 1")
+    network = with_network(args.checkpoint)
+    videos = SyntheticVideos(SPEC, SEED, args.clips)
+    items = [videos[i] for i in tqdm(range(args.clips), desc="rendering", unit="clip")]
+    mean_rms = float(torch.cat([item.rms for item in items]).mean())
+    methods: dict[str, Method] = {
+        "constant level": functools.partial(constant_levels, mean_rms),
+        "end of motion": motion_levels,
+        "network": network,
+    }
+    real = [path for path in sorted(args.real.glob("*.mp4")) if probe(path).has_sound] if args.real else []
+    rows = {}
+    for name, method in methods.items():
+        rows[name] = measure_synthetic(method, items) | {f"{path.name} F1": measure_real(method, path) for path in real}
+    columns = list(rows["network"])
+    sys.stdout.write(f"| {args.clips} synthetic clips | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}\n")
+    for name, row in rows.items():
+        sys.stdout.write(f"| {name} | {' | '.join(f'{row[column]:.4g}' for column in columns)} |\n")
+
+
+if __name__ == "__main__":
+    main()

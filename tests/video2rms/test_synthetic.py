@@ -1,0 +1,60 @@
+"""Synthetic clips as training material."""
+
+import numpy as np
+import pytest
+import torch
+
+from data.envelope import fine_envelope
+from data.synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
+from video2rms.augment import augment
+from video2rms.synthetic import SyntheticVideos, nearest_frames, video_item
+
+SPEC = SyntheticSpec(duration_s=2.0, width=56, height=32, max_offset_s=0.0)
+
+
+@pytest.mark.parametrize("rate_hz", [12.0, 15.0, 21.5, 23.976, 29.97, 30.0, 60.0])
+def test_every_grid_time_shows_the_nearest_frame(rate_hz):
+    n_frames = round(4 * rate_hz)
+    shown, lateness_s = nearest_frames(n_frames, rate_hz)
+    times_s, stamps_s = np.arange(len(shown)) / 30, np.arange(n_frames) / rate_hz
+    assert len(shown) == pytest.approx(120, abs=1)
+    distance_s = np.abs(times_s[:, None] - stamps_s)
+    np.testing.assert_allclose(distance_s[np.arange(len(shown)), shown], distance_s.min(axis=1), atol=1e-6)
+    np.testing.assert_allclose(lateness_s, times_s - stamps_s[shown], atol=1e-6)
+
+
+def test_truth_is_that_of_the_clip():
+    clip = render_clip(SPEC, 3, 5)
+    item = video_item(clip, 30.0)
+    peak = clip.wave.abs().max()
+    torch.testing.assert_close(item.rms, fine_envelope(clip.clean / peak, SAMPLE_RATE_HZ).rms)
+    assert item.onsets_s.tolist() == pytest.approx([strike.picture_time_s for strike in clip.plan.strikes])
+    assert torch.equal(item.frames, clip.frames)
+    assert len(item.rms) == 250
+
+
+def test_epochs_differ_and_repeat():
+    videos = SyntheticVideos(SPEC, 0, 2)
+    first = [videos[i] for i in range(2)]
+    videos.set_epoch(1)
+    assert videos[0].clip_id == "synthetic-0-000002"
+    videos.set_epoch(0)
+    again = videos[1]
+    assert again.clip_id == first[1].clip_id
+    assert torch.equal(again.frames, first[1].frames)
+
+
+def test_augmentation_changes_a_clip_as_a_whole():
+    frames = torch.randint(0, 255, (1, 1, 3, 8, 8)).to(torch.uint8).expand(12, 5, 3, 8, 8).contiguous()
+    changed = augment(frames, torch.Generator().manual_seed(0))
+    assert changed.dtype == torch.uint8
+    assert all(torch.equal(clip[0], clip[k]) for clip in changed for k in range(5))
+    assert len({tuple(clip.flatten().tolist()) for clip in changed}) == 12
+    torch.testing.assert_close(changed, augment(frames, torch.Generator().manual_seed(0)))
+    for clip in changed:  # a tone curve: equal tones stay equal, mirrored or not
+        straight, mirrored = frames[0, 0].flatten(), frames[0, 0].flip(-1).flatten()
+        assert any(
+            len({(a, b) for a, b in zip(source.tolist(), clip[0].flatten().tolist(), strict=True)})
+            == len(set(source.tolist()))
+            for source in (straight, mirrored)
+        )

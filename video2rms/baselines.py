@@ -1,0 +1,68 @@
+"""What a network has to beat: a level that never changes, and peaks of motion that suddenly ends."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import scipy.ndimage
+import scipy.signal
+import torch
+
+from data.clip import count_at_rate
+from data.envelope import FINE_RATE_HZ
+from data.frames import FrameWindow
+from video2rms.model import FRAME_RATE_HZ
+from video2rms.streaming import Levels
+
+DECAY_S = 0.06
+LEAST_GAP_S = 0.2
+LOWEST_PEAK = 0.25
+
+
+def constant_levels(rms: float, windows: Iterable[FrameWindow]) -> Levels:
+    """The same level in every slot, and no onset."""
+    n_slots = _n_slots(sum(len(window.frames) for window in windows))
+    return Levels(torch.full((n_slots,), rms), torch.zeros(n_slots))
+
+
+def motion_levels(windows: Iterable[FrameWindow], peak_rms: float = 0.2) -> Levels:
+    """A hit wherever the motion of the picture suddenly ends, the louder the more it falls.
+
+    Motion is the mean change of brightness since the frame before that is another one, over the time between the two.
+
+    Args:
+        windows: Frames at 30 a second.
+        peak_rms: Level of the loudest hit.
+
+    Returns:
+        Levels that decay by 1 / e in 60 ms after each hit; onsets with the share of the largest fall as probability.
+    """
+    frames, lateness_s = (
+        np.concatenate(parts)
+        for parts in zip(
+            *((window.frames.float().mean(dim=1).numpy(), window.lateness_s.numpy()) for window in windows), strict=True
+        )
+    )
+    n_slots = _n_slots(len(frames))
+    stamps_s = np.arange(len(frames)) / FRAME_RATE_HZ - lateness_s
+    kept = np.flatnonzero(np.diff(stamps_s, prepend=-1.0) > 1e-3)
+    levels = Levels(torch.zeros(n_slots), torch.zeros(n_slots))
+    if len(kept) < 4:
+        return levels
+    gaps_s = np.diff(stamps_s[kept])
+    speed = np.abs(np.diff(frames[kept], axis=0)).mean(axis=(1, 2)) / gaps_s
+    speed = np.maximum(speed - np.quantile(speed, 0.1), 0)  # less the noise
+    fall = np.maximum(scipy.ndimage.maximum_filter1d(speed[:-1], 2, origin=0) - speed[1:], 0)
+    if fall.max() <= 0:
+        return levels
+    fall /= fall.max()
+    distance = max(1, round(LEAST_GAP_S / float(np.median(gaps_s))))
+    peaks = scipy.signal.find_peaks(np.pad(fall, 1), height=LOWEST_PEAK, distance=distance)[0] - 1
+    slots = np.clip(stamps_s[kept][peaks + 1] * FINE_RATE_HZ, 0, n_slots - 1).astype(int)
+    levels.onset[slots] = torch.from_numpy(fall[peaks]).float()
+    decay = np.exp(-np.arange(n_slots) / (DECAY_S * FINE_RATE_HZ))
+    levels.rms.copy_(torch.from_numpy(scipy.signal.fftconvolve(levels.onset.numpy(), decay)[:n_slots]))
+    return Levels((peak_rms * levels.rms).clamp(min=0), levels.onset)
+
+
+def _n_slots(n_frames: int) -> int:
+    return count_at_rate(n_frames / FRAME_RATE_HZ, FINE_RATE_HZ)

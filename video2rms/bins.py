@@ -1,0 +1,78 @@
+"""Owns the classes that stand for levels: RMS values to classes and back, and the targets of training."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from data.errors import InputError
+
+
+class LevelBins(nn.Module):
+    """RMS values as classes, even on a mu-law scale from a floor to full scale.
+
+    Class 0 is everything below the floor and stands for silence, 0; classes 1 … n_classes - 1 divide the mu-law scale
+    from the floor to 1 evenly and are decoded to their centres on that scale, so that no level above the floor is moved
+    by more than half a bin, and neither up nor down on average. Levels of 1 and above belong to the last class.
+
+    Args:
+        n_classes: Number of classes K, at least 3.
+        mu: Curvature of the scale ln(1 + mu r) / ln(1 + mu), above 0.
+        floor: Level below which a sound counts as silent, above 0 and below 1.
+
+    Raises:
+        InputError: A value lies outside what is stated above.
+
+    Source:
+        Video-Foley (arXiv 2408.11915): 64 classes, mu 63, floor 0.01; there classes are decoded to an edge, and a
+        level of 1 falls beyond the last of them.
+    """
+
+    edges: Tensor
+    centres: Tensor
+
+    def __init__(self, n_classes: int = 64, mu: float = 63.0, floor: float = 0.01) -> None:
+        super().__init__()
+        if not (n_classes >= 3 and mu > 0 and 0 < floor < 1):
+            raise InputError(
+                f"{n_classes} classes with mu {mu} from {floor} on are not possible: give at least 3 classes, mu above "
+                "0 and a floor between 0 and 1"
+            )
+        self.n_classes = n_classes
+        scale = torch.linspace(math.log1p(mu * floor) / math.log1p(mu), 1, n_classes, dtype=torch.float64)
+        middles = torch.cat([scale.new_zeros(1), (scale[1:] + scale[:-1]) / 2])
+        self.register_buffer("edges", _expand(scale, mu).float(), persistent=False)
+        self.register_buffer("centres", _expand(middles, mu).float(), persistent=False)
+
+    def encode(self, rms: Tensor) -> Tensor:
+        """Classes (...), int64, 0 … K - 1, of RMS values (...), at least 0."""
+        return torch.bucketize(rms, self.edges, right=True).clamp(max=self.n_classes - 1)
+
+    def decode(self, classes: Tensor) -> Tensor:
+        """RMS values (...), float32, of classes (...): 0 or the centre of the bin."""
+        return self.centres[classes]
+
+    def expected_rms(self, logits: Tensor) -> Tensor:
+        """The mean RMS value (...), float32, under class logits (..., K)."""
+        return logits.float().softmax(dim=-1) @ self.centres
+
+    def soft_targets(self, rms: Tensor, width_bins: float = 1.0, reach_bins: int = 2) -> Tensor:
+        """Distributions (..., K) over classes around those of RMS values (...): a Gaussian that is cut off, sum 1.
+
+        Silence has no neighbours: a level just above the floor is near to it, but an exact 0 is not near to anything.
+
+        Args:
+            rms: RMS values (...), at least 0.
+            width_bins: Standard deviation in classes, above 0.
+            reach_bins: Classes on each side that take part, at least 0.
+        """
+        target = self.encode(rms)
+        distance = torch.arange(self.n_classes, device=rms.device) - target[..., None]
+        weight = torch.exp(-0.5 * (distance / width_bins) ** 2) * (distance.abs() <= reach_bins)
+        weight = torch.where((target == 0)[..., None], (distance == 0).to(weight.dtype), weight)
+        return weight / weight.sum(dim=-1, keepdim=True)
+
+
+def _expand(scale: Tensor, mu: float) -> Tensor:
+    """RMS values of places on the mu-law scale."""
+    return torch.expm1(scale * math.log1p(mu)) / mu

@@ -1,0 +1,98 @@
+"""A small network on what changes between frames: learned from scratch, needs no download, fast on a CPU."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from video2rms.features.base import FeatureExtractor
+
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+_GRID = (4, 7)  # rows and columns that keep their places
+_N_PLACED = 32
+_BACKGROUND_FRAMES = 30  # on each side
+
+
+class MotionFeatures(FeatureExtractor):
+    """Convolutions over brightness, its difference from the background, and from the last frame and the one before.
+
+    Each level halves the picture (the first quarters it) and looks one frame ahead and back by shifting some channels
+    in time. At the end a coarse grid keeps where something is, and mean and maximum keep what is there.
+
+    Args:
+        n_features: Width D of the features.
+        channels: Channels of the levels.
+        size_px: Width and height at which frames are given.
+
+    Source:
+        Shifted channels: Lin et al., "TSM: Temporal Shift Module for Efficient Video Understanding", ICCV 2019.
+    """
+
+    def __init__(
+        self, n_features: int = 256, channels: tuple[int, ...] = (32, 64, 96), size_px: tuple[int, int] = (112, 64)
+    ) -> None:
+        super().__init__()
+        self.n_features = n_features
+        self.size_px = (size_px[0], size_px[1])
+        self.context_frames = _BACKGROUND_FRAMES + len(channels)
+        first, *others = channels
+        levels: list[nn.Module] = [_down(4, first, kernel=7, stride=4), _ShiftedBlock(first)]
+        for n_in, n_out in zip(channels, others, strict=False):
+            levels += [_down(n_in, n_out, kernel=3, stride=2), _ShiftedBlock(n_out)]
+        self.levels = nn.ModuleList(levels)
+        self.placed = nn.Conv2d(channels[-1], _N_PLACED, 1)
+        self.out = nn.Linear(_N_PLACED * _GRID[0] * _GRID[1] + 2 * channels[-1], n_features)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Features (B, T, D) of frames (B, T, 3, H, W), uint8, RGB."""
+        n_clips, n_frames = frames.shape[:2]
+        x = _changes(frames).flatten(0, 1).permute(0, 3, 1, 2)  # channels last in memory
+        for level in self.levels:
+            x = level(x, n_frames) if isinstance(level, _ShiftedBlock) else level(x)
+        grid = F.adaptive_avg_pool2d(self.placed(x).relu(), _GRID)
+        pooled = torch.cat([grid.flatten(1), x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1)
+        return self.out(pooled).relu().unflatten(0, (n_clips, n_frames))
+
+
+@torch.no_grad()
+def _changes(frames: Tensor) -> Tensor:
+    """Brightness -0.5 … 0.5, less the mean of two seconds, less one frame ago, less two: (B, T, H, W, 4)."""
+    luma = frames[:, :, 0] * (_LUMA[0] / 255)
+    for channel in (1, 2):
+        luma.add_(frames[:, :, channel], alpha=_LUMA[channel] / 255)
+    half, n_frames = _BACKGROUND_FRAMES, luma.shape[1]
+    first, last = luma[:, :1], luma[:, -1:]
+    extended = torch.cat([first.expand(-1, half + 1, -1, -1), luma, last.expand(-1, half, -1, -1)], dim=1)
+    total = extended.cumsum(dim=1)
+    background = (total[:, 2 * half + 1 :] - total[:, :n_frames]) / (2 * half + 1)
+    earlier = extended[:, half - 1 : half - 1 + n_frames], extended[:, half : half + n_frames]
+    parts = [luma - 0.5, (luma - background).mul_(3), (luma - earlier[1]).mul_(4), (luma - earlier[0]).mul_(4)]
+    dtype = torch.get_autocast_dtype(luma.device.type) if torch.is_autocast_enabled(luma.device.type) else luma.dtype
+    return torch.stack([part.to(dtype) for part in parts], dim=-1)
+
+
+def _down(n_in: int, n_out: int, *, kernel: int, stride: int) -> nn.Sequential:
+    conv = nn.Conv2d(n_in, n_out, kernel, stride, padding=kernel // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(n_out), nn.ReLU(inplace=True))
+
+
+class _ShiftedBlock(nn.Module):
+    """A residual block of which an eighth of the channels sees the frame before, and an eighth the one after."""
+
+    def __init__(self, n_channels: int) -> None:
+        super().__init__()
+        self.n_shifted = n_channels // 8
+        self.convs = nn.Sequential(
+            nn.Conv2d(n_channels, n_channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(n_channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(n_channels, n_channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(n_channels),
+        )
+
+    def forward(self, x: Tensor, n_frames: int) -> Tensor:
+        """Maps (B·T, C, H, W) to the same shape; T is `n_frames`."""
+        clips, n = x.unflatten(0, (-1, n_frames)), self.n_shifted
+        before = F.pad(clips[:, :-1, :n], (0, 0, 0, 0, 0, 0, 1, 0))
+        after = F.pad(clips[:, 1:, n : 2 * n], (0, 0, 0, 0, 0, 0, 0, 1))
+        shifted = torch.cat([before, after, clips[:, :, 2 * n :]], dim=2).flatten(0, 1)
+        return (x + self.convs(shifted.contiguous(memory_format=torch.channels_last))).relu()

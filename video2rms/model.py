@@ -1,0 +1,102 @@
+"""Owns the network: features of frames at 30 fps in, class logits of the level and logits of onsets at 125 Hz out."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from data.envelope import FINE_RATE_HZ
+from video2rms.bins import LevelBins
+from video2rms.features.base import FeatureExtractor
+
+FRAME_RATE_HZ = 30.0
+_N_PLACE = 6
+_LATEST = 3.0  # grid steps; what is shown for longer than that is known by being repeated
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What the network says of each slot of 8 ms.
+
+    Args:
+        level_logits: Logits of the level's classes (B, N, K).
+        onset_logits: Logits of an onset in the slot (B, N).
+    """
+
+    level_logits: Tensor
+    onset_logits: Tensor
+
+
+class Video2Rms(nn.Module):
+    """Three convolutions and a bidirectional LSTM between features of frames and levels of sound.
+
+    Frames lie on an even grid of 30 a second, but a camera may have taken them earlier or later: `lateness_s` says by
+    how much, so that any rate, even a variable one, is understood. The convolutions run at the rate of the frames. Then
+    each slot of 1 / 125 s takes the two frames around it, and its place between them, and the LSTM runs over slots. No
+    layer knows the number of frames.
+
+    Args:
+        features: Extractor, trained or frozen.
+        bins: Classes of levels.
+        width: Channels of the convolutions.
+        lstm_width: Width of the LSTM in each direction.
+        dropout: Share of dropped channels after each convolution, 0 to 1.
+
+    Source:
+        Video-Foley (arXiv 2408.11915), RMS-Mapper of Stable-V2A (arXiv 2412.15023).
+    """
+
+    def __init__(
+        self,
+        features: FeatureExtractor,
+        bins: LevelBins | None = None,
+        width: int = 256,
+        lstm_width: int = 128,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.features = features
+        self.bins = bins or LevelBins()
+        layers: list[nn.Module] = []
+        for n_in in (features.n_features + 2, width, width):
+            conv = nn.Conv1d(n_in, width, 5, padding=2, bias=False)
+            layers += [conv, nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(dropout)]
+        self.convs = nn.Sequential(*layers)
+        self.between = nn.Linear(2 * width + _N_PLACE, width)
+        self.lstm = nn.LSTM(width, lstm_width, num_layers=2, bidirectional=True, batch_first=True)
+        self.head = nn.Linear(2 * lstm_width, self.bins.n_classes + 1)
+
+    def forward(self, frames: Tensor, lateness_s: Tensor, n_slots: int) -> Prediction:
+        """Predicts levels from frames.
+
+        Args:
+            frames: Frames on a grid of 30 a second (B, T, 3, H, W), uint8, RGB.
+            lateness_s: Grid time less the time at which each frame was really shown (B, T).
+            n_slots: Number N of slots of 1 / 125 s, at most those that T frames cover, rounded up.
+
+        Returns:
+            The prediction.
+        """
+        return self.predict(self.features(frames), lateness_s, n_slots)
+
+    def predict(self, features: Tensor, lateness_s: Tensor, n_slots: int) -> Prediction:
+        """As `forward`, from features (B, T, D)."""
+        late = (FRAME_RATE_HZ * lateness_s).clamp(-_LATEST, _LATEST).to(features.dtype)
+        repeated = torch.diff(late, dim=1, prepend=late[:, :1]) > 0.9  # the frame before stands here once more
+        known = torch.stack([late, repeated.to(late.dtype)], dim=-1)
+        hidden = self.convs(torch.cat([features, known], dim=-1).transpose(1, 2)).transpose(1, 2)
+        slots = self.lstm(self.between(_around_slots(hidden, late, n_slots)).relu())[0]
+        logits = self.head(slots).float()
+        return Prediction(logits[..., :-1], logits[..., -1])
+
+
+def _around_slots(hidden: Tensor, late: Tensor, n_slots: int) -> Tensor:
+    """The frames (B, T, D) before and after the middle of each slot, with its place: (B, N, 2 D + 6)."""
+    place = (torch.arange(n_slots, device=hidden.device) + 0.5) * (FRAME_RATE_HZ / FINE_RATE_HZ)
+    left = place.floor().long().clamp(max=hidden.shape[1] - 1)
+    right = (left + 1).clamp(max=hidden.shape[1] - 1)
+    phase = (place - left).to(hidden.dtype).expand(len(hidden), -1)
+    waves = [wave(math.pi * k * phase) for k in (1, 2) for wave in (torch.sin, torch.cos)]
+    places = torch.stack([phase + late[:, left], phase - 1 + late[:, right], *waves], dim=-1)
+    return torch.cat([hidden[:, left], hidden[:, right], places], dim=-1)

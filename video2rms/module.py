@@ -1,0 +1,100 @@
+"""Owns the training of Video2RMS: the loss of a batch, and what is measured on the validation set."""
+
+from typing import Any
+
+import mir_eval
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.module import Training
+from video2rms.augment import augment
+from video2rms.batch import VideoBatch, onset_heights
+from video2rms.model import Prediction, Video2Rms
+from video2rms.onsets import pick_onsets
+
+ONSET_WINDOW_S = 0.1
+NEAR_BINS = (0, 2, 5, 8)
+
+
+class Video2RmsTraining(Training):
+    """Trains a ``Video2Rms``: cross-entropy with the level's classes, and with the heights of onsets.
+
+    Args:
+        model: the model.
+        onset_weight: weight of the onset head's loss, at least 0; 0 leaves the head untrained.
+        onset_threshold: height from which peaks count as onsets in validation.
+        smoothing_bins: standard deviation of the Gaussian around the true class.
+        **common: optimiser, schedule, seed and configuration, see ``Training``.
+
+    Source: Video-Foley (arXiv 2408.11915) for the level's classes and their smoothing.
+    """
+
+    model: Video2Rms
+
+    def __init__(
+        self,
+        model: Video2Rms,
+        onset_weight: float = 8.0,
+        onset_threshold: float = 0.4,
+        smoothing_bins: float = 1.0,
+        **common: Any,
+    ) -> None:
+        super().__init__(model, **common)
+        self.onset_weight = onset_weight
+        self.onset_threshold = onset_threshold
+        self.smoothing_bins = smoothing_bins
+
+    def training_step(self, batch: VideoBatch, batch_idx: int) -> Tensor:
+        """Loss of a training batch; augmentation and dropout depend on the seed, the epoch and its number only."""
+        generator = self.generator(self.current_epoch, batch_idx, self.global_rank)
+        frames = augment(batch.frames, generator)
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(generator.initial_seed())
+            prediction = self.model(frames, batch.lateness_s, batch.rms.shape[1])
+        loss = self.loss(prediction, batch)
+        self.log("train_loss", loss, prog_bar=True, batch_size=len(batch))
+        return loss
+
+    def validation_step(self, batch: VideoBatch, batch_idx: int) -> None:
+        """Logs ``valid_loss`` and the metrics of a batch, each the mean over clips."""
+        prediction = self.model(batch.frames, batch.lateness_s, batch.rms.shape[1])
+        found = {"loss": self.loss(prediction, batch), **self.metrics(prediction, batch)}
+        logged = {f"valid_{name}": value for name, value in found.items()}
+        self.log_dict(logged, batch_size=len(batch), sync_dist=True)
+
+    def loss(self, prediction: Prediction, batch: VideoBatch) -> Tensor:
+        """The loss of a prediction."""
+        targets = self.model.bins.soft_targets(batch.rms, self.smoothing_bins)
+        of_levels = F.cross_entropy(prediction.level_logits.flatten(0, 1), targets.flatten(0, 1))
+        heights = onset_heights(batch.onsets_s, batch.rms.shape[1]).to(of_levels.device)
+        of_onsets = F.binary_cross_entropy_with_logits(
+            prediction.onset_logits, heights, pos_weight=heights.new_tensor(3.0)
+        )
+        return of_levels + self.onset_weight * of_onsets
+
+    def metrics(self, prediction: Prediction, batch: VideoBatch) -> dict[str, Tensor]:
+        """Accuracy of classes, E-L1 [VF] and correlation of levels, F1 of onsets within 0.1 s."""
+        bins = self.model.bins
+        rms = bins.expected_rms(prediction.level_logits)
+        distance = (prediction.level_logits.argmax(dim=-1) - bins.encode(batch.rms)).abs()
+        found = {f"accuracy_{n}_bins": (distance <= n).float().mean() for n in NEAR_BINS}
+        found["e_l1"] = (rms - batch.rms).abs().mean()
+        pairs = torch.stack([rms, batch.rms], dim=1)
+        pairs = F.normalize(pairs - pairs.mean(dim=-1, keepdim=True), dim=-1)
+        found["rms_correlation"] = (pairs[:, 0] * pairs[:, 1]).sum(dim=-1).mean()
+        scores = [
+            _onset_f1(true_s, pick_onsets(heights, self.onset_threshold))
+            for true_s, heights in zip(batch.onsets_s, prediction.onset_logits.sigmoid(), strict=True)
+        ]
+        found["onset_f1"] = rms.new_tensor(np.mean(scores))
+        return found
+
+
+def _onset_f1(true_s: Tensor, found_s: Tensor) -> float:
+    true, found = (np.sort(times.double().cpu().numpy()) for times in (true_s, found_s))
+    if len(true) == len(found) == 0:
+        return 1.0
+    return float(mir_eval.onset.f_measure(true, found, window=ONSET_WINDOW_S)[0])

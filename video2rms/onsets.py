@@ -1,0 +1,30 @@
+"""Times of onsets from the onset head's probabilities."""
+
+import numpy as np
+import scipy.signal
+import torch
+from torch import Tensor
+
+from data.envelope import FINE_RATE_HZ
+
+LEAST_GAP_S = 0.08
+
+
+def pick_onsets(probabilities: Tensor, threshold: float) -> Tensor:
+    """Peaks of the onset probability, to a fraction of a slot.
+
+    Args:
+        probabilities: Of an onset in each slot of 8 ms (N,), 0 to 1.
+        threshold: Lowest height of a peak, 0 to 1.
+
+    Returns:
+        Times in seconds (K,), at least 80 ms apart: of two that are nearer the higher one.
+    """
+    heights = probabilities.float().cpu().numpy()
+    distance = round(LEAST_GAP_S * FINE_RATE_HZ)
+    peaks = scipy.signal.find_peaks(np.pad(heights, 1), height=threshold, distance=distance)[0] - 1
+    padded = np.pad(heights, 1, mode="reflect") if len(heights) > 1 else np.pad(heights, 1)
+    before, at, after = padded[peaks], padded[peaks + 1], padded[peaks + 2]
+    bend = before - 2 * at + after  # a parabola through three points
+    shift = np.divide(0.5 * (before - after), bend, out=np.zeros_like(bend), where=bend < 0)
+    return torch.from_numpy((peaks + 0.5 + shift.clip(-0.5, 0.5)) / FINE_RATE_HZ).float()
