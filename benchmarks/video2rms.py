@@ -96,7 +96,7 @@ def measure_real(method: Method, path: Path) -> float:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--checkpoint", type=Path, required=True, help="of a training of exp=train_gh_video2rms.yaml")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="of a training of exp=mini_video2rms")
     parser.add_argument("--clips", type=int, default=200, help="synthetic clips (default: %(default)s)")
     parser.add_argument("--real", type=Path, help="folder of videos with sound")
     args = parser.parse_args(arguments)

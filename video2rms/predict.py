@@ -75,7 +75,7 @@ def load_model(checkpoint: Path = BUNDLED, device: str = "cpu") -> Video2Rms:
     if not isinstance(model, Video2Rms):
         raise InputError(
             f"{checkpoint} holds a {type(model).__name__}, expected a Video2Rms: give a checkpoint of "
-            "exp=train_gh_video2rms.yaml"
+            "exp=mini_video2rms"
         )
     load_into(model, content["state_dict"], source=checkpoint)
     return model.eval().to(device)
