@@ -209,6 +209,6 @@ def _remember(memory: Path, entries: Mapping[str, list[Any]]) -> None:
 
 
 if __name__ == "__main__":
-    from stable_foley.encode_dataset import main
+    from training.encode_dataset import main
 
     main()

@@ -34,7 +34,7 @@ class ClipSpec:
         sample_rate_hz: Samples a second of the sound, a whole number above 0.
         n_channels: Channels of the sound, 1 or 2.
         frame_rate_hz: Video frames a second, above 0.
-        frame_size_px: Width and height of a frame in pixels, a whole number above 0.
+        frame_size_px: Width and height of a frame in pixels, whole numbers above 0, or one number for both.
 
     Raises:
         InputError: A value lies outside what is stated above.
@@ -44,16 +44,20 @@ class ClipSpec:
     sample_rate_hz: int = 44_100
     n_channels: int = 2
     frame_rate_hz: float = 4.0
-    frame_size_px: int = 224
+    frame_size_px: int | tuple[int, int] = 224
 
     def __post_init__(self) -> None:
-        for name in ("duration_s", "sample_rate_hz", "frame_rate_hz", "frame_size_px"):
-            value = getattr(self, name)
+        if not isinstance(self.frame_size_px, int | float):
+            object.__setattr__(self, "frame_size_px", tuple(self.frame_size_px))  # a list in configurations
+        sizes_px = self.frame_size_px if isinstance(self.frame_size_px, tuple) else (self.frame_size_px,)
+        if isinstance(self.frame_size_px, tuple) and len(sizes_px) != 2:
+            raise InputError(f"clip.frame_size_px is {sizes_px}, expected width and height, or one number for both")
+        values = [(name, getattr(self, name)) for name in ("duration_s", "sample_rate_hz", "frame_rate_hz")]
+        values += [("frame_size_px", size_px) for size_px in sizes_px]
+        for name, value in values:
             if not (math.isfinite(value) and value > 0):
                 raise InputError(f"clip.{name} is {value}, expected a finite number above 0: change the configuration")
-        for name in ("sample_rate_hz", "frame_size_px"):
-            value = getattr(self, name)
-            if not isinstance(value, int):
+            if name in ("sample_rate_hz", "frame_size_px") and not isinstance(value, int):
                 raise InputError(f"clip.{name} is {value}, expected a whole number: change the configuration")
         if self.n_channels not in (1, 2):
             raise InputError(f"clip.n_channels is {self.n_channels}, expected 1 (mono) or 2 (stereo): choose one")

@@ -1,26 +1,27 @@
 """Lightning's way to the data: which chunks are trained on and in which order, and which are validated on."""
 
-import logging
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from data.augment import Remix
-from data.batch import FoleyBatch, collate_undamaged
+from data.batch import FoleyBatch, FoleyItem, collate_undamaged
 from data.cache import FeatureCache, level_factors
+from data.chunk_dataset import ChunkDataset
 from data.clip import ClipSpec
 from data.dataset import FoleyDataset
 from data.errors import InputError
 from data.loaders import EpochSampler, loader
 
-_logger = logging.getLogger(__name__)
 
+class ChunkDataModule(LightningDataModule, ABC):
+    """Batches of chunks of recordings for training (shuffled) and validation (not), from disk or from a cache.
 
-class FoleyDataModule(LightningDataModule):
-    """Batches of `data.dataset.FoleyBatch` for training (shuffled, augmented if asked for) and validation (neither).
+    Sub-classes say what an item is.
 
     Args:
         root: Folder of the data set, see `data.greatest_hits.list_clips`.
@@ -29,18 +30,19 @@ class FoleyDataModule(LightningDataModule):
         val_split: Split to validate on; None takes every recording.
         batch_size: Items a batch and device.
         num_workers: Processes that read; 0 reads in the main process.
-        augment: Augmentation of training items, or None.
-        frames: Whether frames are read.
-        polarity: Whether the sound of training items is turned upside down at random.
-        gains_db: One of these gains is applied to the sound of each training item, at most 0 each.
         cache: Folder of cached features, see `data.cache`, which then stand for sound and frames; or None.
         on_damaged: What a chunk that cannot be read is: an "error", or left out and counted ("skip").
         samples_per_epoch: Training items an epoch; None takes every chunk once.
-        seed: Seed of order and augmentation, at least 0.
+        seed: Seed of the order, at least 0.
+
+    Attributes:
+        factors: By what the sound of training items may be multiplied.
 
     Raises:
         InputError: batch_size or num_workers is too small.
     """
+
+    factors: tuple[float, ...] = (1.0,)
 
     def __init__(
         self,
@@ -51,10 +53,6 @@ class FoleyDataModule(LightningDataModule):
         val_split: str | None = "val",
         batch_size: int = 8,
         num_workers: int = 0,
-        augment: Remix | None = None,
-        frames: bool = True,
-        polarity: bool = False,
-        gains_db: Sequence[float] = (0.0,),
         cache: str | Path | None = None,
         on_damaged: Literal["error", "skip"] = "error",
         samples_per_epoch: int | None = None,
@@ -63,26 +61,31 @@ class FoleyDataModule(LightningDataModule):
         super().__init__()
         if batch_size < 1 or num_workers < 0:
             raise InputError(f"batch_size {batch_size}, num_workers {num_workers} do not work: give at least 1 and 0")
-        if cache is not None and augment is not None:
-            raise InputError(
-                "dataset.augment makes new sounds, of which a cache has no features: leave out dataset.cache, or take "
-                "dataset.polarity and dataset.gains_db instead"
-            )
         if on_damaged not in ("error", "skip"):
             raise InputError(f"dataset.on_damaged is {on_damaged!r}, expected error or skip: choose one")
-        self.factors = level_factors(polarity, gains_db)
         self.cache = None if cache is None else Path(cache)
         self.skip_damaged = on_damaged == "skip"
-        self._root = Path(root)
         self.spec = spec
+        self._root = Path(root)
         self._train_split = train_split
         self._val_split = val_split
         self._batch_size = batch_size
         self._num_workers = num_workers
-        self._augment = augment
-        self._frames = frames
         self._samples_per_epoch = samples_per_epoch
         self._seed = seed
+
+    @staticmethod
+    @abstractmethod
+    def collate(items: Sequence[Any]) -> Any:
+        """Joins the items that are there (None: a damaged chunk) into a batch; None where there is none."""
+
+    @abstractmethod
+    def _chunks(self, split: str | None) -> ChunkDataset[Any]:
+        """Chunks of a split, each once and unchanged."""
+
+    @abstractmethod
+    def _training_chunks(self) -> ChunkDataset[Any]:
+        """What is trained on."""
 
     def setup(self, stage: str | None = None) -> None:
         """Lists the recordings of the splits that the stage needs.
@@ -94,33 +97,17 @@ class FoleyDataModule(LightningDataModule):
             InputError: A split cannot be read.
         """
         if stage in ("fit", None):
-            self.train_set = FoleyDataset(
-                self._root,
-                self._train_split,
-                self.spec,
-                augment=self._augment,
-                factors=self.factors,
-                frames=self._frames,
-                skip_damaged=self.skip_damaged,
-                samples_per_epoch=self._samples_per_epoch,
-                seed=self._seed,
-            )
+            self.train_set = self._training_chunks()
         if stage in ("fit", "validate", None):
-            self.val_set = FoleyDataset(
-                self._root, self._val_split, self.spec, frames=self._frames, skip_damaged=self.skip_damaged
-            )
+            self.val_set = self._chunks(self._val_split)
 
-    def sets_to_encode(self) -> list[tuple[FoleyDataset, tuple[float, ...]]]:
+    def sets_to_encode(self) -> list[tuple[ChunkDataset[Any], tuple[float, ...]]]:
         """Training and validation chunks, each once and unchanged, and by what their sound may be multiplied.
 
         Raises:
             InputError: A split cannot be read.
         """
-        splits = ((self._train_split, self.factors), (self._val_split, (1.0,)))
-        return [
-            (FoleyDataset(self._root, split, self.spec, frames=self._frames, skip_damaged=self.skip_damaged), factors)
-            for split, factors in splits
-        ]
+        return [(self._chunks(self._train_split), self.factors), (self._chunks(self._val_split), (1.0,))]
 
     def open_cache(self, encoders: Mapping[str, str]) -> None:
         """Takes features from the cache from now on.
@@ -137,32 +124,89 @@ class FoleyDataModule(LightningDataModule):
         for dataset in (self.train_set, self.val_set):
             dataset.use_cache(cache)
 
-    def preview(self, n_clips: int) -> Iterator[FoleyBatch]:
-        """The first validation chunks with their sound, and features where there is a cache, in batches."""
-        indices = range(min(n_clips, len(self.val_set)))
-        for batch in (indices[i : i + self._batch_size] for i in range(0, len(indices), self._batch_size)):
-            if (clips := collate_undamaged([self.val_set.item_or_none(i, sound=True) for i in batch])) is not None:
-                yield clips
-
     def teardown(self, stage: str) -> None:
         """Says which chunks were left out."""
         for name in ("train_set", "val_set"):
             if hasattr(self, name):
                 getattr(self, name).warn_of_damage()
 
-    def train_dataloader(self) -> DataLoader[FoleyBatch | None]:
+    def train_dataloader(self) -> DataLoader[Any]:
         """Loader of the training batches."""
         return self._loader(self.train_set, EpochSampler(self.train_set, self.trainer, self._seed))
 
-    def val_dataloader(self) -> DataLoader[FoleyBatch | None]:
+    def val_dataloader(self) -> DataLoader[Any]:
         """Loader of the validation batches."""
         return self._loader(self.val_set, None)
 
-    def _loader(self, dataset: FoleyDataset, sampler: EpochSampler | None) -> DataLoader[FoleyBatch | None]:
+    def _loader(self, dataset: ChunkDataset[Any], sampler: EpochSampler | None) -> DataLoader[Any]:
         return loader(
-            dataset,
-            sampler,
-            batch_size=self._batch_size,
-            num_workers=self._num_workers,
-            collate=collate_undamaged,
+            dataset, sampler, batch_size=self._batch_size, num_workers=self._num_workers, collate=self.collate
         )
+
+
+class FoleyDataModule(ChunkDataModule):
+    """Batches of `data.batch.FoleyBatch`; those for training are augmented if asked for.
+
+    Args:
+        root: Folder of the data set, as `spec` and those that are not told of here see `ChunkDataModule`.
+        spec: Form of the items.
+        augment: Augmentation of training items, or None.
+        frames: Whether frames are read.
+        polarity: Whether the sound of training items is turned upside down at random.
+        gains_db: One of these gains is applied to the sound of each training item, at most 0 each.
+        **common: All else.
+
+    Raises:
+        InputError: A value is not possible, or there is a cache beside an augmentation.
+    """
+
+    val_set: FoleyDataset
+
+    def __init__(
+        self,
+        root: str | Path,
+        spec: ClipSpec,
+        *,
+        augment: Remix | None = None,
+        frames: bool = True,
+        polarity: bool = False,
+        gains_db: Sequence[float] = (0.0,),
+        **common: Any,
+    ) -> None:
+        super().__init__(root, spec, **common)
+        if self.cache is not None and augment is not None:
+            raise InputError(
+                "dataset.augment makes new sounds, of which a cache has no features: leave out dataset.cache, or take "
+                "dataset.polarity and dataset.gains_db instead"
+            )
+        self.factors = level_factors(polarity, gains_db)
+        self._augment = augment
+        self._frames = frames
+
+    @staticmethod
+    def collate(items: Sequence[FoleyItem | None]) -> FoleyBatch | None:
+        """Joins the items that are there into a batch."""
+        return collate_undamaged(items)
+
+    def _chunks(self, split: str | None) -> FoleyDataset:
+        return FoleyDataset(self._root, split, self.spec, frames=self._frames, skip_damaged=self.skip_damaged)
+
+    def _training_chunks(self) -> FoleyDataset:
+        return FoleyDataset(
+            self._root,
+            self._train_split,
+            self.spec,
+            augment=self._augment,
+            factors=self.factors,
+            frames=self._frames,
+            skip_damaged=self.skip_damaged,
+            samples_per_epoch=self._samples_per_epoch,
+            seed=self._seed,
+        )
+
+    def preview(self, n_clips: int) -> Iterator[FoleyBatch]:
+        """The first validation chunks with their sound, and features where there is a cache, in batches."""
+        indices = range(min(n_clips, len(self.val_set)))
+        for batch in (indices[i : i + self._batch_size] for i in range(0, len(indices), self._batch_size)):
+            if (clips := collate_undamaged([self.val_set.item_or_none(i, sound=True) for i in batch])) is not None:
+                yield clips

@@ -3,13 +3,14 @@
 A feature is deterministic; what is random about a latent is drawn from it anew each time.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from data.batch import FoleyBatch
-from data.cache import AUDIO, ENVELOPE, FRAMES, SOUND
+from data.cache import AUDIO, ENVELOPE, FRAMES, SOUND, tensor_name
 from data.weights import weights_sha256
 from stable_foley.model import CONTROL_ID, GLOBAL_IDS, FoleyModel
 
@@ -58,6 +59,17 @@ def encode_features(model: FoleyModel, batch: FoleyBatch, names: Collection[str]
         else:
             features[name] = model.conditioners[name].embed(getattr(batch, _RAW[name]))
     return features
+
+
+def encode_levels(model: FoleyModel, batch: FoleyBatch, factors: Sequence[float]) -> dict[str, Tensor]:
+    """All features (B, …), by ``tensor_name``, of a batch whose sound is multiplied by each of the factors."""
+    tensors: dict[str, Tensor] = {}
+    assert batch.wave is not None
+    for factor in factors:
+        new = [name for name in encoder_names(model) if tensor_name(name, factor) not in tensors]
+        features = encode_features(model, replace(batch, wave=factor * batch.wave), new)
+        tensors |= {tensor_name(name, factor): value.cpu() for name, value in features.items()}
+    return tensors
 
 
 def encoder_names(model: FoleyModel) -> list[str]:

@@ -1,6 +1,6 @@
 """Owns the training of the Foley model: the loss of one batch. Nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -10,11 +10,10 @@ from torch.nn import functional as F
 
 from data.batch import FoleyBatch
 from data.cache import SOUND
-from data.datamodule import FoleyDataModule
 from data.errors import InputError
 from stable_foley import diffusion
 from stable_foley.config import build_model, composed_config
-from stable_foley.features import draw_embeddings, encode_features, encoder_ids
+from stable_foley.features import draw_embeddings, encode_features, encode_levels, encoder_ids
 from stable_foley.model import CONTROL_ID, Conditions, FoleyModel
 from training.config import instantiate
 from training.module import Training
@@ -66,19 +65,13 @@ class FoleyTraining(Training):
         model.check_sound(config.dataset.spec.sample_rate_hz, config.dataset.spec.n_channels)
         return instantiate(config.training)(model=model, config=composed_config(config, model))
 
-    def setup(self, stage: str) -> None:
-        """Finds the cached features of the model's encoders, where the data module has a cache.
+    def encoder_ids(self) -> dict[str, str]:
+        """For each feature of the model, what tells its encoder from any other."""
+        return encoder_ids(self.model)
 
-        Raises:
-            InputError: the cache lacks some, or devices that wait for each other would skip different batches.
-        """
-        datamodule = getattr(self.trainer, "datamodule", None)
-        if not isinstance(datamodule, FoleyDataModule):
-            return
-        if datamodule.skip_damaged and self.trainer.world_size > 1:
-            raise InputError("dataset.on_damaged=skip works on one device; give trainer.devices=1, or repair the data.")
-        if datamodule.cache is not None:
-            datamodule.open_cache(encoder_ids(self.model))
+    def encode(self, batch: FoleyBatch, factors: Sequence[float]) -> dict[str, Tensor]:
+        """Features of a batch whose sound is multiplied by each of the factors, see ``Training``."""
+        return encode_levels(self.model, batch, factors)
 
     def training_step(self, batch: FoleyBatch, batch_idx: int) -> Tensor:
         """Loss of a training batch, with conditions dropped."""

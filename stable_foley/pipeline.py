@@ -19,6 +19,7 @@ from stable_foley.model import CONTROL_ID, Conditions, FoleyModel
 from stable_foley.sampler import Progress, SamplerSettings
 from stable_foley.stopwatch import Stopwatch
 from training.config import describing, instantiate
+from training.devices import pick_device
 
 log = logging.getLogger(__name__)
 
@@ -260,21 +261,3 @@ def cross_fade(windows: Tensor, overlap_samples: int) -> Tensor:
         fade = joined[..., -overlap_samples:] * ramp.cos() + following[..., :overlap_samples] * ramp.sin()
         joined = torch.cat([joined[..., :-overlap_samples], fade, following[..., overlap_samples:]], dim=-1)
     return joined
-
-
-def pick_device(name: str | None) -> torch.device:
-    """The named device, or the first of cuda, mps, cpu that is there.
-
-    Raises:
-        InputError: the device is not available.
-    """
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name is None:
-        return torch.device(next(key for key, there in available.items() if there))
-    if not available.get(name.split(":")[0], False):
-        there = ", ".join(key for key, is_there in available.items() if is_there)
-        raise InputError(f"device {name!r} is not available; expected one of {there}.")
-    try:
-        return torch.empty(0, device=name).device
-    except RuntimeError as error:
-        raise InputError(f"device {name!r} cannot be used ({str(error).splitlines()[0]}); give another.") from error

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "evaluation": {"evaluation", "data"},
 }
 BESIDES = {
-    "data/cache.py": {"stable_foley"},  # to run as a command
+    "data/cache.py": {"training"},  # to run as a command
     "evaluation/embeddings.py": {"stable_foley"},
     "evaluation/callback.py": {"stable_foley"},
 }

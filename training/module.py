@@ -1,6 +1,6 @@
 """Owns what every LightningModule here shares: optimiser, noise sources, and what a training checkpoint holds."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import hydra
@@ -10,6 +10,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from data.datamodule import ChunkDataModule
 from data.errors import InputError
 from data.weights import load_into
 from training.config import build_model, composed_config, describing, instantiate
@@ -49,6 +50,40 @@ class Training(pl.LightningModule):
             InputError: a part of the configuration or a file does not fit.
         """
         return instantiate(config.training)(model=build_model(config), config=composed_config(config))
+
+    def encoder_ids(self) -> dict[str, str]:
+        """For each feature that frozen encoders make of chunks, what tells the encoder from any other.
+
+        Raises:
+            InputError: there are none, so that nothing can be cached.
+        """
+        raise InputError(f"{type(self).__name__} has no frozen encoders; train without dataset.cache.")
+
+    def encode(self, batch: Any, factors: Sequence[float]) -> dict[str, Tensor]:
+        """What a cache keeps of a batch.
+
+        Args:
+            batch: B chunks, on the device of the model, read from disk.
+            factors: the sound of the chunks is multiplied by each of these.
+
+        Returns:
+            Features (B, …), by ``data.cache.tensor_name``.
+        """
+        raise NotImplementedError
+
+    def setup(self, stage: str) -> None:
+        """Finds the cached features of the encoders, where the data module has a cache.
+
+        Raises:
+            InputError: the cache lacks some, or devices that wait for each other would skip different batches.
+        """
+        datamodule = getattr(self.trainer, "datamodule", None)
+        if not isinstance(datamodule, ChunkDataModule):
+            return
+        if datamodule.skip_damaged and self.trainer.world_size > 1:
+            raise InputError("dataset.on_damaged=skip works on one device; give trainer.devices=1, or repair the data.")
+        if datamodule.cache is not None:
+            datamodule.open_cache(self.encoder_ids())
 
     def generator(self, *key: int) -> torch.Generator:
         """A CPU noise source that depends on the seed and ``key`` only."""

@@ -20,11 +20,11 @@ from data.clip import ClipSpec
 from data.datamodule import FoleyDataModule
 from data.errors import InputError
 from data.greatest_hits import list_clips
-from stable_foley.encode_dataset import main, parse_shard
 from stable_foley.features import encoder_ids
 from tests.conftest import REPOSITORY, tone_clip
 from tests.test_train import logged
 from training.config import compose, instantiate
+from training.encode_dataset import main, parse_shard
 from training.module import build_training
 
 SPEC = ClipSpec(duration_s=1.0, frame_size_px=32)
@@ -244,7 +244,7 @@ def test_a_second_run_has_nothing_to_do(root, tmp_path, caplog, monkeypatch):
     mini = options(root, tmp_path / "cache", "backbone=mini", "dataset.val_split=null")
     main([*mini, "--num-workers", "0"])
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.safetensors")}
-    monkeypatch.setattr("stable_foley.encode_dataset.encode_levels", None)
+    monkeypatch.setattr("stable_foley.module.encode_levels", None)
     main([*mini, "--num-workers", "0"])
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.safetensors")} == before
 

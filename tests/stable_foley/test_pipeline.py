@@ -6,9 +6,10 @@ import torch
 from data.envelope import Envelope
 from data.errors import InputError
 from stable_foley.config import build_model
-from stable_foley.pipeline import FoleyPipeline, Prompts, cross_fade, pick_device, window
+from stable_foley.pipeline import FoleyPipeline, Prompts, cross_fade, window
 from stable_foley.sampler import SamplerSettings
 from training.config import compose, instantiate
+from training.devices import pick_device
 
 RATE_HZ = 44_100
 FAST = SamplerSettings(name="dpmpp-2m", n_steps=2, sigma_min=0.02, sigma_max=100.0, cfg_scale=1.0)

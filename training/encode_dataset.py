@@ -8,27 +8,24 @@ import argparse
 import logging
 import re
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig
-from torch import Tensor
+from omegaconf import DictConfig, OmegaConf
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from data.batch import FoleyBatch, FoleyItem, collate_undamaged
-from data.cache import FeatureCache, tensor_name
-from data.datamodule import FoleyDataModule
-from data.dataset import FoleyDataset
+from data.cache import FeatureCache
+from data.chunk_dataset import ChunkDataset
+from data.datamodule import ChunkDataModule
 from data.errors import InputError, user_errors
 from data.files import locked
-from stable_foley.config import build_model
-from stable_foley.features import encode_features, encoder_ids
-from stable_foley.model import FoleyModel
-from stable_foley.pipeline import pick_device
 from training.config import compose, instantiate
+from training.devices import pick_device
+from training.module import Training, build_training
 
 log = logging.getLogger("data.cache")
 
@@ -62,26 +59,19 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def encode_levels(
-    model: FoleyModel, batch: FoleyBatch, names: Sequence[str], factors: Sequence[float]
-) -> dict[str, Tensor]:
-    """Features (B, …) of a batch whose sound is multiplied by each of the factors, by ``tensor_name``."""
-    tensors: dict[str, Tensor] = {}
-    assert batch.wave is not None
-    for factor in factors:
-        new = [name for name in names if tensor_name(name, factor) not in tensors]
-        features = encode_features(model, replace(batch, wave=factor * batch.wave), new)
-        tensors |= {tensor_name(name, factor): value.cpu() for name, value in features.items()}
-    return tensors
-
-
-def collate_with_gaps(items: Sequence[FoleyItem | None]) -> tuple[list[bool], FoleyBatch | None]:
+def collate_with_gaps(
+    collate: Callable[[Sequence[Any]], Any], items: Sequence[Any | None]
+) -> tuple[list[bool], Any | None]:
     """Which chunks could be read, and the batch of these."""
-    return [item is not None for item in items], collate_undamaged(items)
+    return [item is not None for item in items], collate(items)
 
 
 def missing_batches(
-    dataset: FoleyDataset, cache: FeatureCache, factors: Sequence[float], clip_ids: Collection[str], batch_size: int
+    dataset: ChunkDataset[Any],
+    cache: FeatureCache,
+    factors: Sequence[float],
+    clip_ids: Collection[str],
+    batch_size: int,
 ) -> list[list[int]]:
     """Chunks of some recordings in batches, of which only those of which features are missing.
 
@@ -98,8 +88,9 @@ def missing_batches(
 
 
 def fill(
-    model: FoleyModel,
-    dataset: FoleyDataset,
+    training: Training,
+    dataset: ChunkDataset[Any],
+    collate: Callable[[Sequence[Any]], Any],
     cache: FeatureCache,
     factors: Sequence[float],
     batches: list[list[int]],
@@ -110,14 +101,15 @@ def fill(
     Raises:
         InputError: a chunk cannot be read, or the cache cannot be written.
     """
-    loader = DataLoader(dataset, batch_sampler=batches, num_workers=num_workers, collate_fn=collate_with_gaps)
+    with_gaps = partial(collate_with_gaps, collate)
+    loader = DataLoader(dataset, batch_sampler=batches, num_workers=num_workers, collate_fn=with_gaps)
     with tqdm(total=sum(map(len, batches)), desc="encoding", unit="chunk", smoothing=0) as progress:
         for indices, (there, batch) in zip(batches, loader, strict=True):
             if batch is not None:
-                tensors = encode_levels(model, batch.to(model.device), list(cache.encoders), factors)
+                tensors = training.encode(batch.to(training.device), factors)
                 undamaged = [index for index, is_there in zip(indices, there, strict=True) if is_there]
                 for row, index in enumerate(undamaged):
-                    cache.write(dataset.chunks[index], {name: value[row] for name, value in tensors.items()})
+                    cache.write(dataset.chunks[index], {name: value[row].cpu() for name, value in tensors.items()})
             progress.update(len(indices))
 
 
@@ -132,15 +124,14 @@ def run(config: DictConfig, args: argparse.Namespace) -> None:
         raise InputError(
             f"--batch-size {args.batch_size}, --num-workers {args.num_workers} do not work; give at least 1 and 0."
         )
-    if config.dataset.cache is None:
+    if OmegaConf.select(config, "dataset.cache") is None:
         raise InputError("dataset.cache is not set; name the folder to fill with dataset.cache=DIR.")
     device = pick_device(args.device)
-    datamodule: FoleyDataModule = instantiate(config.dataset)
+    datamodule: ChunkDataModule = instantiate(config.dataset)
     sets = datamodule.sets_to_encode()
-    model = build_model(config).eval().requires_grad_(False)
-    model.check_sound(config.dataset.spec.sample_rate_hz, config.dataset.spec.n_channels)
-    cache = FeatureCache(Path(config.dataset.cache), datamodule.spec, encoder_ids(model))
-    model.to(device)
+    training = build_training(config)
+    cache = FeatureCache(Path(config.dataset.cache), datamodule.spec, training.encoder_ids())
+    training.eval().requires_grad_(False).to(device)
     clip_ids = sorted({chunk.clip.clip_id for dataset, _ in sets for chunk in dataset.chunks})[number::count]
     for left in cache.folder.glob(".lock-*"):  # of runs that were killed
         with suppress(InputError), locked(left):
@@ -151,7 +142,7 @@ def run(config: DictConfig, args: argparse.Namespace) -> None:
             batches = missing_batches(dataset, cache, factors, clip_ids, args.batch_size)
             log.info("%d of %d chunks to encode", sum(map(len, batches)), len(dataset.chunks))
             if batches:
-                fill(model, dataset, cache, factors, batches, args.num_workers)
+                fill(training, dataset, datamodule.collate, cache, factors, batches, args.num_workers)
             dataset.warn_of_damage()
     log.info("features are in %s", cache.folder)
 
