@@ -1,4 +1,4 @@
-"""Owns what training reads: frames at 30 a second, and the level and the onsets of the sound that belongs to them."""
+"""Owns what training reads: frames at 30 a second or features of them, and level and onsets of the sound."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,29 +14,32 @@ class VideoItem:
     """One clip with its truth.
 
     Args:
-        frames: Frames on a grid of 30 a second (T, 3, H, W), uint8, RGB.
-        lateness_s: Grid time less the time at which each frame was really shown (T,).
+        frames: Frames on a grid of 30 a second (T, 3, H, W), uint8, RGB, or None where features stand for them.
+        lateness_s: Grid time less the time at which each frame was really shown (T,), float32.
         rms: Level of the sound in slots of 8 ms (N,), of a sound whose peak is 1.
         onsets_s: Times of the onsets (K,).
         clip_id: Its name.
+        features: What a frozen extractor made of the frames (T, D), from a cache; None without one.
     """
 
-    frames: Tensor
+    frames: Tensor | None
     lateness_s: Tensor
     rms: Tensor
     onsets_s: Tensor
     clip_id: str
+    features: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class VideoBatch:
     """Clips of one length together: as `VideoItem`, with a batch axis B in front; onsets differ in number."""
 
-    frames: Tensor
+    frames: Tensor | None
     lateness_s: Tensor
     rms: Tensor
     onsets_s: tuple[Tensor, ...]
     clip_ids: tuple[str, ...]
+    features: Tensor | None = None
 
     def __len__(self) -> int:
         """Number of clips."""
@@ -51,18 +54,36 @@ class VideoBatch:
         return self._map(lambda tensor: tensor.pin_memory())
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "VideoBatch":
-        return replace(self, frames=change(self.frames), lateness_s=change(self.lateness_s), rms=change(self.rms))
+        return replace(
+            self,
+            frames=None if self.frames is None else change(self.frames),
+            lateness_s=change(self.lateness_s),
+            rms=change(self.rms),
+            features=None if self.features is None else change(self.features),
+        )
 
 
 def collate(items: Sequence[VideoItem]) -> VideoBatch:
-    """Joins clips of one length."""
+    """Joins clips of one length, all with frames or all with features."""
     return VideoBatch(
-        torch.stack([item.frames for item in items]),
+        _stack([item.frames for item in items]),
         torch.stack([item.lateness_s for item in items]),
         torch.stack([item.rms for item in items]),
         tuple(item.onsets_s for item in items),
         tuple(item.clip_id for item in items),
+        _stack([item.features for item in items]),
     )
+
+
+def collate_undamaged(items: Sequence[VideoItem | None]) -> VideoBatch | None:
+    """Joins the clips that are there (None: a damaged one); None where there is none."""
+    undamaged = [item for item in items if item is not None]
+    return collate(undamaged) if undamaged else None
+
+
+def _stack(parts: Sequence[Tensor | None]) -> Tensor | None:
+    there = [part for part in parts if part is not None]
+    return torch.stack(there) if there else None
 
 
 def onset_heights(onsets_s: Sequence[Tensor], n_slots: int, width_s: float = 0.012) -> Tensor:

@@ -1,13 +1,38 @@
 """Lightning's way to training material for Video2RMS."""
 
+from collections.abc import Sequence
+
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
+from data.datamodule import ChunkDataModule
 from data.errors import InputError
 from data.loaders import EpochSampler, loader
 from data.synthetic import SyntheticSpec
-from video2rms.batch import VideoBatch, VideoItem, collate
+from video2rms.batch import VideoBatch, VideoItem, collate, collate_undamaged
+from video2rms.recordings import RecordingDataset
 from video2rms.synthetic import SyntheticVideos
+
+
+class RecordingModule(ChunkDataModule):
+    """Chunks of recordings with their frames, or with features of them from a cache; see `ChunkDataModule`."""
+
+    @staticmethod
+    def collate(items: Sequence[VideoItem | None]) -> VideoBatch | None:
+        """Joins the clips that are there into a batch."""
+        return collate_undamaged(items)
+
+    def _chunks(self, split: str | None) -> RecordingDataset:
+        return RecordingDataset(self._root, split, self.spec, skip_damaged=self.skip_damaged)
+
+    def _training_chunks(self) -> RecordingDataset:
+        return RecordingDataset(
+            self._root,
+            self._train_split,
+            self.spec,
+            samples_per_epoch=self._samples_per_epoch,
+            skip_damaged=self.skip_damaged,
+        )
 
 
 class SyntheticVideoModule(LightningDataModule):

@@ -1,5 +1,7 @@
 """Owns the training of Video2RMS: the loss of a batch, and what is measured on the validation set."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import mir_eval
@@ -8,11 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from data.cache import ENVELOPE, FRAMES, tensor_name
+from data.errors import InputError
 from training.module import Training
 from video2rms.augment import augment
 from video2rms.batch import VideoBatch, onset_heights
 from video2rms.model import Prediction, Video2Rms
 from video2rms.onsets import pick_onsets
+from video2rms.recordings import LATENESS
 
 ONSET_WINDOW_S = 0.1
 NEAR_BINS = (0, 2, 5, 8)
@@ -26,6 +31,7 @@ class Video2RmsTraining(Training):
         onset_weight: weight of the onset head's loss, at least 0; 0 leaves the head untrained.
         onset_threshold: height from which peaks count as onsets in validation.
         smoothing_bins: standard deviation of the Gaussian around the true class.
+        augment: whether training frames are changed at random; features from a cache cannot be.
         **common: optimiser, schedule, seed and configuration, see ``Training``.
 
     Source: Video-Foley (arXiv 2408.11915) for the level's classes and their smoothing.
@@ -39,31 +45,64 @@ class Video2RmsTraining(Training):
         onset_weight: float = 8.0,
         onset_threshold: float = 0.4,
         smoothing_bins: float = 1.0,
+        augment: bool = True,
         **common: Any,
     ) -> None:
         super().__init__(model, **common)
         self.onset_weight = onset_weight
         self.onset_threshold = onset_threshold
         self.smoothing_bins = smoothing_bins
+        self.augment = augment
+
+    def encoder_ids(self) -> dict[str, str]:
+        """What a cache keeps of a chunk: features, how late frames are, and the level; see ``Training``.
+
+        Raises:
+            InputError: the features are trained, or frames are to be changed.
+        """
+        features = self.model.features.frozen_id()
+        if self.augment:
+            raise InputError(
+                "training.augment changes frames, of which a cache has no features; set training.augment=false, or "
+                "leave out dataset.cache."
+            )
+        return {FRAMES: features, LATENESS: "of frames", ENVELOPE: "fine envelope of a peak of 1"}
+
+    def encode(self, batch: VideoBatch, factors: Sequence[float]) -> dict[str, Tensor]:
+        """What a cache keeps of a batch, see ``Training``; the sound is not multiplied by anything."""
+        assert tuple(factors) == (1.0,)
+        features = {FRAMES: self.model.features(batch.frames), LATENESS: batch.lateness_s, ENVELOPE: batch.rms}
+        return {tensor_name(name, 1.0): value for name, value in features.items()}
 
     def training_step(self, batch: VideoBatch, batch_idx: int) -> Tensor:
         """Loss of a training batch; augmentation and dropout depend on the seed, the epoch and its number only."""
         generator = self.generator(self.current_epoch, batch_idx, self.global_rank)
-        frames = augment(batch.frames, generator)
+        if self.augment and batch.frames is not None:
+            batch = replace(batch, frames=augment(batch.frames, generator))
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(generator.initial_seed())
-            prediction = self.model(frames, batch.lateness_s, batch.rms.shape[1])
+            prediction = self.predict(batch)
         loss = self.loss(prediction, batch)
         self.log("train_loss", loss, prog_bar=True, batch_size=len(batch))
         return loss
 
-    def validation_step(self, batch: VideoBatch, batch_idx: int) -> None:
+    def validation_step(self, batch: VideoBatch | None, batch_idx: int) -> None:
         """Logs ``valid_loss`` and the metrics of a batch, each the mean over clips."""
-        prediction = self.model(batch.frames, batch.lateness_s, batch.rms.shape[1])
+        if batch is None:  # every chunk of it is damaged
+            return
+        prediction = self.predict(batch)
         found = {"loss": self.loss(prediction, batch), **self.metrics(prediction, batch)}
         logged = {f"valid_{name}": value for name, value in found.items()}
         self.log_dict(logged, batch_size=len(batch), sync_dist=True)
+
+    def predict(self, batch: VideoBatch) -> Prediction:
+        """The prediction for a batch, from its frames or from features of them."""
+        n_slots = batch.rms.shape[1]
+        if batch.features is not None:
+            return self.model.predict(batch.features, batch.lateness_s, n_slots)
+        assert batch.frames is not None
+        return self.model(batch.frames, batch.lateness_s, n_slots)
 
     def loss(self, prediction: Prediction, batch: VideoBatch) -> Tensor:
         """The loss of a prediction."""

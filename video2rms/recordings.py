@@ -1,0 +1,90 @@
+"""Recordings as training material: chunks of videos with sound, laid on the grid of 30 frames a second."""
+
+import logging
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from data.cache import ENVELOPE, FRAMES
+from data.chunk_dataset import ChunkDataset
+from data.chunks import Chunk
+from data.clip import ClipSpec
+from data.dataset import read_chunk_sound, read_timed_frames
+from data.envelope import fine_envelope
+from data.errors import InputError
+from data.frames import FrameWindow
+from video2rms.batch import VideoItem
+from video2rms.model import FRAME_RATE_HZ
+
+LATENESS: str = "lateness"
+"""Name in a cache of how late frames are."""
+LEAST_RATE_HZ = 12.0
+"""Frames a second that recordings should have at least."""
+_logger = logging.getLogger(__name__)
+
+
+class RecordingDataset(ChunkDataset[VideoItem]):
+    """Chunks of recordings, each with the level of its own sound, whose peak is made 1, and the annotated hits.
+
+    Raw Greatest Hits, any folder of videos with sound, and the processed layout, whose 4 frames a second are too few
+    for timing, as a warning says. The last chunk of a recording is padded with silence and the last frame, which gets
+    later and later. A silent chunk has the level 0.
+
+    Args:
+        root: Folder of the data set, as the others see `ChunkDataset`.
+        split: Name of the split, a file of ids, or None for all recordings.
+        spec: Form of the chunks, at 30 frames a second.
+        samples_per_epoch: Items an epoch; None gives every chunk once.
+        skip_damaged: Whether a chunk that cannot be read gives None and is counted, instead of an error.
+
+    Raises:
+        InputError: The data set cannot be read or has no pictures, or the frame rate is another one; also when an item
+            is read.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        split: str | Path | None,
+        spec: ClipSpec,
+        *,
+        samples_per_epoch: int | None = None,
+        skip_damaged: bool = False,
+    ) -> None:
+        if spec.frame_rate_hz != FRAME_RATE_HZ:
+            raise InputError(
+                f"dataset.spec.frame_rate_hz is {spec.frame_rate_hz}, expected {FRAME_RATE_HZ}, at which the network "
+                "works: correct it"
+            )
+        super().__init__(root, split, spec, samples_per_epoch=samples_per_epoch, skip_damaged=skip_damaged)
+        clips = {chunk.clip.clip_id: chunk.clip for chunk in self.chunks}.values()
+        rates_hz = [clip.frames_rate_hz for clip in clips if clip.frames_dir is not None]
+        if any(rate_hz < LEAST_RATE_HZ for rate_hz in rates_hz):
+            _logger.warning(
+                "%d of %d recordings of %s have stored frames, of some %g a second, instead of videos: too few to see "
+                "when something happens",
+                len(rates_hz),
+                len(clips),
+                root,
+                min(rates_hz),
+            )
+
+    def item(self, index: int, *, sound: bool = True) -> VideoItem:
+        """One item of the present epoch, see `ChunkDataset`; without `sound` it has features instead of frames."""
+        chunk = self.chunks[self._chunk_number(index)]
+        onsets_s = torch.tensor([hit.time_s for hit in chunk.hits])
+        clip_id = chunk.clip.clip_id
+        if not sound:
+            assert self._cache is not None
+            known = self._cache.read(chunk, 1.0)
+            return VideoItem(None, known[LATENESS], known[ENVELOPE], onsets_s, clip_id, features=known[FRAMES])
+        wave, window = self._read(chunk, self._spec.duration_s)
+        rms = fine_envelope(wave, self._spec.sample_rate_hz).rms
+        return VideoItem(window.frames, window.lateness_s.float(), rms, onsets_s, clip_id)
+
+    def _read(self, chunk: Chunk, duration_s: float) -> tuple[Tensor, FrameWindow]:
+        """Sound (C, N) with a peak of 1 or 0, and frames, from the start of the chunk on."""
+        wave = read_chunk_sound(chunk, self._spec, duration_s)
+        rate_hz, size_px = self._spec.frame_rate_hz, self._spec.frame_size_px
+        return wave, read_timed_frames(chunk.clip, chunk.start_s, duration_s, frame_rate_hz=rate_hz, size_px=size_px)
