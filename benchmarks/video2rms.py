@@ -14,10 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
-from data.envelope import FINE_RATE_HZ, Envelope, control_envelope
+from data.envelope import FINE_RATE_HZ, Envelope
 from data.errors import InputError, user_errors
 from data.frames import FrameWindow
 from data.media import iter_frames, probe, read_sound
@@ -28,6 +27,7 @@ from video2rms.batch import VideoItem
 from video2rms.model import FRAME_RATE_HZ
 from video2rms.onsets import pick_onsets
 from video2rms.predict import ONSET_THRESHOLD, load_model
+from video2rms.sounding import noise_along
 from video2rms.streaming import WINDOW_FRAMES, Levels, predict_levels
 from video2rms.synthetic import SyntheticVideos
 
@@ -52,6 +52,7 @@ def measure_synthetic(method: Method, items: Sequence[VideoItem]) -> dict[str, f
     """Means over synthetic clips."""
     f1, errors_s, correlations, distances = [], [], [], []
     for item in items:
+        assert item.frames is not None
         levels = method([FrameWindow(0, item.frames, item.lateness_s.double())])
         found_s, true_s = pick_onsets(levels.onset, ONSET_THRESHOLD).numpy(), np.sort(item.onsets_s.numpy())
         score = onset_f1(true_s, found_s)
@@ -71,22 +72,13 @@ def measure_synthetic(method: Method, items: Sequence[VideoItem]) -> dict[str, f
     }
 
 
-def sounding(rms: Tensor, duration_s: float) -> Tensor:
-    """Noise that follows an envelope (1, N) at 22.05 kHz."""
-    n_samples = round(duration_s * SOUND_RATE_HZ)
-    envelope = Envelope(rms, FINE_RATE_HZ)
-    level = control_envelope(
-        envelope, n_samples=n_samples, sample_rate_hz=SOUND_RATE_HZ, window_samples=1, smoothing_samples=1
-    )
-    return level[None] * torch.randn(n_samples, generator=torch.Generator().manual_seed(0))
-
-
 def measure_real(method: Method, path: Path) -> float:
     """Onset F1 of a video, sound with sound."""
     windows = iter_frames(
         path, frame_rate_hz=FRAME_RATE_HZ, size_px=(SPEC.width, SPEC.height), window_frames=WINDOW_FRAMES
     )
-    sound = sounding(method(windows).rms, probe(path).duration_s)
+    envelope = Envelope(method(windows).rms, FINE_RATE_HZ)
+    sound = noise_along(envelope, SOUND_RATE_HZ, probe(path).duration_s)
     truth = read_sound(path, sample_rate_hz=SOUND_RATE_HZ)
     score = onset_f1(detect_onsets(truth, SOUND_RATE_HZ).times_s, detect_onsets(sound, SOUND_RATE_HZ).times_s)
     return score.f1 if score else 1.0

@@ -2,10 +2,10 @@
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
+import wandb
 from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor
 
@@ -16,6 +16,7 @@ from stable_foley.module import FoleyTraining
 from stable_foley.plot import comparison_figure
 from stable_foley.resynthesis import resynthesise
 from stable_foley.sampler import SamplerSettings
+from training.loggers import log_figure
 
 log = logging.getLogger(__name__)
 
@@ -71,17 +72,13 @@ class SampleLogger(pl.Callback):
             figure = comparison_figure({"truth": truth, "generated": sound}, sample_rate_hz, onset_times_s=onsets_s)
             with atomic_path(folder / f"{batch.clip_ids[i]}.png") as temporary:
                 figure.savefig(temporary)
-            _log_sample(trainer, batch.clip_ids[i], sound, sample_rate_hz, figure)
+            _log_sound(trainer, batch.clip_ids[i], sound, sample_rate_hz)
+            log_figure(trainer, batch.clip_ids[i], figure)
 
 
-def _log_sample(trainer: pl.Trainer, name: str, sound: Tensor, sample_rate_hz: int, figure: Any) -> None:
-    step = trainer.global_step
+def _log_sound(trainer: pl.Trainer, name: str, sound: Tensor, sample_rate_hz: int) -> None:
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_audio(name, sound.mean(0, keepdim=True), step, sample_rate_hz)
-            logger.experiment.add_figure(name, figure, step)
+            logger.experiment.add_audio(name, sound.mean(0, keepdim=True), trainer.global_step, sample_rate_hz)
         elif isinstance(logger, WandbLogger):
-            import wandb
-
-            audio = wandb.Audio(sound.mT.numpy(), sample_rate=sample_rate_hz)
-            logger.experiment.log({f"sound/{name}": audio, f"picture/{name}": wandb.Image(figure)})
+            logger.experiment.log({f"sound/{name}": wandb.Audio(sound.mT.numpy(), sample_rate=sample_rate_hz)})

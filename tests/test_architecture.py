@@ -13,7 +13,7 @@ MAY_IMPORT = {
     "data": {"data"},
     "training": {"training", "data"},
     "cavp": {"cavp", "data", "training"},
-    "video2rms": {"video2rms", "data", "training"},
+    "video2rms": {"video2rms", "data", "training", "evaluation"},
     "stable_foley": {"stable_foley", "data", "training", "cavp"},
     "evaluation": {"evaluation", "data"},
 }

@@ -4,22 +4,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import mir_eval
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from data.cache import ENVELOPE, FRAMES, tensor_name
+from data.envelope import FINE_RATE_HZ, Envelope
 from data.errors import InputError
+from evaluation.onsets import ONSET_RATE_HZ, detect_onsets, onset_f1
 from training.module import Training
 from video2rms.augment import augment
 from video2rms.batch import VideoBatch, onset_heights
 from video2rms.model import Prediction, Video2Rms
 from video2rms.onsets import pick_onsets
 from video2rms.recordings import LATENESS
+from video2rms.sounding import noise_along
 
-ONSET_WINDOW_S = 0.1
 NEAR_BINS = (0, 2, 5, 8)
 
 
@@ -124,16 +125,18 @@ class Video2RmsTraining(Training):
         pairs = torch.stack([rms, batch.rms], dim=1)
         pairs = F.normalize(pairs - pairs.mean(dim=-1, keepdim=True), dim=-1)
         found["rms_correlation"] = (pairs[:, 0] * pairs[:, 1]).sum(dim=-1).mean()
-        scores = [
-            _onset_f1(true_s, pick_onsets(heights, self.onset_threshold))
-            for true_s, heights in zip(batch.onsets_s, prediction.onset_logits.sigmoid(), strict=True)
-        ]
-        found["onset_f1"] = rms.new_tensor(np.mean(scores))
+        found |= self._onset_f1(rms, prediction.onset_logits.sigmoid(), batch.onsets_s)
         return found
 
-
-def _onset_f1(true_s: Tensor, found_s: Tensor) -> float:
-    true, found = (np.sort(times.double().cpu().numpy()) for times in (true_s, found_s))
-    if len(true) == len(found) == 0:
-        return 1.0
-    return float(mir_eval.onset.f_measure(true, found, window=ONSET_WINDOW_S)[0])
+    def _onset_f1(self, rms: Tensor, heights: Tensor, onsets_s: Sequence[Tensor]) -> dict[str, Tensor]:
+        """F1 of the onset head's peaks, and of what the usual detector finds in noise along the decoded envelopes."""
+        by_head, by_envelope = [], []
+        for level, height, times_s in zip(rms.cpu(), heights.cpu(), onsets_s, strict=True):
+            true_s = np.sort(times_s.cpu().numpy())
+            sound = noise_along(Envelope(level, FINE_RATE_HZ), ONSET_RATE_HZ)
+            by_head.append(onset_f1(true_s, pick_onsets(height, self.onset_threshold).numpy()))
+            by_envelope.append(onset_f1(true_s, detect_onsets(sound, ONSET_RATE_HZ).times_s))
+        return {
+            name: rms.new_tensor(np.mean([score.f1 if score else 1.0 for score in scores]))
+            for name, scores in (("onset_f1", by_head), ("envelope_onset_f1", by_envelope))
+        }

@@ -74,7 +74,7 @@ class RecordingDataset(ChunkDataset[VideoItem]):
         """One item of the present epoch, see `ChunkDataset`; without `sound` it has features instead of frames."""
         chunk = self.chunks[self._chunk_number(index)]
         onsets_s = torch.tensor([hit.time_s for hit in chunk.hits])
-        clip_id = chunk.clip.clip_id
+        clip_id = f"{chunk.clip.clip_id}-{chunk.start_s:.1f}s"
         if not sound:
             assert self._cache is not None
             known = self._cache.read(chunk, 1.0)

@@ -1,0 +1,94 @@
+"""The command line that predicts envelopes, on videos of many kinds, with a network of random weights."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from data.envelope import read_envelope_csv
+from data.errors import InputError
+from data.media import iter_frames, probe
+from tests.data.clips import make_video
+from training.checkpoint import Checkpoint, save_checkpoint
+from training.config import build_model, compose, composed_config
+from video2rms.predict import load_model, main, predict_envelope
+from video2rms.streaming import WINDOW_FRAMES, predict_levels
+
+VIDEOS = {
+    "5fps.mp4": {"times_s": np.arange(10) / 5, "rate": 5},
+    "120fps.mp4": {"times_s": np.arange(120) / 120, "rate": 120, "time_base": Fraction(1, 1200)},
+    "uneven.mkv": {"times_s": [0.0, 0.05, 0.3, 0.31, 0.9, 1.4, 1.41, 1.8]},
+    "turned.mp4": {"times_s": np.arange(30) / 25, "rotation": 90},
+    "odd.mp4": {"times_s": np.arange(30) / 25, "size": (66, 50)},
+    "short.mp4": {"times_s": np.arange(15) / 30, "rate": 30, "time_base": Fraction(1, 300)},
+}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A checkpoint of a small network with random weights."""
+    path = tmp_path_factory.mktemp("checkpoint") / "best.safetensors"
+    small = ("model.width=16", "model.lstm_width=8", "model.features.n_features=16", "model.features.channels=[8,8]")
+    config = compose("exp=mini_video2rms", *small)
+    save_checkpoint(path, Checkpoint(build_model(config).state_dict(), composed_config(config)))
+    return path
+
+
+@pytest.mark.parametrize("name", VIDEOS)
+def test_any_video_has_an_envelope_of_its_length(tmp_path, checkpoint, capsys, name):
+    path = make_video(tmp_path / name, **{"times_s": list(VIDEOS[name]["times_s"]), **VIDEOS[name]})
+    csv, plot = tmp_path / "out" / "envelope.csv", tmp_path / "out" / "plot.png"
+    main(["--video", str(path), "--out", str(csv), "--plot", str(plot), "--checkpoint", str(checkpoint)])
+    envelope = read_envelope_csv(csv)
+    assert envelope.rate_hz == pytest.approx(125)
+    assert envelope.duration_s == pytest.approx(probe(path).duration_s, abs=0.025)
+    assert plot.stat().st_size > 1000
+    assert "decoding took" in capsys.readouterr().out
+
+
+def test_a_part_of_a_video(tmp_path, checkpoint):
+    path = make_video(tmp_path / "video.mp4", times_s=[k / 25 for k in range(100)])
+    model = load_model(checkpoint)
+    part = predict_envelope(model, path, start_s=1.0, duration_s=2.0)
+    assert len(part.envelope.rms) == 250
+    assert part.onsets_s.numel() == 0 or 0 <= part.onsets_s.min() <= part.onsets_s.max() <= 2
+
+
+def test_windows_of_a_file_are_seen_as_a_whole(tmp_path, checkpoint):
+    path = make_video(tmp_path / "video.mp4", times_s=[k / 25 for k in range(1150)])
+    model = load_model(checkpoint)
+    found = predict_envelope(model, path)
+    size = model.features.size_px
+    (whole,) = iter_frames(path, frame_rate_hz=30.0, size_px=size, window_frames=100 * WINDOW_FRAMES)
+    (levels,) = predict_levels(model, [whole])
+    assert len(found.envelope.rms) == len(levels.rms) == 5750
+    torch.testing.assert_close(found.envelope.rms, levels.rms, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--video", "missing.mp4"], "missing.mp4"),
+        (["--duration", "0"], "--duration 0.0 is not possible"),
+        (["--start", "99"], "99"),
+        (["--checkpoint", "missing.safetensors"], "missing.safetensors"),
+    ],
+)
+def test_mistakes_get_a_sentence(tmp_path, monkeypatch, checkpoint, capsys, options, message):
+    monkeypatch.chdir(tmp_path)
+    make_video(tmp_path / "video.mp4", times_s=[k / 25 for k in range(10)])
+    with pytest.raises(SystemExit) as stop:
+        main(["--video", "video.mp4", "--out", "out.csv", "--checkpoint", str(checkpoint), *options])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_another_checkpoint_is_refused(tmp_path):
+    path = tmp_path / "other.safetensors"
+    save_checkpoint(
+        path, Checkpoint({"weight": torch.zeros(1)}, {"seed": 0, "model": {"_target_": "torch.nn.Identity"}})
+    )
+    with pytest.raises(InputError, match="expected a Video2Rms"):
+        load_model(path)
