@@ -27,7 +27,10 @@ SOUND: str = "sound"
 ENVELOPE: str = "envelope"
 AUDIO: str = "audio"
 FRAMES: str = "frames"
-"""Names of features: what latents of the sound and of its envelope are drawn from, CLAP's and CAVP's embeddings."""
+"""Names of features: what latents of the sound and of its envelope are drawn from, CLAP's and CAVP's embeddings.
+
+Of Video2RMS: the envelope itself, and features of frames.
+"""
 _VERSION = 1  # to be raised whenever an encoder computes something else from the same weights
 _SOURCES = "sources.json"
 

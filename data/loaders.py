@@ -30,11 +30,13 @@ class EpochSampler(DistributedSampler[Any]):
         n_ranks, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
         super().__init__(dataset, num_replicas=n_ranks, rank=rank, shuffle=True, seed=seed)  # type: ignore[arg-type]
         self._epoch_dataset = dataset
+        self._trainer = trainer
         # reading starts before Lightning announces the first epoch, which is not 0 when a run is resumed
         self.set_epoch(trainer.current_epoch if trainer else 0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin an epoch."""
+        """Begin an epoch: the trainer's; Lightning announces one too many after a run with max_steps is resumed."""
+        epoch = self._trainer.current_epoch if self._trainer else epoch
         super().set_epoch(epoch)
         self._epoch_dataset.set_epoch(epoch)
 

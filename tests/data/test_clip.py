@@ -38,3 +38,14 @@ def test_values_that_are_no_choice_are_named(name, value):
 def test_count_refuses_impossible_values(duration_s, rate_hz):
     with pytest.raises(InputError, match="is not possible"):
         count_at_rate(duration_s, rate_hz)
+
+
+def test_frames_may_have_a_width_and_a_height():
+    assert ClipSpec(frame_size_px=[224, 128]) == ClipSpec(frame_size_px=(224, 128))  # a list in configurations
+    hash(ClipSpec(frame_size_px=[224, 128]))
+
+
+@pytest.mark.parametrize("size_px", [(224,), (224, 128, 3), (224, 0), (224, 2.5)])
+def test_impossible_sizes_are_refused(size_px):
+    with pytest.raises(InputError, match="frame_size_px"):
+        ClipSpec(frame_size_px=size_px)
