@@ -211,3 +211,23 @@ def draw_spot(rng: np.random.Generator, thing: Thing, span_m: float) -> Spot:
     if thing.shape == "pool":
         point[2] = z + WATER_LEVEL * height
     return Spot(point, UP, min(1.0, 2 * radius))
+
+
+def across_and_along(normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two directions (3,) in a surface: to the right, and away from the camera or, on a wall, up."""
+    across = np.array([1.0, 0.0, 0.0])
+    return across, np.cross(normal, across)
+
+
+def kept_on(thing: Thing, spot: Spot, path_m: np.ndarray) -> np.ndarray:
+    """A way (3,) from a spot on the top of a thing, turned back and cut where it would leave it; elsewhere as it is."""
+    if thing.shape in GROUND_SHAPES or spot.normal[2] < 1:
+        return path_m
+    cos, sin = math.cos(thing.turn_rad), math.sin(thing.turn_rad)
+    turn = np.array([[cos, sin], [-sin, cos]])  # into the directions of the thing's sides
+    start, way = turn @ (spot.point_m - thing.centre_m)[:2], turn @ path_m[:2]
+    half_m = 0.45 * np.array(thing.size_m[:2])
+    end = np.clip(start - math.copysign(1.0, way @ start) * way, -half_m, half_m)
+    if thing.shape not in {"slab", "sheet", "rail"}:
+        end /= max(1.0, float(np.linalg.norm(end / half_m)))
+    return np.append(turn.T @ (end - start), 0.0)

@@ -17,7 +17,7 @@ from data.synthetic.spec import SAMPLE_RATE_HZ, SyntheticSpec
 
 MANIFEST = "manifest.json"
 TRUTH = "truth"
-VERSION = 2  # of what is drawn from a seed: raised with every change of the clips
+VERSION = 3  # of what is drawn from a seed: raised with every change of the clips
 
 
 @dataclass(frozen=True)
