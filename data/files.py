@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from data.errors import InputError
 
-_PARTIAL = ".partial-"
+PARTIAL = ".partial-"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -34,7 +34,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder, not a file to write: give a file name inside it")
-    temporary = path.with_name(f"{_PARTIAL}{token_hex(8)}{path.suffix}")
+    temporary = path.with_name(f"{PARTIAL}{token_hex(8)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
@@ -74,8 +74,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file, not a folder to write: move it away")
-    temporary = path.with_name(f"{_PARTIAL}{token_hex(8)}")
-    replaced = path.with_name(f"{_PARTIAL}{token_hex(8)}")
+    temporary = path.with_name(f"{PARTIAL}{token_hex(8)}")
+    replaced = path.with_name(f"{PARTIAL}{token_hex(8)}")
     try:
         temporary.mkdir(parents=True)
         yield temporary
@@ -120,7 +120,7 @@ def remove_partial(folder: Path) -> int:
     Returns:
         How many files and folders there were.
     """
-    left = list(folder.glob(f"{_PARTIAL}*"))
+    left = list(folder.glob(f"{PARTIAL}*"))
     for path in left:
         if path.is_dir():
             shutil.rmtree(path)

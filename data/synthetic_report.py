@@ -124,11 +124,13 @@ def write_report(out_dir: Path, n_clips: int, seed: int, real_dir: Path | None) 
         The page.
 
     Raises:
-        InputError: A number is too small, or the folder cannot be written.
+        InputError: A number is too small, a folder cannot be written, or there are no real recordings where they
+            should be.
     """
     if n_clips < 1 or seed < 0:
         raise InputError(f"--clips {n_clips}, --seed {seed} do not work: give at least 1 and 0")
-    sample, real = draw_sample(n_clips, seed), read_real(real_dir)
+    real = read_real(real_dir)
+    sample = draw_sample(n_clips, seed)
     figures = {
         "measures": figure_measures(sample.measures, real),
         "rhythm": figure_rhythm(sample.shown, real),
@@ -196,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out-dir", type=Path, required=True, help="folder to write to")
     parser.add_argument("--clips", type=int, default=400, help="clips to measure (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
-    parser.add_argument("--real", type=Path, default=None, help="folder of real recordings to compare with")
+    parser.add_argument("--real", type=Path, default=None, help="folder with greatest_hits_processed/ to compare with")
     args = parser.parse_args(arguments)
     sys.stdout.write(f"{write_report(args.out_dir, args.clips, args.seed, args.real)}\n")
 

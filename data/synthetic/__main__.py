@@ -11,7 +11,7 @@ from pathlib import Path
 from data.errors import InputError, user_errors
 from data.parallel import for_each
 from data.synthetic.spec import SyntheticSpec
-from data.synthetic.write import Job, write_clip, write_manifest
+from data.synthetic.write import Job, only_run_in, write_clip, write_manifest
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         nargs="+",
         default=[defaults.frame_rate_hz],
-        help="frame rates, taken in turn (default: 30)",
+        help="frame rates, taken in turn (default: %(default)s)",
     )
     add("--size", type=_size, default=(defaults.width, defaults.height), help="WIDTHxHEIGHT (default: 320x180)")
     add(
@@ -59,11 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     width, height = args.size
     spec = SyntheticSpec(args.duration, args.fps[0], width, height, args.lure_share, args.max_offset)
     specs = [replace(spec, frame_rate_hz=rate_hz) for rate_hz in args.fps]
-    write_manifest(args.out_dir, spec, args.fps, args.seed)
-    n_clips = math.ceil(args.hours * 3600 / spec.duration_s)
+    n_clips = math.ceil(round(args.hours * 3600 / spec.duration_s, 6))
     jobs = [Job(specs[i % len(specs)], args.seed, i, args.out_dir) for i in range(n_clips)]
-    n_written = sum(for_each(write_clip, jobs, args.workers, "synthetic clips"))
-    sys.stdout.write(f"{args.out_dir}: {n_written} clips written, {n_clips - n_written} were there.\n")
+    with only_run_in(args.out_dir):
+        write_manifest(args.out_dir, spec, args.fps, args.seed)
+        missing = [job for job in jobs if not job.video_path.exists()]
+        for _ in for_each(write_clip, missing, args.workers, "synthetic clips"):
+            pass
+    sys.stdout.write(f"{args.out_dir}: {len(missing)} clips written, {n_clips - len(missing)} were there.\n")
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def clip_id(seed: int, index: int) -> str:
 
 
 def truth_json(clip: SyntheticClip) -> str:
-    """Everything that is known about a clip's events, as JSON."""
+    """The scene, strikes, lures and offset of a clip, as JSON."""
     plan = clip.plan
     strikes = [
         {

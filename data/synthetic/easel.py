@@ -127,6 +127,11 @@ def _paint(colour: np.ndarray) -> tuple[float, ...]:
     return (*np.clip(255 * colour, 0, 255).tolist(), 255.0)
 
 
+def hull(*outlines: np.ndarray) -> np.ndarray:
+    """The convex outline (K, 2), float32, around some outlines (k, 2)."""
+    return cv2.convexHull(np.concatenate(outlines).astype(np.float32))[:, 0]
+
+
 def footprint(thing: Thing) -> np.ndarray:
     """Corners of its bottom (4, 3), from the near left one on, counterclockwise seen from above."""
     width, depth, _ = thing.size_m

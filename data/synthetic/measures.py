@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data.errors import InputError
 from data.greatest_hits import list_clips
 from data.media import read_frames, read_sound
 from data.synthetic.clip import SyntheticClip
@@ -136,25 +137,40 @@ class Real:
 
 
 def read_real(folder: Path | None) -> Real:
-    """Measures real recordings: processed clips with annotation, and `videos/hitting_bag.mp4` with known onsets."""
+    """Measures real recordings.
+
+    Args:
+        folder: Folder that holds `greatest_hits_processed`, clips in the processed layout, or `videos/hitting_bag.mp4`,
+            whose onsets are known, or both; or None.
+
+    Returns:
+        What is known; nothing without a folder.
+
+    Raises:
+        InputError: The folder holds neither.
+    """
     measures: dict[str, list[Measures]] = {}
     intervals: list[np.ndarray] = []
     motion: dict[str, np.ndarray] = {}
-    if folder is None or not folder.is_dir():
+    if folder is None:
         return Real(measures, np.zeros(0), motion)
-    for root in (folder / "greatest_hits_processed",):
-        for clip in list_clips(root) if root.is_dir() else []:
+    root, bag = folder / "greatest_hits_processed", folder / "videos" / "hitting_bag.mp4"
+    if not (root.is_dir() or bag.is_file()):
+        raise InputError(f"{folder} holds neither {root.name}/ nor videos/{bag.name}: give the folder that does")
+    for clip in list_clips(root) if root.is_dir() else []:
+        if clip.hits:
             times_s = [hit.time_s for hit in clip.hits]
             intervals.append(np.diff(times_s))
             mono = read_sound(clip.sound_path, sample_rate_hz=SAMPLE_RATE_HZ).mean(dim=0).numpy()
-            found = [measure(mono, *entry[:2]) for entry in _apart(times_s, len(mono))]
-            measures[f"real {clip.hits[0].material}"] = [entry for entry in found if entry]
-    bag = folder / "videos" / "hitting_bag.mp4"
+            for time_s, until_s, i in _apart(times_s, len(mono)):
+                found = measure(mono, time_s, until_s)
+                if found and clip.hits[i].material:
+                    measures.setdefault(f"real {clip.hits[i].material}", []).append(found)
     if bag.is_file():
         intervals.append(np.diff(_BAG_S))
         mono = read_sound(bag, sample_rate_hz=SAMPLE_RATE_HZ).mean(dim=0).numpy()
-        found = [measure(mono, *entry[:2]) for entry in _apart(_BAG_S, len(mono))]
-        measures["real bag"] = [entry for entry in found if entry]
+        of_bag = [measure(mono, *entry[:2]) for entry in _apart(_BAG_S, len(mono))]
+        measures["real bag"] = [entry for entry in of_bag if entry]
         frames = read_frames(bag, frame_rate_hz=15, size_px=112).permute(0, 2, 3, 1).numpy()
         motion["hitting_bag"] = motion_around(frames, 15.0, _BAG_S)
     return Real(measures, np.concatenate(intervals) if intervals else np.zeros(0), motion)

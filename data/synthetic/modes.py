@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data.synthetic.acoustics import SOUND_SPEED_M_S
 from data.synthetic.materials import MATERIALS, Material
 from data.synthetic.scene import Thing, log_uniform
 from data.synthetic.spec import SAMPLE_RATE_HZ
@@ -17,8 +18,6 @@ MAX_MODES = 40
 HIGHEST_HZ = 16_000.0
 LONGEST_S = 3.0
 _FADE_S = 0.3
-SOUND_SPEED_M_S = 343.0
-AUDIBLE = math.log(1e3)  # a mode is left out once it has fallen by 60 dB
 _BLOCK = 256
 # square roots of the ratios of eigenvalues: zeros of Bessel functions, Fletcher & Rossing, table 3.1 and section 3.6
 MEMBRANE = (1, 1.594, 2.136, 2.296, 2.653, 2.918, 3.156, 3.501, 3.600, 3.652, 4.060, 4.154)
@@ -141,8 +140,8 @@ def ring(modes: Modes, gain: np.ndarray, contact_s: float) -> np.ndarray:
     """The sound of modes set off by a contact.
 
     The contact is a half sine of force, whose spectrum weakens all modes that are fast in relation to it; the sound
-    rises during the contact. Damped sinusoids are products of powers, exp(a (64 i + j)) = exp(64 a i) exp(a j), so that
-    one matrix product gives all samples of all modes.
+    rises during the contact. Damped sinusoids are products of powers, exp(a (256 i + j)) = exp(256 a i) exp(a j), so
+    that one matrix product gives all samples of all modes.
 
     Args:
         modes: K modes.
@@ -150,7 +149,7 @@ def ring(modes: Modes, gain: np.ndarray, contact_s: float) -> np.ndarray:
         contact_s: Contact time in seconds.
 
     Returns:
-        Sound (N,), float32, as long as it can be heard, at most 3 s.
+        Sound (N,), float32, until all modes are 60 dB below the start of the strongest; at most 3 s.
     """
     weight = gain * half_sine_spectrum(modes.frequency_hz * contact_s)
     level = np.abs(weight) / np.abs(weight).max(initial=1e-12)

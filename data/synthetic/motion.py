@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.synthetic.plan import Lure, Plan, Strike
-from data.synthetic.scene import TABLE_HEIGHT_M, UP, Spot, log_uniform
+from data.synthetic.scene import TABLE_HEIGHT_M, UP, Spot, across_and_along, kept_on, log_uniform
 from data.synthetic.spec import SyntheticSpec
 from data.synthetic.track import Track, minimum_jerk
 
@@ -230,20 +230,21 @@ class _Player:
             track.to(max(end_s, start_s + 1e-3), value)
 
     def _aside(self, spot: Spot) -> Spot:
-        """A place beside a spot, above the thing's surroundings."""
+        """A place beside a spot, above the thing's surroundings or before the wall."""
         angle = self._rng.uniform(0, 2 * math.pi)
         away = self._plan.scene.span_m * self._rng.uniform(0.15, 0.3)
-        shift = away * np.array([math.cos(angle), 0.5 * math.sin(angle), 0.0])
+        across, along = across_and_along(UP if spot.normal[2] > 0 else spot.normal)
+        shift = away * (math.cos(angle) * across + 0.5 * math.sin(angle) * along)
         return Spot(spot.point_m + shift, spot.normal, spot.eccentricity)
 
     def _scratch(self, strike: Strike) -> None:
         """The tip goes to and fro along a line on the surface, as `sound.scratch_speed` says."""
         rng, spot = self._rng, strike.spot
         angle = rng.uniform(0, math.pi)
-        across = np.array([1.0, 0.0, 0.0])
-        along = np.cross(spot.normal, across)
+        across, along = across_and_along(spot.normal)
         length_m = self._plan.scene.span_m * rng.uniform(0.04, 0.14) * (0.5 + strike.strength)
         path = length_m * (math.cos(angle) * across + math.sin(angle) * along)
+        path = kept_on(self._plan.scene.things[strike.thing], spot, path)
         self._contact.to(strike.picture_time_s, spot.point_m)
         for stroke, step in itertools.product(range(strike.n_strokes), range(1, _PATH_STEPS + 1)):
             u = step / _PATH_STEPS

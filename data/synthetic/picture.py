@@ -17,12 +17,10 @@ from data.synthetic.puppet import Figure, Look, draw_look, pose
 from data.synthetic.reactions import Reactions
 from data.synthetic.spec import SyntheticSpec
 from data.synthetic.stage import BODY, Layer, Stage, blend, build_stage
-from data.synthetic.view import View, draw_view
+from data.synthetic.view import FAR_PX, SUBPIXEL_BITS, View, draw_view
 from data.synthetic.water import Water
 
 _STEP_PX = 1.5  # between two positions of the tip within an exposure
-_BITS = 3
-_FAR_PX = 4000.0
 _MARGIN_M = 0.1  # around a stick's points: a hand, an arm
 
 
@@ -157,7 +155,7 @@ class _Shooting:
             return
         through: MatLike = np.full((bottom - top, right - left), 255, np.uint8)
         tone = round(255 * (1 - self._stage.shadow))
-        cv2.fillConvexPoly(through, shadow.corners[index], tone, cv2.LINE_AA, _BITS)
+        cv2.fillConvexPoly(through, shadow.corners[index], tone, cv2.LINE_AA, SUBPIXEL_BITS)
         soft_px = shadow.soft_px[index]
         through = cv2.blur(through, (soft_px, soft_px))
         part = picture[top:bottom, left:right]
@@ -246,7 +244,7 @@ def _cast(motion: StickMotion, view: View, light: np.ndarray, times_s: np.ndarra
         ends.append(point - light * (height / facing)[:, None])
     ends_m = np.stack(ends, axis=1)
     scale = view.px_per_m(ends_m)
-    ends_px = np.clip(view.project(ends_m), -_FAR_PX, _FAR_PX)
+    ends_px = np.clip(view.project(ends_m), -FAR_PX, FAR_PX)
     width_px = np.maximum(0.008 * scale, 0.6)[..., None]
     along = ends_px[:, 1] - ends_px[:, 0]
     across = np.stack([-along[:, 1], along[:, 0]], axis=1) / np.maximum(
@@ -258,4 +256,4 @@ def _cast(motion: StickMotion, view: View, light: np.ndarray, times_s: np.ndarra
     soft_px = 1 + 2 * np.round(1 + np.minimum(0.06 * motion.lift.at(times_s) * scale[:, 0], 4)).astype(int)
     boxes = _boxes(corners.min(axis=1), corners.max(axis=1), soft_px + 2.0, spec)
     within = corners - boxes[:, :1]
-    return _Shadow(np.round(within * (1 << _BITS)).astype(np.int32), boxes.tolist(), soft_px.tolist())
+    return _Shadow(np.round(within * (1 << SUBPIXEL_BITS)).astype(np.int32), boxes.tolist(), soft_px.tolist())

@@ -102,7 +102,7 @@ def draw_plan(rng: np.random.Generator, spec: SyntheticSpec) -> Plan:
     Returns:
         The plan.
     """
-    scene = draw_scene(rng, spec)
+    scene = draw_scene(rng)
     n_sticks = 1 + int(rng.random() < (0.7 if scene.view == "player" else 0.12))
     offset_s = float(rng.uniform(-spec.max_offset_s, spec.max_offset_s))
     times_s = draw_rhythm(rng, LEAD_S + log_uniform(rng, (0.05, 1.0)), spec.duration_s - LEAD_S)

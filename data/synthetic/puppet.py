@@ -8,7 +8,7 @@ import numpy as np
 
 from data.synthetic.motion import StickMotion
 from data.synthetic.textures import any_colour
-from data.synthetic.view import View
+from data.synthetic.view import FAR_PX, SUBPIXEL_BITS, View
 
 _SKINS = ((0.93, 0.76, 0.65), (0.85, 0.64, 0.5), (0.72, 0.5, 0.36), (0.5, 0.33, 0.22), (0.33, 0.22, 0.16))
 _STICKS = (
@@ -22,11 +22,8 @@ _STICKS = (
 UPPER_ARM_M, FOREARM_M = 0.31, 0.27
 _ROUND = np.linspace(0, 2 * math.pi, 10, endpoint=False)
 _FINGER = np.array([[1, 0], [0.6, 0.8], [-0.6, 0.8], [-1, 0], [-0.6, -0.8], [0.6, -0.8]])
-_BITS = 3
-_FAR_PX = 4000.0
 FREE_LENGTH_M = 0.07  # of the stick behind the hand
 Colour = tuple[float, float, float]
-POINTS = ("tip", "neck", "hand", "butt", "elbow", "shoulder")
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +57,7 @@ class Pose:
     """Where a stick and its arm are seen at K times.
 
     Args:
-        points_px: `POINTS` (K, 6, 2), pixels.
+        points_px: Tip, neck, hand, butt, elbow and shoulder (K, 6, 2), pixels.
         scale_px_m: Pixels of a metre at the tip, the hand and the elbow (K, 3).
     """
 
@@ -160,7 +157,7 @@ class Figure:
         """
         for (polygons, colour), seen in zip(self._parts, self._seen, strict=True):
             if seen[index]:
-                cv2.fillConvexPoly(picture, polygons[index], colour, cv2.LINE_AA, _BITS)
+                cv2.fillConvexPoly(picture, polygons[index], colour, cv2.LINE_AA, SUBPIXEL_BITS)
 
     def _taper(
         self,
@@ -204,7 +201,7 @@ class Figure:
 
     def _add(self, corners_px: np.ndarray, low_px: np.ndarray, high_px: np.ndarray, colour: Colour) -> None:
         """Polygons (K, m, 2) of one colour, within low (K, 2) and high (K, 2)."""
-        points = np.clip(corners_px, -_FAR_PX, _FAR_PX) * (1 << _BITS)
+        points = np.clip(corners_px, -FAR_PX, FAR_PX) * (1 << SUBPIXEL_BITS)
         self._parts.append((np.rint(points).astype(np.int32), colour))
         inside = (high_px > -1) & (low_px < self._size)
         self._seen.append((inside[:, 0] & inside[:, 1]).tolist())

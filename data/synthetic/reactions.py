@@ -9,16 +9,14 @@ import cv2
 import numpy as np
 
 from data.synthetic.plan import Plan, Strike
+from data.synthetic.scene import GRAVITY_M_S2
 from data.synthetic.textures import texture
-from data.synthetic.view import View
+from data.synthetic.view import FAR_PX, SUBPIXEL_BITS, View
 
-GRAVITY_M_S2 = 9.81
 SETTLED_S = 1.2  # after which a thing no longer moves
 _LEAST_PX = 0.05
 _YIELDING_S = 0.025  # in which a surface gives way
 _FREEING_S = 0.02  # in which a stick comes out of it
-_BITS = 3
-_FAR_PX = 4000.0
 _KEPT_DENTS = 6  # whose traces are seen at a time
 
 
@@ -156,7 +154,7 @@ class Reactions:
             bisect.bisect_left(self._landed, time_s, key=lambda grain: grain.time_s) for time_s in (since_s, until_s)
         )
         for grain in self._landed[first:end]:
-            cv2.circle(picture, grain.centre, grain.radius, grain.colour, -1, cv2.LINE_AA, _BITS)
+            cv2.circle(picture, grain.centre, grain.radius, grain.colour, -1, cv2.LINE_AA, SUBPIXEL_BITS)
 
     def _push(self, plan: Plan, strike: Strike, scale: float, rng: np.random.Generator) -> None:
         limit_px = 0.03 * plan.scene.span_m * scale
@@ -206,9 +204,9 @@ class Reactions:
         """The grains of a flight where they come to lie, less those far outside the picture."""
         places_px = self._view.project(_place(flight, flight.end_s))
         grains = []
-        for i in np.flatnonzero(np.abs(places_px).max(axis=1) < _FAR_PX).tolist():
-            x, y = np.round(places_px[i] * (1 << _BITS)).astype(int).tolist()
-            radius = max(3, round(flight.sizes_px[i] * (1 << _BITS)))
+        for i in np.flatnonzero(np.abs(places_px).max(axis=1) < FAR_PX).tolist():
+            x, y = np.round(places_px[i] * (1 << SUBPIXEL_BITS)).astype(int).tolist()
+            radius = max(3, round(flight.sizes_px[i] * (1 << SUBPIXEL_BITS)))
             grains.append(_Grain(flight.time_s + float(flight.end_s[i]), (x, y), radius, flight.colours[i]))
         return grains
 
@@ -216,11 +214,11 @@ class Reactions:
         first = np.clip(start_s - flight.time_s, 0, flight.end_s)
         last = np.clip(end_s - flight.time_s, 0, flight.end_s)
         tails, heads = self._view.project(_place(flight, first)), self._view.project(_place(flight, last))
-        ends = (np.clip(np.stack([tails, heads], axis=1), -_FAR_PX, _FAR_PX) * (1 << _BITS)).astype(int).tolist()
+        ends = (np.clip(np.stack([tails, heads], axis=1), -FAR_PX, FAR_PX) * (1 << SUBPIXEL_BITS)).astype(int).tolist()
         thicknesses = np.maximum(1, np.rint(1.5 * flight.sizes_px)).astype(int).tolist()
         for i in np.flatnonzero(last < flight.end_s).tolist():
             start, end = ends[i]
-            cv2.line(picture, start, end, flight.colours[i], thicknesses[i], cv2.LINE_AA, _BITS)
+            cv2.line(picture, start, end, flight.colours[i], thicknesses[i], cv2.LINE_AA, SUBPIXEL_BITS)
 
 
 def _place(flight: _Flight, later_s: np.ndarray | float) -> np.ndarray:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.synthetic.materials import MATERIALS, Range
-from data.synthetic.spec import SyntheticSpec
 
 GROUND_SHAPES = frozenset({"ground", "wall"})
 UP = np.array([0.0, 0.0, 1.0])
@@ -27,10 +26,10 @@ SIZES_M: dict[str, tuple[Range, Range, Range]] = {
     "pool": ((0.35, 1.0), (0.3, 0.8), (0.04, 0.12)),
 }
 # fmt: on
-FLAT_SHAPES = frozenset({"disc", "slab", "drum", "sheet"})
 ROUND_SHAPES = frozenset({"cylinder", "vessel", "disc", "drum"})
 SPAN_M = {"close": (0.3, 0.85), "arm": (0.8, 1.4), "player": (1.6, 3.4)}
 TABLE_HEIGHT_M = 0.72
+GRAVITY_M_S2 = 9.81
 WATER_LEVEL = 0.6  # in a pool, in heights of its rim
 
 
@@ -53,11 +52,6 @@ class Thing:
     centre_m: tuple[float, float, float]
     turn_rad: float
     seed: int
-
-    @property
-    def top_m(self) -> float:
-        """Height of its upper surface."""
-        return 0.0 if self.shape == "ground" else self.centre_m[2] + self.size_m[2]
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +107,7 @@ def pick(rng: np.random.Generator, weights: dict[str, float]) -> str:
     return list(weights)[int(rng.choice(len(shares), p=shares / shares.sum()))]
 
 
-def draw_scene(rng: np.random.Generator, spec: SyntheticSpec) -> Scene:
+def draw_scene(rng: np.random.Generator) -> Scene:
     """Draws a scene: one to four things of one or two materials, clutter, and a camera."""
     material = str(rng.choice(sorted(MATERIALS)))
     shape = pick(rng, MATERIALS[material].shapes)
@@ -217,3 +211,23 @@ def draw_spot(rng: np.random.Generator, thing: Thing, span_m: float) -> Spot:
     if thing.shape == "pool":
         point[2] = z + WATER_LEVEL * height
     return Spot(point, UP, min(1.0, 2 * radius))
+
+
+def across_and_along(normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two directions (3,) in a surface: to the right, and away from the camera or, on a wall, up."""
+    across = np.array([1.0, 0.0, 0.0])
+    return across, np.cross(normal, across)
+
+
+def kept_on(thing: Thing, spot: Spot, path_m: np.ndarray) -> np.ndarray:
+    """A way (3,) from a spot on the top of a thing, turned back and cut where it would leave it; elsewhere as it is."""
+    if thing.shape in GROUND_SHAPES or spot.normal[2] < 1:
+        return path_m
+    cos, sin = math.cos(thing.turn_rad), math.sin(thing.turn_rad)
+    turn = np.array([[cos, sin], [-sin, cos]])  # into the directions of the thing's sides
+    start, way = turn @ (spot.point_m - thing.centre_m)[:2], turn @ path_m[:2]
+    half_m = 0.45 * np.array(thing.size_m[:2])
+    end = np.clip(start - math.copysign(1.0, way @ start) * way, -half_m, half_m)
+    if thing.shape not in {"slab", "sheet", "rail"}:
+        end /= max(1.0, float(np.linalg.norm(end / half_m)))
+    return np.append(turn.T @ (end - start), 0.0)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from data.synthetic.easel import CIRCLE, Easel, footprint
+from data.synthetic.easel import CIRCLE, Easel, footprint, hull
 from data.synthetic.scene import UP, WATER_LEVEL, Thing
 from data.synthetic.textures import any_colour, fractal, mean_colour, texture
 
@@ -40,14 +40,13 @@ def _box(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Generat
 def _barrel(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Generator, opacity: float = 1.0) -> None:
     """The side of an upright round thing, lit from the side, with a streak of gloss."""
     taper = rng.uniform(0.6, 0.95) if thing.shape == "vessel" else rng.uniform(0.92, 1.0)
-    rings = [easel.circle(thing, taper, 0.0), easel.circle(thing, 1.0, thing.size_m[2])]
-    hull = cv2.convexHull(np.concatenate(rings).astype(np.float32))[:, 0]
-    box = easel.bounds(hull)
+    outline = hull(easel.circle(thing, taper, 0.0), easel.circle(thing, 1.0, thing.size_m[2]))
+    box = easel.bounds(outline)
     if box is None:
         return
     rows, columns = box
     size = (columns.stop - columns.start, rows.stop - rows.start)
-    left, right = hull[:, 0].min(), hull[:, 0].max()
+    left, right = outline[:, 0].min(), outline[:, 0].max()
     across = np.clip((np.arange(columns.start, columns.stop) - left) / max(right - left, 1.0) * 2 - 1, -0.999, 0.999)
     normals = np.stack([across, -np.sqrt(1 - across**2), 0 * across], axis=1)
     matt = easel.ambient + (1 - easel.ambient) * np.maximum(0, normals @ easel.light)
@@ -55,7 +54,7 @@ def _barrel(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Gene
     streak = gloss * np.exp(-(((across - 0.6 * easel.light[0] - 0.1) / 0.09) ** 2))
     streak += 0.4 * gloss * np.exp(-(((across + 0.55) / 0.06) ** 2))
     image = cv2.resize(surface, size) * matt[:, None].astype(np.float32) + streak[:, None].astype(np.float32)
-    easel.fill_image(hull, image, opacity)
+    easel.fill_image(outline, image, opacity)
 
 
 def _cylinder(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Generator) -> None:
@@ -231,20 +230,11 @@ def _pool(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Genera
     rim = footprint(thing) + thing.size_m[2] * UP
     basin: np.ndarray = any_colour(rng) if rng.random() < 0.5 else np.array([0.75, 0.75, 0.73], np.float32)
     if rng.random() < 0.6:
-        wide = Thing(
-            "plastic", "cylinder", (thing.size_m[0],) * 2 + (thing.size_m[2],), thing.centre_m, 0.0, thing.seed
-        )
-        easel.fill(
-            cv2.convexHull(
-                np.concatenate([easel.circle(wide, 1.1, 0), easel.circle(wide, 1.15, thing.size_m[2])]).astype(
-                    np.float32
-                )
-            )[:, 0],
-            0.6 * basin,
-        )
-        easel.fill(easel.circle(wide, 1.15, thing.size_m[2]), basin)
-        easel.fill(easel.circle(wide, 1.05, thing.size_m[2]), 0.6 * basin)
-        water = easel.circle(wide, 1.03, WATER_LEVEL * thing.size_m[2])
+        brim = easel.circle(thing, 1.15, thing.size_m[2])
+        easel.fill(hull(easel.circle(thing, 1.1, 0), brim), 0.6 * basin)
+        easel.fill(brim, basin)
+        easel.fill(easel.circle(thing, 1.05, thing.size_m[2]), 0.6 * basin)
+        water = easel.circle(thing, 1.03, WATER_LEVEL * thing.size_m[2])
         box = easel.bounds(water)
         if box is not None:
             size = (box[1].stop - box[1].start, box[0].stop - box[0].start)

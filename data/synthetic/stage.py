@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from cv2.typing import MatLike
 
-from data.synthetic.easel import Easel, footprint, lay_over
+from data.synthetic.easel import Easel, footprint, hull, lay_over
 from data.synthetic.motion import StickMotion
 from data.synthetic.puppet import Look, body_polygons
 from data.synthetic.scene import GROUND_SHAPES, TOWARDS_CAMERA, Scene, Thing
@@ -225,15 +225,15 @@ def _cast_shadow(ground: Easel, thing: Thing, depth: float) -> None:
     """Darkens the ground where a thing keeps off the light, softly, and close around its bottom."""
     bottom = footprint(thing)
     shift = thing.size_m[2] * np.array([-ground.light[0], -ground.light[1], 0.0]) / ground.light[2]
-    hull = cv2.convexHull(ground.view.project(np.concatenate([bottom, bottom + shift])).astype(np.float32))[:, 0]
+    outline = hull(ground.view.project(bottom), ground.view.project(bottom + shift))
     soft_px = max(1.0, ground.canvas.shape[0] / 50)
     reach_px = math.ceil(3 * soft_px)
-    box = ground.bounds(np.concatenate([hull - reach_px, hull + reach_px]))
-    if box is None or np.abs(hull).max() > 1e4:
+    box = ground.bounds(np.concatenate([outline - reach_px, outline + reach_px]))
+    if box is None or np.abs(outline).max() > 1e4:
         return
     part = ground.canvas[box]
     through: MatLike = np.full(part.shape[:2], 255, np.uint8)
-    moved = np.rint(16 * (hull - [box[1].start, box[0].start])).astype(np.int32)
+    moved = np.rint(16 * (outline - [box[1].start, box[0].start])).astype(np.int32)
     cv2.fillConvexPoly(through, moved, round(255 * (1 - 1.2 * depth)), cv2.LINE_AA, 4)
     through = cv2.GaussianBlur(through, (0, 0), soft_px)
     cv2.multiply(part, cv2.cvtColor(through, cv2.COLOR_GRAY2RGBA), part, 1 / 255)

@@ -8,6 +8,8 @@ import numpy as np
 from data.synthetic.scene import Scene
 
 NEAREST_M = 0.05
+SUBPIXEL_BITS = 3  # of the fixed point in which what moves is drawn
+FAR_PX = 4000.0  # points further out are moved in before they are drawn
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,11 +8,10 @@ import cv2
 import numpy as np
 
 from data.synthetic.plan import Strike
-from data.synthetic.scene import UP, WATER_LEVEL, Thing, log_uniform
+from data.synthetic.scene import GRAVITY_M_S2, UP, WATER_LEVEL, Thing, log_uniform
 from data.synthetic.stage import Layer
 from data.synthetic.view import View
 
-_GRAVITY_M_S2 = 9.81
 _N_WAVES = 3
 _RING_M_S = 0.35
 _RING_LENGTH_M = 0.06
@@ -60,7 +59,7 @@ class Water:
         directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
         numbers = 2 * math.pi / (radius_m * rng.uniform(0.3, 0.9, _N_WAVES))
         phases = place_m @ (directions * numbers[:, None]).T.astype(np.float32) + rng.uniform(0, 7, _N_WAVES)
-        self._rates = np.sqrt(_GRAVITY_M_S2 * numbers)  # radians a second, of waves on deep water
+        self._rates = np.sqrt(GRAVITY_M_S2 * numbers)  # radians a second, of waves on deep water
         shift_m = log_uniform(rng, (0.002, 0.008)) * directions / _N_WAVES**0.5
         waves = np.stack([np.cos(phases), np.sin(phases)])[..., None] * shift_m * self._px_per_m[..., None, :]
         self._waves_px = np.ascontiguousarray(

@@ -10,6 +10,7 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 _GRID = (4, 7)  # rows and columns that keep their places
 _N_PLACED = 32
 _BACKGROUND_FRAMES = 30  # on each side
+_BACKGROUND_STEP = 10
 
 
 class MotionFeatures(FeatureExtractor):
@@ -55,19 +56,28 @@ class MotionFeatures(FeatureExtractor):
 
 @torch.no_grad()
 def _changes(frames: Tensor) -> Tensor:
-    """Brightness -0.5 … 0.5, less the mean of two seconds, less one frame ago, less two: (B, T, H, W, 4)."""
-    luma = frames[:, :, 0] * (_LUMA[0] / 255)
+    """Brightness -0.5 … 0.5, less the background, less one frame ago, less two: (B, T, H, W, 4).
+
+    The background is the mean of seven frames, a third of a second apart.
+    """
+    luma = frames[:, :, 0] * _LUMA[0]
     for channel in (1, 2):
-        luma.add_(frames[:, :, channel], alpha=_LUMA[channel] / 255)
+        luma.add_(frames[:, :, channel], alpha=_LUMA[channel])
+    luma = luma.round_().to(torch.int16)  # sums and differences of whole numbers are exact
     half, n_frames = _BACKGROUND_FRAMES, luma.shape[1]
-    first, last = luma[:, :1], luma[:, -1:]
-    extended = torch.cat([first.expand(-1, half + 1, -1, -1), luma, last.expand(-1, half, -1, -1)], dim=1)
-    total = extended.cumsum(dim=1)
-    background = (total[:, 2 * half + 1 :] - total[:, :n_frames]) / (2 * half + 1)
-    earlier = extended[:, half - 1 : half - 1 + n_frames], extended[:, half : half + n_frames]
-    parts = [luma - 0.5, (luma - background).mul_(3), (luma - earlier[1]).mul_(4), (luma - earlier[0]).mul_(4)]
-    dtype = torch.get_autocast_dtype(luma.device.type) if torch.is_autocast_enabled(luma.device.type) else luma.dtype
-    return torch.stack([part.to(dtype) for part in parts], dim=-1)
+    first, last = luma[:, :1].expand(-1, half, -1, -1), luma[:, -1:].expand(-1, half, -1, -1)
+    extended = torch.cat([first, luma, last], dim=1)
+    lags = range(0, 2 * half + 1, _BACKGROUND_STEP)
+    background = sum(extended[:, lag : lag + n_frames] for lag in lags)
+    one_ago, two_ago = (extended[:, half - lag : half - lag + n_frames] for lag in (1, 2))
+    parts = [
+        (luma - 128, 1 / 255),
+        (luma * len(lags) - background, 3 / (255 * len(lags))),
+        (luma - one_ago, 4 / 255),
+        (luma - two_ago, 4 / 255),
+    ]
+    dtype = torch.get_autocast_dtype(luma.device.type) if torch.is_autocast_enabled(luma.device.type) else torch.float32
+    return torch.stack([part.to(dtype).mul_(scale) for part, scale in parts], dim=-1)
 
 
 def _down(n_in: int, n_out: int, *, kernel: int, stride: int) -> nn.Sequential:

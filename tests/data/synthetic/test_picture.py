@@ -63,6 +63,25 @@ def test_lures_keep_clear_of_things(plans):
     for lure, motions in lures:
         near_s = lure.picture_time_s + np.linspace(-0.03, 0.03, 9)
         assert motions[lure.stick].lift.at(near_s).min() > 0.004
+        if lure.spot.normal[1] == -1:  # a wall, at y = 0
+            assert motions[lure.stick].ends_m(near_s)[0][:, 1].max() < -0.004
+
+
+def test_scratches_stay_on_things():
+    n_scratches = 0
+    for plan, motions in map(planned, range(240)):
+        for strike in plan.strikes:
+            thing = plan.scene.things[strike.thing]
+            if strike.action == "scratch" and thing.shape not in {"ground", "wall"} and strike.spot.normal[2] == 1:
+                n_scratches += 1
+                times_s = strike.picture_time_s + np.linspace(0, strike.duration_s, 40)
+                x, y = (motions[strike.stick].ends_m(times_s)[0] - thing.centre_m)[:, :2].T
+                cos, sin = np.cos(thing.turn_rad), np.sin(thing.turn_rad)
+                width_m, depth_m, _ = thing.size_m
+                assert np.abs(cos * x + sin * y).max() < 0.5 * width_m + 1e-3
+                assert np.abs(cos * y - sin * x).max() < 0.5 * depth_m + 1e-3
+                assert np.hypot(np.diff(x), np.diff(y)).sum() > 0.003
+    assert n_scratches > 20
 
 
 def test_strong_strikes_are_fast(plans):

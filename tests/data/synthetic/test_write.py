@@ -1,6 +1,7 @@
 """Clips on disk are read as Greatest Hits is; writing goes on where it stopped."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,10 +9,12 @@ import torch
 from data.clip import ClipSpec
 from data.dataset import FoleyDataset
 from data.envelope import read_envelope_csv
+from data.files import locked
 from data.greatest_hits import list_clips
 from data.media import probe
 from data.synthetic import SyntheticSpec, render_clip
 from data.synthetic.__main__ import main
+from data.synthetic.write import Job, write_clip
 
 SPEC = SyntheticSpec(duration_s=2.0, frame_rate_hz=15.0, width=96, height=64)
 ARGUMENTS = [
@@ -63,10 +66,45 @@ def test_a_second_call_writes_what_is_missing_alone(folder, capsys):
     kept = folder / "synthetic-4-000000_mic.mp4"
     before = kept.stat().st_mtime_ns
     (folder / "synthetic-4-000001_mic.mp4").unlink()
+    for left in (folder / ".partial-1.mp4", folder / "truth" / ".partial-2.csv"):  # by a run that was killed
+        left.touch()
     main(["--out-dir", str(folder), *ARGUMENTS])
     assert "1 clips written, 1 were there" in capsys.readouterr().out
     assert kept.stat().st_mtime_ns == before
-    assert not list(folder.rglob(".partial-*"))
+    assert not list(folder.rglob(".*"))
+
+
+def test_a_clip_is_written_with_the_same_bytes_again(tmp_path):
+    written = set()
+    for number in range(6):
+        job = Job(replace(SPEC, duration_s=1.0), 3, 5, tmp_path / str(number))
+        write_clip(job)
+        written.add(job.video_path.read_bytes())
+    assert len(written) == 1
+
+
+def test_hours_give_no_clip_more_than_they_hold(tmp_path, monkeypatch):
+    """0.003 h / 1.2 s is 9.000000000000002 in floating point."""
+    jobs = []
+    monkeypatch.setattr("data.synthetic.__main__.for_each", lambda _, given, *rest: jobs.extend(given) or [])
+    main(["--out-dir", str(tmp_path), "--hours", "0.003", "--duration", "1.2"])
+    assert [job.index for job in jobs] == list(range(9))
+
+
+def test_a_folder_of_other_recordings_is_left_alone(tmp_path, capsys):
+    (tmp_path / "2015-02-16_mic.mp4").touch()
+    with pytest.raises(SystemExit) as error:
+        main(["--out-dir", str(tmp_path), *ARGUMENTS])
+    assert error.value.code == 2
+    assert "holds other recordings" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["2015-02-16_mic.mp4"]
+
+
+def test_two_runs_do_not_write_to_one_folder(folder, capsys):
+    with locked(folder / ".lock"), pytest.raises(SystemExit) as error:
+        main(["--out-dir", str(folder), *ARGUMENTS])
+    assert error.value.code == 2
+    assert "another run works" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
