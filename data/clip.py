@@ -47,10 +47,10 @@ class ClipSpec:
     frame_size_px: int | tuple[int, int] = 224
 
     def __post_init__(self) -> None:
-        if not isinstance(self.frame_size_px, int | float):
-            object.__setattr__(self, "frame_size_px", tuple(self.frame_size_px))  # a list in configurations
-        sizes_px = self.frame_size_px if isinstance(self.frame_size_px, tuple) else (self.frame_size_px,)
-        if isinstance(self.frame_size_px, tuple) and len(sizes_px) != 2:
+        if isinstance(self.frame_size_px, list):  # as configurations have it
+            object.__setattr__(self, "frame_size_px", tuple(self.frame_size_px))
+        sizes_px = self.frame_size_px if isinstance(self.frame_size_px, tuple) else 2 * (self.frame_size_px,)
+        if len(sizes_px) != 2:
             raise InputError(f"clip.frame_size_px is {sizes_px}, expected width and height, or one number for both")
         values = [(name, getattr(self, name)) for name in ("duration_s", "sample_rate_hz", "frame_rate_hz")]
         values += [("frame_size_px", size_px) for size_px in sizes_px]
