@@ -71,7 +71,9 @@ def load_model(checkpoint: Path = BUNDLED, device: str = "cpu") -> Video2Rms:
     content = read_content(checkpoint)
     if "config" not in content:
         raise InputError(f"{checkpoint} says nothing of its configuration: give a checkpoint of train.py")
-    model = build_model(OmegaConf.create(content["config"]))
+    config = OmegaConf.create(content["config"])
+    OmegaConf.update(config, "paths.random_weights", True, force_add=True)  # the checkpoint holds all of them
+    model = build_model(config)
     if not isinstance(model, Video2Rms):
         raise InputError(
             f"{checkpoint} holds a {type(model).__name__}, expected a Video2Rms: give a checkpoint of "
