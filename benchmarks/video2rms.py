@@ -21,31 +21,24 @@ from data.errors import InputError, user_errors
 from data.frames import FrameWindow
 from data.media import iter_frames, probe, read_sound
 from data.synthetic import SyntheticSpec
-from evaluation.onsets import detect_onsets, onset_f1
+from evaluation.onsets import ONSET_RATE_HZ, detect_onsets, onset_f1
 from video2rms.baselines import constant_levels, motion_levels
 from video2rms.batch import VideoItem
-from video2rms.model import FRAME_RATE_HZ
+from video2rms.model import FRAME_RATE_HZ, Video2Rms
 from video2rms.onsets import pick_onsets
 from video2rms.predict import ONSET_THRESHOLD, load_model
 from video2rms.sounding import noise_along
-from video2rms.streaming import WINDOW_FRAMES, Levels, predict_levels
+from video2rms.streaming import WINDOW_FRAMES, Levels, join_levels, predict_levels
 from video2rms.synthetic import SyntheticVideos
 
 SEED = 1_000_003  # of clips that no training configuration uses
-SPEC = SyntheticSpec(duration_s=4.0, width=112, height=64, max_offset_s=0.0)
-SOUND_RATE_HZ = 22_050
+DURATION_S = 4.0
 Method = Callable[[Iterable[FrameWindow]], Levels]
 
 
-def with_network(checkpoint: Path) -> Method:
+def with_network(model: Video2Rms) -> Method:
     """The trained network as a method."""
-    model = load_model(checkpoint)
-
-    def predict(windows: Iterable[FrameWindow]) -> Levels:
-        parts = list(predict_levels(model, windows))
-        return Levels(torch.cat([part.rms for part in parts]), torch.cat([part.onset for part in parts]))
-
-    return predict
+    return lambda windows: join_levels(predict_levels(model, windows))
 
 
 def measure_synthetic(method: Method, items: Sequence[VideoItem]) -> dict[str, float]:
@@ -72,15 +65,13 @@ def measure_synthetic(method: Method, items: Sequence[VideoItem]) -> dict[str, f
     }
 
 
-def measure_real(method: Method, path: Path) -> float:
+def measure_real(method: Method, path: Path, size_px: tuple[int, int]) -> float:
     """Onset F1 of a video, sound with sound."""
-    windows = iter_frames(
-        path, frame_rate_hz=FRAME_RATE_HZ, size_px=(SPEC.width, SPEC.height), window_frames=WINDOW_FRAMES
-    )
+    windows = iter_frames(path, frame_rate_hz=FRAME_RATE_HZ, size_px=size_px, window_frames=WINDOW_FRAMES)
     envelope = Envelope(method(windows).rms, FINE_RATE_HZ)
-    sound = noise_along(envelope, SOUND_RATE_HZ, probe(path).duration_s)
-    truth = read_sound(path, sample_rate_hz=SOUND_RATE_HZ)
-    score = onset_f1(detect_onsets(truth, SOUND_RATE_HZ).times_s, detect_onsets(sound, SOUND_RATE_HZ).times_s)
+    sound = noise_along(envelope, ONSET_RATE_HZ, probe(path).duration_s)
+    truth = read_sound(path, sample_rate_hz=ONSET_RATE_HZ)
+    score = onset_f1(detect_onsets(truth, ONSET_RATE_HZ).times_s, detect_onsets(sound, ONSET_RATE_HZ).times_s)
     return score.f1 if score else 1.0
 
 
@@ -94,19 +85,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     if args.clips < 1:
         raise InputError(f"--clips {args.clips} is not possible: give at least 1")
-    network = with_network(args.checkpoint)
-    videos = SyntheticVideos(SPEC, SEED, args.clips)
+    if args.real and not args.real.is_dir():
+        raise InputError(f"--real {args.real} is no folder: give a folder of videos with sound")
+    model = load_model(args.checkpoint)
+    size_px = model.features.size_px
+    spec = SyntheticSpec(duration_s=DURATION_S, width=size_px[0], height=size_px[1], max_offset_s=0.0)
+    videos = SyntheticVideos(spec, SEED, args.clips)
     items = [videos[i] for i in tqdm(range(args.clips), desc="rendering", unit="clip")]
     mean_rms = float(torch.cat([item.rms for item in items]).mean())
     methods: dict[str, Method] = {
         "constant level": functools.partial(constant_levels, mean_rms),
         "end of motion": motion_levels,
-        "network": network,
+        "network": with_network(model),
     }
     real = [path for path in sorted(args.real.glob("*.mp4")) if probe(path).has_sound] if args.real else []
     rows = {}
     for name, method in methods.items():
-        rows[name] = measure_synthetic(method, items) | {f"{path.name} F1": measure_real(method, path) for path in real}
+        rows[name] = measure_synthetic(method, items) | {
+            f"{path.name} F1": measure_real(method, path, size_px) for path in real
+        }
     columns = list(rows["network"])
     sys.stdout.write(f"| {args.clips} synthetic clips | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}\n")
     for name, row in rows.items():

@@ -54,10 +54,7 @@ class CavpTraining(Training):
 
     def training_step(self, batch: Segments, batch_idx: int) -> Tensor:
         """Loss of a training batch; its dropout depends on the seed, the epoch and the number of the batch only."""
-        key = self.generator(self.current_epoch, batch_idx, self.global_rank)
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(key.initial_seed())
+        with self.seeded(self.generator(self.current_epoch, batch_idx, self.global_rank)):
             output = self.embed(batch)
         video, audio, recordings = self._gathered(output.video, output.audio, batch.recording)
         losses = self._losses(video, audio, output.logit_scale, recordings)

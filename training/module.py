@@ -1,6 +1,7 @@
 """Owns what every LightningModule here shares: optimiser, noise sources, and what a training checkpoint holds."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 
 import hydra
@@ -89,6 +90,13 @@ class Training(pl.LightningModule):
         """A CPU noise source that depends on the seed and ``key`` only."""
         state = np.random.SeedSequence([self.seed, *key]).generate_state(1, np.uint64)[0]
         return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+
+    @contextmanager
+    def seeded(self, generator: torch.Generator) -> Iterator[None]:
+        """Inside, dropout and whatever else takes torch's own random numbers depend on the seed of a generator only."""
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(generator.initial_seed())
+            yield
 
     def configure_optimizers(self) -> Any:
         """Optimiser, and schedule if any, over the trained weights."""

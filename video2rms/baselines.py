@@ -7,11 +7,10 @@ import scipy.ndimage
 import scipy.signal
 import torch
 
-from data.clip import count_at_rate
 from data.envelope import FINE_RATE_HZ
 from data.frames import FrameWindow
 from video2rms.model import FRAME_RATE_HZ
-from video2rms.streaming import Levels
+from video2rms.streaming import Levels, count_slots
 
 DECAY_S = 0.06
 LEAST_GAP_S = 0.2
@@ -20,7 +19,7 @@ LOWEST_PEAK = 0.25
 
 def constant_levels(rms: float, windows: Iterable[FrameWindow]) -> Levels:
     """The same level in every slot, and no onset."""
-    n_slots = _n_slots(sum(len(window.frames) for window in windows))
+    n_slots = count_slots(sum(len(window.frames) for window in windows))
     return Levels(torch.full((n_slots,), rms), torch.zeros(n_slots))
 
 
@@ -42,7 +41,7 @@ def motion_levels(windows: Iterable[FrameWindow], peak_rms: float = 0.2) -> Leve
             *((window.frames.float().mean(dim=1).numpy(), window.lateness_s.numpy()) for window in windows), strict=True
         )
     )
-    n_slots = _n_slots(len(frames))
+    n_slots = count_slots(len(frames))
     stamps_s = np.arange(len(frames)) / FRAME_RATE_HZ - lateness_s
     kept = np.flatnonzero(np.diff(stamps_s, prepend=-1.0) > 1e-3)
     levels = Levels(torch.zeros(n_slots), torch.zeros(n_slots))
@@ -62,7 +61,3 @@ def motion_levels(windows: Iterable[FrameWindow], peak_rms: float = 0.2) -> Leve
     decay = np.exp(-np.arange(n_slots) / (DECAY_S * FINE_RATE_HZ))
     levels.rms.copy_(torch.from_numpy(scipy.signal.fftconvolve(levels.onset.numpy(), decay)[:n_slots]))
     return Levels((peak_rms * levels.rms).clamp(min=0), levels.onset)
-
-
-def _n_slots(n_frames: int) -> int:
-    return count_at_rate(n_frames / FRAME_RATE_HZ, FINE_RATE_HZ)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from data.envelope import FINE_RATE_HZ
+from data.errors import InputError
 from data.files import atomic_path
 from training.loggers import log_figure
 from video2rms.batch import VideoBatch
@@ -27,6 +28,11 @@ class EnvelopeLogger(pl.Callback):
     """
 
     def __init__(self, folder: str, every_n_epochs: int = 1, n_clips: int = 4) -> None:
+        if every_n_epochs < 1 or n_clips < 1:
+            raise InputError(
+                f"callbacks.envelopes with every_n_epochs {every_n_epochs}, n_clips {n_clips} does not work: give at "
+                "least 1 each"
+            )
         self.folder = Path(folder)
         self.every_n_epochs = every_n_epochs
         self.n_clips = n_clips

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
+from tqdm import tqdm
 
 from data.datamodule import ChunkDataModule
 from data.errors import InputError
@@ -87,5 +88,6 @@ class SyntheticVideoModule(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[VideoBatch]:
         """Batches of the clips that stay the same."""
-        self._val_items = self._val_items or [self._val_set[i] for i in range(len(self._val_set))]
+        numbers = tqdm(range(len(self._val_set)), desc="validation clips", unit="clip", disable=bool(self._val_items))
+        self._val_items = self._val_items or [self._val_set[i] for i in numbers]
         return loader(self._val_items, None, batch_size=self._batch_size, num_workers=0, collate=collate)  # type: ignore[arg-type]

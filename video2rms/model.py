@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from data.envelope import FINE_RATE_HZ
+from data.errors import InputError
 from video2rms.bins import LevelBins
 from video2rms.features.base import FeatureExtractor
 
@@ -43,6 +44,9 @@ class Video2Rms(nn.Module):
         lstm_width: Width of the LSTM in each direction.
         dropout: Share of dropped channels after each convolution, 0 to 1.
 
+    Raises:
+        InputError: A number lies outside its range.
+
     Source:
         Video-Foley (arXiv 2408.11915), RMS-Mapper of Stable-V2A (arXiv 2412.15023).
     """
@@ -56,6 +60,11 @@ class Video2Rms(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
+        if not (0 <= dropout <= 1 and min(width, lstm_width) >= 1):
+            raise InputError(
+                f"model.width {width}, lstm_width {lstm_width}, dropout {dropout} do not work: give at least 1, 1 and "
+                "a number from 0 to 1"
+            )
         self.features = features
         self.bins = bins or LevelBins()
         layers: list[nn.Module] = []

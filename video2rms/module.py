@@ -35,6 +35,9 @@ class Video2RmsTraining(Training):
         augment: whether training frames are changed at random; features from a cache cannot be.
         **common: optimiser, schedule, seed and configuration, see ``Training``.
 
+    Raises:
+        InputError: a number lies outside its range.
+
     Source: Video-Foley (arXiv 2408.11915) for the level's classes and their smoothing.
     """
 
@@ -50,6 +53,11 @@ class Video2RmsTraining(Training):
         **common: Any,
     ) -> None:
         super().__init__(model, **common)
+        if not (onset_weight >= 0 and 0 < onset_threshold < 1 and smoothing_bins > 0):
+            raise InputError(
+                f"training.onset_weight {onset_weight}, onset_threshold {onset_threshold}, smoothing_bins "
+                f"{smoothing_bins} do not work: give at least 0, a number between 0 and 1, and one above 0"
+            )
         self.onset_weight = onset_weight
         self.onset_threshold = onset_threshold
         self.smoothing_bins = smoothing_bins
@@ -80,9 +88,7 @@ class Video2RmsTraining(Training):
         generator = self.generator(self.current_epoch, batch_idx, self.global_rank)
         if self.augment and batch.frames is not None:
             batch = replace(batch, frames=augment(batch.frames, generator))
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(generator.initial_seed())
+        with self.seeded(generator):
             prediction = self.predict(batch)
         loss = self.loss(prediction, batch)
         self.log("train_loss", loss, prog_bar=True, batch_size=len(batch))

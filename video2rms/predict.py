@@ -22,15 +22,16 @@ from tqdm import tqdm
 from data.clip import count_at_rate
 from data.envelope import FINE_RATE_HZ, Envelope, write_envelope_csv
 from data.errors import InputError, user_errors
-from data.files import atomic_path
+from data.files import atomic_path, check_writable_folder
 from data.frames import FrameWindow
 from data.media import iter_frames, probe
 from data.weights import load_into
 from training.checkpoint import read_content
 from training.config import build_model
+from training.devices import pick_device
 from video2rms.model import FRAME_RATE_HZ, Video2Rms
 from video2rms.onsets import pick_onsets
-from video2rms.streaming import WINDOW_FRAMES, predict_levels
+from video2rms.streaming import WINDOW_FRAMES, join_levels, predict_levels
 
 log = logging.getLogger("video2rms")
 
@@ -55,7 +56,7 @@ class PredictedEnvelope:
     network_s: float
 
 
-def load_model(checkpoint: Path = BUNDLED, device: str = "cpu") -> Video2Rms:
+def load_model(checkpoint: Path = BUNDLED, device: str | torch.device = "cpu") -> Video2Rms:
     """A trained network.
 
     Args:
@@ -115,14 +116,11 @@ def predict_envelope(
         duration_s=duration_s,
         window_frames=WINDOW_FRAMES,
     )
-    parts = []
     started_s = time.perf_counter()
-    for levels in predict_levels(model, clock.timed(frames, progress)):
-        parts.append(levels)
-    rms, onset = torch.cat([part.rms for part in parts]), torch.cat([part.onset for part in parts])
+    levels = join_levels(predict_levels(model, clock.timed(frames, progress)))
     whole_s = time.perf_counter() - started_s
-    onsets_s = pick_onsets(onset, ONSET_THRESHOLD)
-    return PredictedEnvelope(Envelope(rms, FINE_RATE_HZ), onsets_s, clock.spent_s, whole_s - clock.spent_s)
+    onsets_s = pick_onsets(levels.onset, ONSET_THRESHOLD)
+    return PredictedEnvelope(Envelope(levels.rms, FINE_RATE_HZ), onsets_s, clock.spent_s, whole_s - clock.spent_s)
 
 
 class _Clock:
@@ -168,7 +166,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     if args.duration is not None and not (math.isfinite(args.duration) and args.duration > 0):
         raise InputError(f"--duration {args.duration} is not possible: give seconds above 0")
-    model = load_model(args.checkpoint, args.device)
+    for option, path in {"--out": args.out, "--plot": args.plot}.items():
+        if path is None:
+            continue
+        check_writable_folder(path.parent, option)
+        if any(path.exists() and given.exists() and path.samefile(given) for given in (args.video, args.checkpoint)):
+            raise InputError(f"{option} {path} would be written over, but is an input: give another file")
+    model = load_model(args.checkpoint, pick_device(args.device))
     rest_s = probe(args.video).duration_s - args.start
     n_frames = count_at_rate(max(min(rest_s, args.duration or rest_s), 0.01), FRAME_RATE_HZ)
     with tqdm(total=n_frames, unit="frame", desc=args.video.name, disable=n_frames < WINDOW_FRAMES) as bar:
@@ -176,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write_envelope_csv(args.out, found.envelope)
     if args.plot:
         with atomic_path(args.plot) as temporary:
-            envelope_figure(found).savefig(temporary, dpi=110)
+            envelope_figure(found).savefig(temporary, dpi=110, format="png")
     sys.stdout.write(
         f"{len(found.onsets_s)} hits in {found.envelope.duration_s:.2f} s; decoding took {found.decode_s:.2f} s, the "
         f"network {found.network_s:.2f} s\n{args.out}\n" + (f"{args.plot}\n" if args.plot else "")

@@ -28,6 +28,17 @@ class Levels:
     onset: Tensor
 
 
+def join_levels(parts: Iterable[Levels]) -> Levels:
+    """One stretch of several that follow each other, at least one."""
+    rms, onset = zip(*((part.rms, part.onset) for part in parts), strict=True)
+    return Levels(torch.cat(rms), torch.cat(onset))
+
+
+def count_slots(n_frames: int) -> int:
+    """Slots of 8 ms in a number of frames at 30 a second, rounded, at least one."""
+    return count_at_rate(n_frames / FRAME_RATE_HZ, FINE_RATE_HZ)
+
+
 def predict_levels(model: Video2Rms, windows: Iterable[FrameWindow]) -> Iterator[Levels]:
     """Predicts window by window.
 
@@ -58,15 +69,10 @@ def _predict(model: Video2Rms, before: FrameWindow | None, window: FrameWindow, 
     parts = [(w.frames[part], w.lateness_s[part]) for w, part in seen if w is not None]
     frames, lateness_s = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
     device = next(model.parameters()).device
-    n_slots = count_at_rate(len(frames) / FRAME_RATE_HZ, FINE_RATE_HZ)
+    n_slots = count_slots(len(frames))
     prediction = model(frames[None].to(device), lateness_s[None].float().to(device), n_slots)
-    first = 0 if before is None else _slots(MARGIN_FRAMES)
-    last = n_slots if after is None else first + _slots(len(window.frames))
+    first = 0 if before is None else count_slots(MARGIN_FRAMES)
+    last = n_slots if after is None else first + count_slots(len(window.frames))
     rms = model.bins.expected_rms(prediction.level_logits[0, first:last])
     rms = torch.where(rms < model.bins.edges[0], 0.0, rms)
     return Levels(rms.cpu(), prediction.onset_logits[0, first:last].sigmoid().cpu())
-
-
-def _slots(n_frames: int) -> int:
-    """Slots in a number of frames that is a multiple of 6."""
-    return round(n_frames * FINE_RATE_HZ / FRAME_RATE_HZ)

@@ -73,6 +73,8 @@ def test_windows_of_a_file_are_seen_as_a_whole(tmp_path, checkpoint):
         (["--duration", "0"], "--duration 0.0 is not possible"),
         (["--start", "99"], "99"),
         (["--checkpoint", "missing.safetensors"], "missing.safetensors"),
+        (["--device", "abacus"], "'abacus' is not available"),
+        (["--plot", "video.mp4"], "--plot video.mp4 would be written over"),
     ],
 )
 def test_mistakes_get_a_sentence(tmp_path, monkeypatch, checkpoint, capsys, options, message):
