@@ -27,11 +27,11 @@ from data.files import atomic_path, check_writable_folder
 from data.greatest_hits import SourceClip, read_clip
 from data.media import probe, read_sound
 from data.mux import mux, write_video, write_wav
+from data.stopwatch import Stopwatch
 from stable_foley.backbone import DTYPES
 from stable_foley.pipeline import FoleyPipeline, Prompts
 from stable_foley.plot import comparison_figure
 from stable_foley.sampler import SAMPLERS
-from stable_foley.stopwatch import Stopwatch
 
 log = logging.getLogger("infer")
 

@@ -1,4 +1,4 @@
-"""How well the envelope is predicted from the picture: ``python -m benchmarks.video2rms --checkpoint FILE``.
+"""How well the envelope is predicted from the picture: ``python -m benchmarks.video2rms``.
 
 Synthetic clips that no training sees are compared with their exact truth: onsets within 0.1 s of the picture's times,
 and the levels of the clean sound. Real videos with sound (``--real FOLDER``) are compared sound with sound: noise that
@@ -24,9 +24,10 @@ from data.synthetic import SyntheticSpec
 from evaluation.onsets import ONSET_RATE_HZ, detect_onsets, onset_f1
 from video2rms.baselines import constant_levels, motion_levels
 from video2rms.batch import VideoItem
+from video2rms.metrics import level_metrics
 from video2rms.model import FRAME_RATE_HZ, Video2Rms
 from video2rms.onsets import pick_onsets
-from video2rms.predict import ONSET_THRESHOLD, load_model
+from video2rms.predict import BUNDLED, ONSET_THRESHOLD, load_model
 from video2rms.sounding import noise_along
 from video2rms.streaming import WINDOW_FRAMES, Levels, join_levels, predict_levels
 from video2rms.synthetic import SyntheticVideos
@@ -43,7 +44,8 @@ def with_network(model: Video2Rms) -> Method:
 
 def measure_synthetic(method: Method, items: Sequence[VideoItem]) -> dict[str, float]:
     """Means over synthetic clips."""
-    f1, errors_s, correlations, distances = [], [], [], []
+    f1, errors_s = [], []
+    of_levels: dict[str, list[float]] = {}
     for item in items:
         assert item.frames is not None
         levels = method([FrameWindow(0, item.frames, item.lateness_s.double())])
@@ -53,15 +55,15 @@ def measure_synthetic(method: Method, items: Sequence[VideoItem]) -> dict[str, f
         if len(found_s):
             nearest_s = np.abs(true_s[:, None] - found_s).min(axis=1)
             errors_s += nearest_s[nearest_s < 0.1].tolist()
-        rms = levels.rms[: len(item.rms)]
-        distances.append(float((rms - item.rms).abs().mean()))
-        is_constant = float(rms.std()) < 1e-6
-        correlations.append(0.0 if is_constant else float(np.corrcoef(rms, item.rms)[0, 1]))
+        rms = levels.rms[None, : len(item.rms)]
+        for name, value in level_metrics(rms, item.rms[None], item.rms_44khz[None]).items():
+            of_levels.setdefault(name, []).append(float(value))
     return {
         "onset F1": float(np.mean(f1)),
         "median error (ms)": 1e3 * float(np.median(errors_s)) if errors_s else float("nan"),
-        "RMS correlation": float(np.mean(correlations)),
-        "E-L1 [VF]": float(np.mean(distances)),
+        "RMS correlation": float(np.mean(of_levels["rms_correlation"])),
+        "E-L1 [VF]": float(np.mean(of_levels["e_l1"])),
+        "E-L1 44.1 kHz": float(np.mean(of_levels["e_l1_44khz"])),
     }
 
 
@@ -79,7 +81,7 @@ def measure_real(method: Method, path: Path, size_px: tuple[int, int]) -> float:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--checkpoint", type=Path, required=True, help="of a training of exp=mini_video2rms")
+    parser.add_argument("--checkpoint", type=Path, default=BUNDLED, help="of a training (default: the bundled one)")
     parser.add_argument("--clips", type=int, default=200, help="synthetic clips (default: %(default)s)")
     parser.add_argument("--real", type=Path, help="folder of videos with sound")
     args = parser.parse_args(arguments)

@@ -28,10 +28,19 @@ def e_l1_stable_v2a(generated: Tensor, reference: Tensor, sample_rate_hz: int) -
     Source:
         Stable-V2A (arXiv 2412.15023), results page.
     """
-    return (_rms_44khz(generated, sample_rate_hz) - _rms_44khz(reference, sample_rate_hz)).abs().mean(dim=-1)
+    return (rms_44khz(generated, sample_rate_hz) - rms_44khz(reference, sample_rate_hz)).abs().mean(dim=-1)
 
 
-def _rms_44khz(wave: Tensor, sample_rate_hz: int) -> Tensor:
+def rms_44khz(wave: Tensor, sample_rate_hz: int) -> Tensor:
+    """The level that E-L1 at 44.1 kHz compares.
+
+    Args:
+        wave: Sounds (..., C, N).
+        sample_rate_hz: Samples a second of them.
+
+    Returns:
+        RMS (..., 1 + N' // 128) of the mono sounds, N' samples at 44.1 kHz; value i is centred on sample 128 i.
+    """
     mono = torchaudio.functional.resample(wave.mean(dim=-2), sample_rate_hz, STABLE_V2A_RATE_HZ)
     centred = F.pad(mono, (WINDOW_SAMPLES // 2, WINDOW_SAMPLES // 2))
     return centred.unfold(-1, WINDOW_SAMPLES, HOP_SAMPLES).square().mean(dim=-1).sqrt()

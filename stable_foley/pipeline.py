@@ -14,10 +14,10 @@ from torch.nn import functional as F
 from data.clip import ClipSpec, count_at_rate
 from data.envelope import Envelope
 from data.errors import InputError
+from data.stopwatch import Stopwatch
 from stable_foley.checkpoint import load_model
 from stable_foley.model import CONTROL_ID, Conditions, FoleyModel
 from stable_foley.sampler import Progress, SamplerSettings
-from stable_foley.stopwatch import Stopwatch
 from training.config import describing, instantiate
 from training.devices import pick_device
 

@@ -103,7 +103,8 @@ def check_targets(config: DictConfig, source: object) -> None:
     files = [*(REPOSITORY / "configs").rglob("*.yaml"), *(REPOSITORY / "exp").glob("*.yaml")]
     own = {target for path in files for target in re.findall(r"_target_: *(\S+)", path.read_text(encoding="utf-8"))}
     with describing(f"the configuration in {source}"):
-        parts = [OmegaConf.to_container(config[section], resolve=True) for section in BUILT]
+        built = [config[section] for section in BUILT if section in config]
+        parts = [OmegaConf.to_container(section, resolve=True) for section in built if section is not None]
         parts.append(OmegaConf.to_container(config))  # what nothing refers to yet
     foreign = sorted({str(target) for target in _targets(parts)} - own)
     if foreign:

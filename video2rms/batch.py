@@ -17,6 +17,7 @@ class VideoItem:
         frames: Frames on a grid of 30 a second (T, 3, H, W), uint8, RGB, or None where features stand for them.
         lateness_s: Grid time less the time at which each frame was really shown (T,), float32.
         rms: Level of the sound in slots of 8 ms (N,), of a sound whose peak is 1.
+        rms_44khz: The same every 128 samples of 44.1 kHz (M,), see `evaluation.levels.rms_44khz`.
         onsets_s: Times of the onsets (K,).
         clip_id: Its name.
         features: What a frozen extractor made of the frames (T, D), from a cache; None without one.
@@ -25,6 +26,7 @@ class VideoItem:
     frames: Tensor | None
     lateness_s: Tensor
     rms: Tensor
+    rms_44khz: Tensor
     onsets_s: Tensor
     clip_id: str
     features: Tensor | None = None
@@ -37,6 +39,7 @@ class VideoBatch:
     frames: Tensor | None
     lateness_s: Tensor
     rms: Tensor
+    rms_44khz: Tensor
     onsets_s: tuple[Tensor, ...]
     clip_ids: tuple[str, ...]
     features: Tensor | None = None
@@ -59,6 +62,7 @@ class VideoBatch:
             frames=None if self.frames is None else change(self.frames),
             lateness_s=change(self.lateness_s),
             rms=change(self.rms),
+            rms_44khz=change(self.rms_44khz),
             features=None if self.features is None else change(self.features),
         )
 
@@ -69,6 +73,7 @@ def collate(items: Sequence[VideoItem]) -> VideoBatch:
         _stack([item.frames for item in items]),
         torch.stack([item.lateness_s for item in items]),
         torch.stack([item.rms for item in items]),
+        torch.stack([item.rms_44khz for item in items]),
         tuple(item.onsets_s for item in items),
         tuple(item.clip_id for item in items),
         _stack([item.features for item in items]),

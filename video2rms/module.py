@@ -5,20 +5,20 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from data.cache import ENVELOPE, FRAMES, tensor_name
-from data.envelope import FINE_RATE_HZ, Envelope
+from data.envelope import FINE_RATE_HZ, Envelope, low_passed
 from data.errors import InputError
 from evaluation.onsets import ONSET_RATE_HZ, detect_onsets, onset_f1
 from training.module import Training
 from video2rms.augment import augment
 from video2rms.batch import VideoBatch, onset_heights
+from video2rms.metrics import level_metrics
 from video2rms.model import Prediction, Video2Rms
 from video2rms.onsets import pick_onsets
-from video2rms.recordings import LATENESS
+from video2rms.recordings import LATENESS, RMS_44KHZ
 from video2rms.sounding import noise_along
 
 NEAR_BINS = (0, 2, 5, 8)
@@ -32,6 +32,7 @@ class Video2RmsTraining(Training):
         onset_weight: weight of the onset head's loss, at least 0; 0 leaves the head untrained.
         onset_threshold: height from which peaks count as onsets in validation.
         smoothing_bins: standard deviation of the Gaussian around the true class.
+        low_pass_hz: cutoff of the target, see ``data.envelope.low_passed``; None: the level as it is, with sharp hits.
         augment: whether training frames are changed at random; features from a cache cannot be.
         **common: optimiser, schedule, seed and configuration, see ``Training``.
 
@@ -49,6 +50,7 @@ class Video2RmsTraining(Training):
         onset_weight: float = 8.0,
         onset_threshold: float = 0.4,
         smoothing_bins: float = 1.0,
+        low_pass_hz: float | None = None,
         augment: bool = True,
         **common: Any,
     ) -> None:
@@ -58,9 +60,15 @@ class Video2RmsTraining(Training):
                 f"training.onset_weight {onset_weight}, onset_threshold {onset_threshold}, smoothing_bins "
                 f"{smoothing_bins} do not work: give at least 0, a number between 0 and 1, and one above 0"
             )
+        if low_pass_hz is not None and not 0 < low_pass_hz < FINE_RATE_HZ / 2:
+            raise InputError(
+                f"training.low_pass_hz {low_pass_hz} does not work: give null, or a number between 0 and "
+                f"{FINE_RATE_HZ / 2}"
+            )
         self.onset_weight = onset_weight
         self.onset_threshold = onset_threshold
         self.smoothing_bins = smoothing_bins
+        self.low_pass_hz = low_pass_hz
         self.augment = augment
 
     def encoder_ids(self) -> dict[str, str]:
@@ -75,13 +83,15 @@ class Video2RmsTraining(Training):
                 "training.augment changes frames, of which a cache has no features; set training.augment=false, or "
                 "leave out dataset.cache."
             )
-        return {FRAMES: features, LATENESS: "of frames", ENVELOPE: "fine envelope of a peak of 1"}
+        levels = {ENVELOPE: "fine envelope of a peak of 1", RMS_44KHZ: "of a peak of 1"}
+        return {FRAMES: features, LATENESS: "of frames", **levels}
 
     def encode(self, batch: VideoBatch, factors: Sequence[float]) -> dict[str, Tensor]:
         """What a cache keeps of a batch, see ``Training``; the sound is not multiplied by anything."""
         assert tuple(factors) == (1.0,)
-        features = {FRAMES: self.model.features(batch.frames), LATENESS: batch.lateness_s, ENVELOPE: batch.rms}
-        return {tensor_name(name, 1.0): value for name, value in features.items()}
+        features = {FRAMES: self.model.features(batch.frames), LATENESS: batch.lateness_s}
+        levels = {ENVELOPE: batch.rms, RMS_44KHZ: batch.rms_44khz}
+        return {tensor_name(name, 1.0): value for name, value in (features | levels).items()}
 
     def training_step(self, batch: VideoBatch, batch_idx: int) -> Tensor:
         """Loss of a training batch; augmentation and dropout depend on the seed, the epoch and its number only."""
@@ -113,7 +123,7 @@ class Video2RmsTraining(Training):
 
     def loss(self, prediction: Prediction, batch: VideoBatch) -> Tensor:
         """The loss of a prediction."""
-        targets = self.model.bins.soft_targets(batch.rms, self.smoothing_bins)
+        targets = self.model.bins.soft_targets(self.target(batch), self.smoothing_bins)
         of_levels = F.cross_entropy(prediction.level_logits.flatten(0, 1), targets.flatten(0, 1))
         heights = onset_heights(batch.onsets_s, batch.rms.shape[1]).to(of_levels.device)
         of_onsets = F.binary_cross_entropy_with_logits(
@@ -121,16 +131,20 @@ class Video2RmsTraining(Training):
         )
         return of_levels + self.onset_weight * of_onsets
 
+    def target(self, batch: VideoBatch) -> Tensor:
+        """Levels (B, N) that the network is to predict."""
+        if self.low_pass_hz is None:
+            return batch.rms
+        return low_passed(Envelope(batch.rms, FINE_RATE_HZ), self.low_pass_hz).rms
+
     def metrics(self, prediction: Prediction, batch: VideoBatch) -> dict[str, Tensor]:
-        """Accuracy of classes, E-L1 [VF] and correlation of levels, F1 of onsets within 0.1 s."""
+        """Accuracy of classes, both E-L1s and correlation of levels, F1 of onsets within 0.1 s."""
         bins = self.model.bins
         rms = bins.expected_rms(prediction.level_logits)
-        distance = (prediction.level_logits.argmax(dim=-1) - bins.encode(batch.rms)).abs()
+        distance = (prediction.level_logits.argmax(dim=-1) - bins.encode(self.target(batch))).abs()
         found = {f"accuracy_{n}_bins": (distance <= n).float().mean() for n in NEAR_BINS}
-        found["e_l1"] = (rms - batch.rms).abs().mean()
-        pairs = torch.stack([rms, batch.rms], dim=1)
-        pairs = F.normalize(pairs - pairs.mean(dim=-1, keepdim=True), dim=-1)
-        found["rms_correlation"] = (pairs[:, 0] * pairs[:, 1]).sum(dim=-1).mean()
+        of_clips = level_metrics(rms, batch.rms, batch.rms_44khz)
+        found |= {name: values.mean() for name, values in of_clips.items()}
         found |= self._onset_f1(rms, prediction.onset_logits.sigmoid(), batch.onsets_s)
         return found
 

@@ -7,8 +7,7 @@ import argparse
 import logging
 import math
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,9 +24,10 @@ from data.errors import InputError, user_errors
 from data.files import atomic_path, check_writable_folder
 from data.frames import FrameWindow
 from data.media import iter_frames, probe
+from data.stopwatch import Stopwatch
 from data.weights import load_into
 from training.checkpoint import read_content
-from training.config import build_model
+from training.config import build_model, check_targets
 from training.devices import pick_device
 from video2rms.model import FRAME_RATE_HZ, Video2Rms
 from video2rms.onsets import pick_onsets
@@ -46,14 +46,10 @@ class PredictedEnvelope:
     Args:
         envelope: Level in slots of 8 ms, rms (N,), of a sound whose peak is about 1.
         onsets_s: Times of hits (K,).
-        decode_s: Seconds spent on reading frames.
-        network_s: Seconds spent on the network.
     """
 
     envelope: Envelope
     onsets_s: Tensor
-    decode_s: float
-    network_s: float
 
 
 def load_model(checkpoint: Path = BUNDLED, device: str | torch.device = "cpu") -> Video2Rms:
@@ -73,6 +69,7 @@ def load_model(checkpoint: Path = BUNDLED, device: str | torch.device = "cpu") -
     if "config" not in content:
         raise InputError(f"{checkpoint} says nothing of its configuration: give a checkpoint of train.py")
     config = OmegaConf.create(content["config"])
+    check_targets(config, checkpoint)
     OmegaConf.update(config, "paths.random_weights", True, force_add=True)  # the checkpoint holds all of them
     model = build_model(config)
     if not isinstance(model, Video2Rms):
@@ -91,6 +88,7 @@ def predict_envelope(
     start_s: float = 0.0,
     duration_s: float | None = None,
     progress: Callable[[int], object] = lambda n_frames: None,
+    watch: Stopwatch | None = None,
 ) -> PredictedEnvelope:
     """Predicts the envelope of a video or a part of it.
 
@@ -100,6 +98,7 @@ def predict_envelope(
         start_s: Where the part starts, in seconds, at least 0.
         duration_s: How long it is, above 0; None: to the end.
         progress: Told of every window how many frames it has.
+        watch: Is told how long the stages `video` (reading frames) and `network` take.
 
     Returns:
         The prediction.
@@ -107,8 +106,8 @@ def predict_envelope(
     Raises:
         InputError: The file is no readable video, or the part lies outside it.
     """
-    clock = _Clock()
-    frames = iter_frames(
+    watch = watch or Stopwatch()
+    windows = iter_frames(
         path,
         frame_rate_hz=FRAME_RATE_HZ,
         size_px=model.features.size_px,
@@ -116,28 +115,14 @@ def predict_envelope(
         duration_s=duration_s,
         window_frames=WINDOW_FRAMES,
     )
-    started_s = time.perf_counter()
-    levels = join_levels(predict_levels(model, clock.timed(frames, progress)))
-    whole_s = time.perf_counter() - started_s
-    onsets_s = pick_onsets(levels.onset, ONSET_THRESHOLD)
-    return PredictedEnvelope(Envelope(levels.rms, FINE_RATE_HZ), onsets_s, clock.spent_s, whole_s - clock.spent_s)
+    levels = join_levels(watch.timed("network", predict_levels(model, _told(watch.timed("video", windows), progress))))
+    return PredictedEnvelope(Envelope(levels.rms, FINE_RATE_HZ), pick_onsets(levels.onset, ONSET_THRESHOLD))
 
 
-class _Clock:
-    """Counts the time that an iterator takes to give its next thing."""
-
-    def __init__(self) -> None:
-        self.spent_s = 0.0
-
-    def timed(self, windows: Iterator[FrameWindow], progress: Callable[[int], object]) -> Iterator[FrameWindow]:
-        while True:
-            start_s = time.perf_counter()
-            window = next(windows, None)
-            self.spent_s += time.perf_counter() - start_s
-            if window is None:
-                return
-            progress(len(window.frames))
-            yield window
+def _told(windows: Iterable[FrameWindow], progress: Callable[[int], object]) -> Iterator[FrameWindow]:
+    for window in windows:
+        progress(len(window.frames))
+        yield window
 
 
 def envelope_figure(prediction: PredictedEnvelope) -> Figure:
@@ -172,18 +157,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         check_writable_folder(path.parent, option)
         if any(path.exists() and given.exists() and path.samefile(given) for given in (args.video, args.checkpoint)):
             raise InputError(f"{option} {path} would be written over, but is an input: give another file")
-    model = load_model(args.checkpoint, pick_device(args.device))
+    watch = Stopwatch()
+    with watch.stage("model"):
+        model = load_model(args.checkpoint, pick_device(args.device))
     rest_s = probe(args.video).duration_s - args.start
     n_frames = count_at_rate(max(min(rest_s, args.duration or rest_s), 0.01), FRAME_RATE_HZ)
     with tqdm(total=n_frames, unit="frame", desc=args.video.name, disable=n_frames < WINDOW_FRAMES) as bar:
-        found = predict_envelope(model, args.video, start_s=args.start, duration_s=args.duration, progress=bar.update)
+        found = predict_envelope(
+            model, args.video, start_s=args.start, duration_s=args.duration, progress=bar.update, watch=watch
+        )
     write_envelope_csv(args.out, found.envelope)
     if args.plot:
         with atomic_path(args.plot) as temporary:
             envelope_figure(found).savefig(temporary, dpi=110, format="png")
     sys.stdout.write(
-        f"{len(found.onsets_s)} hits in {found.envelope.duration_s:.2f} s; decoding took {found.decode_s:.2f} s, the "
-        f"network {found.network_s:.2f} s\n{args.out}\n" + (f"{args.plot}\n" if args.plot else "")
+        f"{len(found.onsets_s)} hits in {found.envelope.duration_s:.2f} s; seconds: {watch}\n{args.out}\n"
+        + (f"{args.plot}\n" if args.plot else "")
     )
 
 

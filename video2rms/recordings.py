@@ -14,11 +14,14 @@ from data.dataset import read_chunk_sound, read_timed_frames
 from data.envelope import fine_envelope
 from data.errors import InputError
 from data.frames import FrameWindow
+from evaluation.levels import rms_44khz
 from video2rms.batch import VideoItem
 from video2rms.model import FRAME_RATE_HZ
 
 LATENESS: str = "lateness"
 """Name in a cache of how late frames are."""
+RMS_44KHZ: str = "rms_44khz"
+"""Name in a cache of the level at 44.1 kHz."""
 LEAST_RATE_HZ = 12.0
 """Frames a second that recordings should have at least."""
 _logger = logging.getLogger(__name__)
@@ -78,10 +81,11 @@ class RecordingDataset(ChunkDataset[VideoItem]):
         if not sound:
             assert self._cache is not None
             known = self._cache.read(chunk, 1.0)
-            return VideoItem(None, known[LATENESS], known[ENVELOPE], onsets_s, clip_id, features=known[FRAMES])
+            levels = known[ENVELOPE], known[RMS_44KHZ]
+            return VideoItem(None, known[LATENESS], *levels, onsets_s, clip_id, features=known[FRAMES])
         wave, window = self._read(chunk, self._spec.duration_s)
-        rms = fine_envelope(wave, self._spec.sample_rate_hz).rms
-        return VideoItem(window.frames, window.lateness_s.float(), rms, onsets_s, clip_id)
+        levels = fine_envelope(wave, self._spec.sample_rate_hz).rms, rms_44khz(wave, self._spec.sample_rate_hz)
+        return VideoItem(window.frames, window.lateness_s.float(), *levels, onsets_s, clip_id)
 
     def _read(self, chunk: Chunk, duration_s: float) -> tuple[Tensor, FrameWindow]:
         """Sound (C, N) with a peak of 1 or 0, and frames, from the start of the chunk on."""

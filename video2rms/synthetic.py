@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from data.clip import count_at_rate
-from data.synthetic import SyntheticClip, SyntheticSpec, render_clip
+from data.synthetic import SAMPLE_RATE_HZ, SyntheticClip, SyntheticSpec, render_clip
+from evaluation.levels import rms_44khz
 from video2rms.batch import VideoItem
 from video2rms.model import FRAME_RATE_HZ
 
@@ -63,12 +64,15 @@ def video_item(clip: SyntheticClip, camera_rate_hz: float) -> VideoItem:
     """
     assert clip.frames is not None
     assert clip.wave is not None
+    assert clip.clean is not None
     assert clip.envelope is not None
     shown, lateness_s = nearest_frames(len(clip.frames), camera_rate_hz)
+    peak = clip.wave.abs().max()
     return VideoItem(
         frames=clip.frames[shown],
         lateness_s=lateness_s,
-        rms=clip.envelope.rms / clip.wave.abs().max(),
+        rms=clip.envelope.rms / peak,
+        rms_44khz=rms_44khz(clip.clean / peak, SAMPLE_RATE_HZ),
         onsets_s=torch.tensor([strike.time_s for strike in clip.plan.strikes]),
         clip_id=clip.clip_id,
     )

@@ -14,6 +14,7 @@ from data.envelope import (
     control_envelope,
     fine_envelope,
     instant_envelope,
+    low_passed,
     read_envelope_csv,
     sliding_mean,
     write_envelope_csv,
@@ -178,6 +179,26 @@ def test_fine_and_instant_envelopes_control_alike_on_a_real_sound(shared):
     assert max(correlation, key=correlation.__getitem__) == 0
 
 
+def test_low_pass_keeps_slow_changes_and_drops_fast_ones_without_delay():
+    time_s = (torch.arange(1250) + 0.5) / FINE_RATE_HZ
+    slow, fast = (0.2 + 0.1 * torch.sin(2 * math.pi * frequency_hz * time_s) for frequency_hz in (3.0, 30.0))
+    torch.testing.assert_close(
+        low_passed(Envelope(slow, FINE_RATE_HZ)).rms[125:-125], slow[125:-125], atol=1e-3, rtol=0
+    )
+    ripple = low_passed(Envelope(fast, FINE_RATE_HZ)).rms[125:-125]
+    assert ripple.max() - ripple.min() < 0.2 * 10 ** (-85 / 20)
+
+
+def test_low_pass_of_a_hit_is_symmetric_and_never_negative():
+    hit = torch.zeros(2, 501)
+    hit[0, 250] = 1.0
+    smooth = low_passed(Envelope(hit, FINE_RATE_HZ)).rms
+    torch.testing.assert_close(smooth[0], smooth[0].flip(-1), atol=1e-6, rtol=0)
+    assert smooth[0].argmax() == 250
+    assert smooth.min() == 0
+    assert not smooth[1].any()
+
+
 @pytest.mark.parametrize("rate_hz", [125.0, 44_100.0, 29.97])
 @pytest.mark.parametrize("n_values", [1, 2, 1250])
 def test_csv_round_trip(tmp_path, rate_hz, n_values):
@@ -233,6 +254,7 @@ def test_csv_that_is_no_text(tmp_path):
      lambda _: Envelope(torch.ones(1), 0.0), lambda _: Envelope(torch.ones(1), math.nan),
      lambda _: fine_envelope(torch.zeros(2, 0), 44_100), lambda _: sliding_mean(torch.ones(3), 0, causal=True),
      lambda _: control_envelope(Envelope(torch.ones(1), 1.0), n_samples=0, sample_rate_hz=1),
+     lambda _: low_passed(Envelope(torch.ones(9), 10.0), 5.0), lambda _: low_passed(Envelope(torch.ones(9), 10.0), 0.0),
      lambda folder: write_envelope_csv(folder / "e.csv", Envelope(torch.ones(2, 3), 1.0))],
 )  # fmt: skip
 def test_impossible_values_are_refused(tmp_path, call):

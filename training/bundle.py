@@ -1,0 +1,79 @@
+"""Makes a checkpoint small enough to ship: ``python -m training.bundle --checkpoint FILE --out FILE.safetensors``.
+
+Matrices are kept as float16 numbers, half as large; vectors, biases and statistics stay as they are. Whatever loads
+checkpoints gives the model its own type again.
+"""
+
+import argparse
+import hashlib
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from data.errors import InputError, user_errors
+from data.weights import state_dict_of
+from training.checkpoint import Checkpoint, read_content, save_checkpoint
+
+log = logging.getLogger(__name__)
+
+MAX_BYTES = 25_000_000
+
+
+def bundle(checkpoint: Path, out: Path) -> int:
+    """Writes the small form of a checkpoint.
+
+    Args:
+        checkpoint: ``best.safetensors`` of a training run; not changed.
+        out: where to, ``.safetensors``.
+
+    Returns:
+        Size of the new file in bytes.
+
+    Raises:
+        InputError: the file is no checkpoint of a training run, holds numbers beyond float16, or ``out`` is taken.
+    """
+    if out.suffix != ".safetensors" or out.exists():
+        raise InputError(f"--out {out} exists, or is no .safetensors file: give another name, or remove it first")
+    content = read_content(checkpoint)
+    if "config" not in content:
+        raise InputError(f"{checkpoint} says nothing of its configuration: give a checkpoint of train.py")
+    weights = {name: halved(value, name) for name, value in state_dict_of(content, checkpoint).items()}
+    save_checkpoint(out, Checkpoint(weights, content["config"]))
+    return out.stat().st_size
+
+
+def halved(value: Tensor, name: str) -> Tensor:
+    """A tensor as float16, if it is a matrix of floating-point numbers (two axes or more).
+
+    Raises:
+        InputError: float16 does not reach as far as its numbers.
+    """
+    if value.ndim < 2 or not value.is_floating_point():
+        return value
+    half = value.to(torch.float16)
+    if not half.isfinite().all():
+        raise InputError(f"{name} holds numbers beyond 65504, the end of float16: it cannot be made smaller")
+    return half
+
+
+@user_errors()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write, and say how large the file is and what its SHA-256."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
+    parser.add_argument("--checkpoint", type=Path, required=True, help="best.safetensors of a training run")
+    parser.add_argument("--out", type=Path, required=True, help="file to write, .safetensors")
+    args = parser.parse_args(arguments)
+    n_bytes = bundle(args.checkpoint, args.out)
+    if n_bytes > MAX_BYTES:
+        log.warning("%s is larger than the %d MB that a repository takes well", args.out, MAX_BYTES // 10**6)
+    digest = hashlib.sha256(args.out.read_bytes()).hexdigest()
+    sys.stdout.write(f"{args.out}: {n_bytes / 1e6:.1f} MB, SHA-256 {digest}\n")
+
+
+if __name__ == "__main__":
+    main()
