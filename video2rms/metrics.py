@@ -20,7 +20,7 @@ def level_metrics(rms: Tensor, true_rms: Tensor, true_rms_44khz: Tensor) -> dict
         Of each clip (B,): `e_l1`, that of Video-Foley at 16 kHz; `e_l1_44khz`, that of Stable-V2A, for which the
         prediction is read off at the middles of the windows; `rms_correlation`, Pearson's, 0 where a level is constant.
     """
-    pairs = torch.stack([rms, true_rms], dim=1).double()
+    pairs = torch.stack([rms, true_rms], dim=1)
     pairs = F.normalize(pairs - pairs.mean(dim=-1, keepdim=True), dim=-1, eps=1e-6)
     at_samples = control_envelope(
         Envelope(rms, FINE_RATE_HZ),
@@ -32,5 +32,5 @@ def level_metrics(rms: Tensor, true_rms: Tensor, true_rms_44khz: Tensor) -> dict
     return {
         "e_l1": (rms - true_rms).abs().mean(dim=-1),
         "e_l1_44khz": (at_samples[:, ::HOP_SAMPLES] - true_rms_44khz).abs().mean(dim=-1),
-        "rms_correlation": (pairs[:, 0] * pairs[:, 1]).sum(dim=-1).float(),
+        "rms_correlation": (pairs[:, 0] * pairs[:, 1]).sum(dim=-1),
     }
