@@ -1,4 +1,4 @@
-"""Synthetic clips in the form that the Foley model is trained on."""
+"""Synthetic clips in the forms that the Foley model and CAVP are trained on."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
+import torchaudio.functional
+from torch.utils.data import default_collate
 
 from data.batch import FoleyBatch, FoleyItem, collate
 from data.clip import ClipSpec
 from data.errors import InputError
 from data.greatest_hits import label_of
+from data.segments import Segments
 from data.synthetic.clip import SyntheticClip, render_clip
 from data.synthetic.dataset import SyntheticDataModule
 from data.synthetic.spec import FRAME_RATES_HZ, SAMPLE_RATE_HZ, SyntheticSpec
@@ -75,23 +78,17 @@ class SyntheticFoleyModule(SyntheticDataModule):
                 f"dataset.spec asks for {spec.n_channels} channels at {spec.sample_rate_hz} Hz, but synthetic clips "
                 f"have 2 at {SAMPLE_RATE_HZ}: set these"
             )
-        if not 0 <= clean_share <= 1 or len(gain_db) != 2 or not gain_db[0] <= gain_db[1] <= 0:
-            raise InputError(
-                f"dataset.clean_share {clean_share}, gain_db {list(gain_db)} do not work: give 0 to 1, and two rising "
-                "numbers up to 0"
-            )
+        if not 0 <= clean_share <= 1:
+            raise InputError(f"dataset.clean_share is {clean_share}, expected 0 to 1: correct it")
         self.spec = spec
-        self._every = math.ceil(FRAME_RATES_HZ[0] / spec.frame_rate_hz)
-        size_px = spec.frame_size_px
-        width, height = size_px if isinstance(size_px, tuple) else (size_px, size_px)
-        self._form = SyntheticSpec(spec.duration_s, self._every * spec.frame_rate_hz, width, height, max_offset_s=0.0)
-        self._frames, self._gain_db, self._clean_share = frames, (gain_db[0], gain_db[1]), clean_share
+        self._form, self._every = _form(spec)
+        self._frames, self._gain_db, self._clean_share = frames, _checked_gains(gain_db), clean_share
 
     @property
     def render(self) -> Callable[[int, int], FoleyItem]:
         """What makes a training item."""
         return partial(
-            _render, self._form, self._every, self._frames, gain_db=self._gain_db, clean_share=self._clean_share
+            _foley_item, self._form, self._every, self._frames, gain_db=self._gain_db, clean_share=self._clean_share
         )
 
     @staticmethod
@@ -106,7 +103,50 @@ class SyntheticFoleyModule(SyntheticDataModule):
             yield collate(items[first : first + self._batch_size])
 
 
-def _render(
+class SyntheticSegmentModule(SyntheticDataModule):
+    """Batches of `data.segments.Segments` rendered while training: one segment of each recording.
+
+    Args:
+        spec: Form of a segment; its sound is mono.
+        gain_db: Least and largest peak of a segment's sound, in dB of full scale.
+        **common: Batches and seeds, see `SyntheticDataModule`.
+
+    Raises:
+        InputError: A value is not possible.
+    """
+
+    def __init__(self, spec: ClipSpec, *, gain_db: Sequence[float] = (-24.0, 0.0), **common: Any) -> None:
+        super().__init__(**common)
+        if spec.n_channels != 1:
+            raise InputError(f"spec.n_channels is {spec.n_channels}, expected 1: segments are heard in mono")
+        self._spec, self._gain_db = spec, _checked_gains(gain_db)
+
+    @property
+    def render(self) -> Callable[[int, int], Segments]:
+        """What makes a training item."""
+        return partial(_segments, self._spec, self._gain_db)
+
+    @staticmethod
+    def collate(items: Sequence[Segments]) -> Segments:
+        """Joins items into a batch."""
+        return default_collate(list(items))
+
+
+def _form(spec: ClipSpec) -> tuple[SyntheticSpec, int]:
+    """The form to render clips in, and how many of its frames become one."""
+    every = math.ceil(FRAME_RATES_HZ[0] / spec.frame_rate_hz)
+    size_px = spec.frame_size_px
+    width, height = size_px if isinstance(size_px, tuple) else (size_px, size_px)
+    return SyntheticSpec(spec.duration_s, every * spec.frame_rate_hz, width, height, max_offset_s=0.0), every
+
+
+def _checked_gains(gain_db: Sequence[float]) -> tuple[float, float]:
+    if len(gain_db) != 2 or not gain_db[0] <= gain_db[1] <= 0:
+        raise InputError(f"dataset.gain_db is {list(gain_db)}, expected two rising numbers up to 0: correct it")
+    return gain_db[0], gain_db[1]
+
+
+def _foley_item(
     form: SyntheticSpec,
     every: int,
     frames: bool,
@@ -121,3 +161,20 @@ def _render(
     gain = 10 ** (rng.uniform(*gain_db) / 20)
     clip = render_clip(form, seed, number, picture=frames)
     return foley_item(clip, gain=gain, clean=bool(rng.random() < clean_share), every=every)
+
+
+def _segments(spec: ClipSpec, gain_db: tuple[float, float], seed: int, number: int) -> Segments:
+    """The clip of a seed and a number as a segment of its own recording."""
+    form, every = _form(spec)
+    gain = 10 ** (np.random.default_rng((seed, number, 2)).uniform(*gain_db) / 20)
+    item = foley_item(render_clip(form, seed, number), gain=gain, every=every)
+    assert item.wave is not None
+    assert item.frames is not None
+    mono = torchaudio.functional.resample(item.wave.mean(dim=0, keepdim=True), SAMPLE_RATE_HZ, spec.sample_rate_hz)
+    return Segments(
+        wave=mono,
+        frames=(255 * item.frames).round().to(torch.uint8)[None],
+        start_s=torch.zeros(1, dtype=torch.float64),
+        recording=torch.tensor(number),
+        label=item.label,
+    )
