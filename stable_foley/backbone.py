@@ -36,6 +36,7 @@ __all__ = ["DTYPES", "Backbone", "DiT", "LatentCodec", "NumberEmbedder", "VaeLat
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 DIT, CODEC, CONDITIONERS = "model.model.", "pretransform.", "conditioner.conditioners."
 SECONDS = f"{CONDITIONERS}seconds_"
+PROJECTIONS = tuple(f"{CONDITIONERS}{key}.proj_out." for key in ("frames", "audio"))
 """How the names of the backbone's weights begin, in its own files and in whole models."""
 LIGHTNING = "model."
 """What comes before every name in a checkpoint of the published training."""
@@ -192,7 +193,8 @@ class Backbone:
     Attributes:
         dit: the transformer, its weights loaded.
         codec: the latent codec, frozen, in eval mode, in float32.
-        conditioner_weights: weights of conditioners that came with the backbone (``seconds_start.…``), by name.
+        conditioner_weights: weights of conditioners that came with the backbone (``seconds_start.…``, and the
+            ``proj_out`` of those that it was trained with), by name.
         weights: the file the weights came from; None: random.
         sha256: checksum of transformer and codec, see ``weights_sha256``; None: random.
     """
@@ -256,7 +258,7 @@ def build_backbone(
     found_sha256 = weights_sha256(state.starting_with(DIT, CODEC))
     option = "backbone.weights" if hub_id is None else "paths.stable_audio_open"
     check_sha256(found_sha256, sha256, source=path, option=option, part="backbone")
-    conditioners = state.starting_with(SECONDS)
+    conditioners = state.starting_with(SECONDS, *PROJECTIONS)
     conditioner_weights = {key.removeprefix(CONDITIONERS): conditioners[key] for key in conditioners}
     return Backbone(dit, cast(LatentCodec, codec), conditioner_weights, path, found_sha256)
 
@@ -271,7 +273,9 @@ def read_backbone(path: Path) -> WeightSelection:
     """
     state = read_weights(path)
     prefix = LIGHTNING if any(key.startswith(LIGHTNING + DIT) for key in state) else ""
-    return WeightSelection(state, {key.removeprefix(prefix): key for key in state}).starting_with(DIT, CODEC, SECONDS)
+    return WeightSelection(state, {key.removeprefix(prefix): key for key in state}).starting_with(
+        DIT, CODEC, SECONDS, *PROJECTIONS
+    )
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data.batch import FoleyBatch
-from data.cache import SOUND
+from data.cache import AUDIO, SOUND
 from data.errors import InputError
 from stable_foley import diffusion
 from stable_foley.config import build_model, composed_config
@@ -32,6 +32,7 @@ class FoleyTraining(Training):
         model: the model; its trained parts are optimised.
         token_dropout: probability that a training clip loses its cross-attention tokens (zeros instead).
         control_dropout: probability that a training clip loses its envelope (-1 everywhere instead).
+        words_share: share of clips whose sound prompt is their label's words instead of their sound, 0 as published.
         level_mean: mean of the noise levels' logits; 0 as published.
         level_std: standard deviation of the noise levels' logits; 1 as published.
         **common: optimiser, schedule, seed and configuration, see ``Training``.
@@ -44,6 +45,7 @@ class FoleyTraining(Training):
         model: FoleyModel,
         token_dropout: float = 0.1,
         control_dropout: float = 0.2,
+        words_share: float = 0.0,
         level_mean: float = 0.0,
         level_std: float = 1.0,
         **common: Any,
@@ -51,6 +53,7 @@ class FoleyTraining(Training):
         super().__init__(model, **common)
         self.token_dropout = token_dropout
         self.control_dropout = control_dropout
+        self.words_share = words_share
         self.level_mean = level_mean
         self.level_std = level_std
 
@@ -112,6 +115,8 @@ class FoleyTraining(Training):
             features = batch.features or encode_features(self.model, batch)
             latent = self.model.pretransform.draw(features[SOUND], generator)
             embeddings = draw_embeddings(self.model, features, batch, generator)
+            if AUDIO in embeddings and self.words_share:
+                embeddings[AUDIO] = self._with_words(embeddings[AUDIO], batch.labels, generator)
             n_samples = latent.shape[-1] * self.model.pretransform.samples_per_step
             null = self.model.null_control(n_samples) if CONTROL_ID in embeddings and control_dropout else None
         if CONTROL_ID in embeddings:
@@ -129,6 +134,15 @@ class FoleyTraining(Training):
         t = levels.to(latent)
         v = self.model(diffusion.noised(latent, noise, t), t, conditions)
         return F.mse_loss(v.float(), diffusion.v_target(latent, noise, t).float())
+
+    def _with_words(self, prompts: Tensor, labels: Sequence[str], generator: torch.Generator) -> Tensor:
+        """Embeddings (B, D) of sounds, some of them replaced by those of the clips' labels."""
+        spoken = (torch.rand(len(labels), generator=generator) < self.words_share).tolist()
+        chosen = [i for i, label in enumerate(labels) if spoken[i] and label]
+        if chosen:
+            words = self.model.conditioners[AUDIO].embed_text([labels[i] for i in chosen])
+            prompts = prompts.index_put((torch.tensor(chosen, device=prompts.device),), words.to(prompts))
+        return prompts
 
     def _keep(self, n: int, dropout: float, generator: torch.Generator) -> Tensor:
         """Which of ``n`` clips keep a condition (n,), as booleans."""

@@ -18,6 +18,7 @@ from data.errors import InputError
 from data.weights import N_LISTED
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+OmegaConf.register_new_resolver("bundled", lambda name: str(REPOSITORY / "bundled" / name), replace=True)
 WEIGHTS = ("stable_audio_open", "cavp", "clap")
 """Keys of ``paths`` that name weights."""
 BUILT = ("backbone", "conditioners", "model", "sampler", "dataset")
