@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import scipy.signal
 import torch
 import torch.nn.functional as F
 import torchaudio.functional
@@ -107,8 +106,10 @@ def low_passed(envelope: Envelope, cutoff_hz: float = 7.8125) -> Envelope:
             f"a low-pass at {cutoff_hz} Hz is not possible for {envelope.rate_hz} values a second: give more than 0 "
             f"and less than {envelope.rate_hz / 2}"
         )
-    b, a = scipy.signal.ellip(4, 0.01, 120, cutoff_hz, fs=envelope.rate_hz)
-    rms = scipy.signal.filtfilt(b, a, envelope.rms.double().cpu().numpy(), axis=-1, method="gust")
+    from scipy.signal import ellip, filtfilt  # takes a second to import, which few need
+
+    b, a = ellip(4, 0.01, 120, cutoff_hz, fs=envelope.rate_hz)
+    rms = filtfilt(b, a, envelope.rms.double().cpu().numpy(), axis=-1, method="gust")
     return replace(envelope, rms=torch.from_numpy(rms.clip(min=0)).to(envelope.rms))
 
 

@@ -11,7 +11,6 @@ import torch
 from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from yaml import YAMLError
 
 from data.errors import InputError
@@ -25,7 +24,6 @@ BUILT = ("backbone", "conditioners", "model", "sampler", "dataset")
 """Parts of a configuration that using a checkpoint builds."""
 FAULTS = (
     OmegaConfBaseException,
-    MisconfigurationException,
     ValueError,
     TypeError,
     LookupError,
