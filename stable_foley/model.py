@@ -187,11 +187,20 @@ class FoleyModel(nn.Module):
                 embeddings[key] = self.conditioners[key].embed(value)
         return embeddings
 
-    def conditions(self, embeddings: Mapping[str, Tensor]) -> Conditions:
-        """Embeddings by conditioner id → what the transformer reads; ids that are not there are left out."""
+    def conditions(self, embeddings: Mapping[str, Tensor], kept: Mapping[str, Tensor] | None = None) -> Conditions:
+        """Embeddings by conditioner id → what the transformer reads; ids that are not there are left out.
+
+        Args:
+            embeddings: by id.
+            kept: by id, which of the clips keep that condition (B,); the others get tokens of zeros. None: all.
+        """
+        kept = kept or {}
 
         def tokens(ids: tuple[str, ...]) -> Iterator[Tensor]:
-            return (self.conditioners[key](embeddings[key]) for key in ids if key in embeddings)
+            for key in ids:
+                if key in embeddings:
+                    found = self.conditioners[key](embeddings[key])
+                    yield found * kept[key][:, None, None] if key in kept else found
 
         cross = list(tokens(CROSS_ATTENTION_IDS))
         global_ = list(tokens(GLOBAL_IDS))
