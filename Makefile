@@ -32,3 +32,4 @@ bench: setup
 	$(RUN) -m benchmarks.preprocess
 	$(RUN) -m benchmarks.feature_cache
 	$(RUN) -m benchmarks.synthetic
+	$(RUN) -m benchmarks.video2rms

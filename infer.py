@@ -1,4 +1,4 @@
-"""Put sound on a video: ``python infer.py --checkpoint FILE --video FILE --envelope FILE``.
+"""Put sound on a video: ``python infer.py --checkpoint FILE --video FILE``.
 
 Writes NAME.wav, NAME.mp4 (the video with that sound), NAME.envelope.csv, NAME.png and NAME.json to the output folder.
 """
@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from data.clip import part_duration_s
 from data.dataset import read_clip_frames
 from data.envelope import Envelope, fine_envelope, read_envelope_csv, write_envelope_csv
 from data.errors import InputError, user_errors
@@ -32,6 +33,9 @@ from stable_foley.backbone import DTYPES
 from stable_foley.pipeline import FoleyPipeline, Prompts
 from stable_foley.plot import comparison_figure
 from stable_foley.sampler import SAMPLERS
+from training.devices import pick_device
+from video2rms.predict import BUNDLED, predict_envelope
+from video2rms.predict import load_model as load_video2rms
 
 log = logging.getLogger("infer")
 
@@ -65,8 +69,12 @@ def build_parser() -> argparse.ArgumentParser:
         "to measure, with --set backbone=NAME paths.random_weights=true",
     )
     add(
-        "--envelope", type=Path, help="when and how loud: CSV (time_s,rms), sound or video; None: the video's own sound"
+        "--envelope",
+        type=Path,
+        help="when and how loud: CSV (time_s,rms), or a sound or video whose sound is measured; None: Video2RMS "
+        "predicts it from the picture",
     )
+    add("--video2rms", type=Path, help="checkpoint of Video2RMS; None: the bundled one")
     add("--prompt", help="words for what it should sound like")
     add("--audio-prompt", type=Path, nargs="+", default=[], help="sounds it should be like, averaged")
     add("--negative-prompt", help="words for what it should not sound like")
@@ -92,13 +100,7 @@ def select_section(args: argparse.Namespace) -> Section:
         InputError: it lies outside the video.
     """
     clip = read_clip(args.video)
-    if not 0 <= args.start < clip.duration_s:
-        raise InputError(f"--start {args.start} lies outside {args.video}; give 0 to {clip.duration_s:.2f} seconds.")
-    rest_s = clip.duration_s - args.start
-    duration_s = rest_s if args.duration is None else args.duration
-    if not 0 < duration_s <= rest_s + 1e-3:
-        raise InputError(f"--duration {duration_s} does not fit {args.video}; give at most {rest_s:.2f} s, above 0.")
-    return Section(clip, args.start, duration_s)
+    return Section(clip, args.start, part_duration_s(args.video, clip.duration_s, args.start, args.duration))
 
 
 def is_csv(path: Path) -> bool:
@@ -204,23 +206,29 @@ def check_outputs(args: argparse.Namespace, section: Section) -> None:
         InputError: naming the folder or the file.
     """
     check_writable_folder(args.output_dir, "--output-dir")
-    inputs = [path for path in (args.video, args.envelope, args.checkpoint, *args.audio_prompt) if path is not None]
+    given_paths = (args.video, args.envelope, args.checkpoint, args.video2rms, *args.audio_prompt)
+    inputs = [path for path in given_paths if path is not None]
     for name in sample_names(section, args.num_samples):
         for path in (args.output_dir / f"{name}.{kind}" for kind in KINDS):
             if any(path.exists() and given.exists() and path.samefile(given) for given in inputs):
                 raise InputError(f"{path} would be written over, but is an input; give another --output-dir.")
 
 
-def check_sounds(args: argparse.Namespace) -> None:
+def check_sounds(args: argparse.Namespace, section: Section) -> None:
     """Refuse, before any work, envelopes and prompts that cannot be read.
 
     Raises:
         InputError: naming the file.
     """
     sounds = list(args.audio_prompt)
+    if None not in (args.envelope, args.video2rms):
+        raise InputError("--video2rms predicts an envelope and --envelope gives one; leave out one of them.")
     if args.envelope is None:
-        if not probe(sound_of(args.video)).has_sound:
-            raise InputError(f"{args.video} holds no sound to take the envelope from; give --envelope FILE.")
+        if section.clip.video_path is None:
+            raise InputError(
+                f"{args.video} has frames too far apart to predict an envelope from; give --envelope FILE, such as "
+                f"--envelope {args.video} for that of its own sound."
+            )
     elif is_csv(args.envelope):
         read_envelope_csv(args.envelope)
     else:
@@ -248,14 +256,30 @@ def run(args: argparse.Namespace) -> None:
     watch = Stopwatch()
     section = select_section(args)
     check_outputs(args, section)
-    check_sounds(args)
+    check_sounds(args, section)
     with watch.stage("model"):
+        video2rms = None
+        if args.envelope is None:
+            args.video2rms = args.video2rms or BUNDLED  # which the record names
+            video2rms = load_video2rms(args.video2rms, pick_device(args.device))
         pipeline = FoleyPipeline.from_checkpoint(args.checkpoint, args.device, args.dtype, args.set)
     settings = pipeline.settings.changed(name=args.sampler, n_steps=args.steps, cfg_scale=args.cfg)
     with watch.stage("envelope"):
-        source = section.clip.sound_path if args.envelope is None else args.envelope
-        control, envelope = read_envelope(source, section, pipeline)
+        if args.envelope is None:
+            assert video2rms is not None
+            assert section.clip.video_path is not None
+            control = envelope = predict_envelope(
+                video2rms,
+                section.clip.video_path,
+                start_s=section.start_s,
+                duration_s=section.duration_s,
+                progress=True,
+                watch=watch,
+            ).envelope
+        else:
+            control, envelope = read_envelope(args.envelope, section, pipeline)
     if not envelope.rms.any():
+        source = args.envelope or f"the picture of {args.video}"
         log.warning("the envelope of %s is zero throughout: the model is asked for silence", source)
     with watch.stage("frames"):
         frames = read_frames(section, pipeline)

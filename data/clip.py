@@ -25,6 +25,30 @@ def count_at_rate(duration_s: float, rate_hz: float) -> int:
     return max(1, round(duration_s * rate_hz))
 
 
+def part_duration_s(source: object, whole_s: float, start_s: float, duration_s: float | None) -> float:
+    """How long a part of a recording is, as asked for by `--start` and `--duration`.
+
+    Args:
+        source: The recording, named in errors.
+        whole_s: How long it is.
+        start_s: Start of the part.
+        duration_s: How long the part is to be; None: to the end.
+
+    Returns:
+        Seconds, above 0.
+
+    Raises:
+        InputError: The part lies outside the recording.
+    """
+    if not 0 <= start_s < whole_s:
+        raise InputError(f"--start {start_s} lies outside {source}; give 0 to {whole_s:.2f} seconds.")
+    rest_s = whole_s - start_s
+    asked_s = rest_s if duration_s is None else duration_s
+    if not 0 < asked_s <= rest_s + 1e-3:
+        raise InputError(f"--duration {duration_s} does not fit {source}; give at most {rest_s:.2f} s, above 0.")
+    return asked_s
+
+
 @dataclass(frozen=True)
 class ClipSpec:
     """Form of the clips a model works on.

@@ -121,7 +121,6 @@ def test_what_is_no_video_is_refused(zoo, refused, video, words):
 @pytest.mark.parametrize(
     ("envelope", "words"),
     [
-        (None, "--envelope FILE"),
         ("silent.mp4", "holds no sound"),
         ("no_samples.wav", "holds no sound"),
         ("nan.wav", "not finite"),

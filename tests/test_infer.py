@@ -11,6 +11,7 @@ import infer
 from data.envelope import fine_envelope, read_envelope_csv
 from data.media import probe, read_frames, read_sound
 from tests.conftest import REPOSITORY
+from video2rms.predict import BUNDLED, load_model, predict_envelope
 
 RATE_HZ = 44_100
 
@@ -60,6 +61,36 @@ def test_a_section_lies_at_its_place_in_the_video(inference_folder, tmp_path):
     assert muxed[:, RATE_HZ : round(2.4 * RATE_HZ)].abs().max() > 1e-3
 
 
+def test_without_an_envelope_it_is_predicted_from_the_picture(inference_folder, tmp_path):
+    options = ["--checkpoint", str(inference_folder / "model.safetensors"), "--steps", "2", "--start", "0.5"]
+    video = inference_folder / "silent.mp4"
+    infer.main(["--video", str(video), *options, "--output-dir", str(tmp_path)])
+    expected = predict_envelope(load_model(), video, start_s=0.5).envelope
+    written = read_envelope_csv(tmp_path / "silent.envelope.csv")
+    torch.testing.assert_close(written.rms, expected.rms, atol=1e-6, rtol=0)
+    assert read_sound(tmp_path / "silent.wav", sample_rate_hz=RATE_HZ).shape == (2, 2.5 * RATE_HZ)
+
+
+@pytest.mark.parametrize(
+    ("video", "checkpoint", "words"),
+    [
+        ("clip", BUNDLED, "--envelope FILE"),
+        ("video.mp4", "nowhere.safetensors", "nowhere.safetensors"),
+        ("video.mp4", "model.safetensors", "is no checkpoint of Video2RMS"),
+    ],
+)
+def test_what_cannot_be_predicted_is_refused(inference_folder, tmp_path, capsys, video, checkpoint, words):
+    paths = {"--video": video, "--video2rms": checkpoint, "--checkpoint": "model.safetensors"}
+    with pytest.raises(SystemExit) as stopped:
+        infer.main(
+            [str(word) for option, name in paths.items() for word in (option, inference_folder / name)]
+            + ["--output-dir", str(tmp_path / "out")]
+        )
+    assert stopped.value.code == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_several_samples_count_their_seeds(inference_folder, tmp_path):
     run(inference_folder, tmp_path, "--num-samples", "2", "--seed", "5", envelope="flat.csv")
     seeds = [json.loads((tmp_path / f"video_{i}.json").read_text())["seed"] for i in (1, 2)]
@@ -87,6 +118,7 @@ def test_a_processed_clip_becomes_a_video(inference_folder, tmp_path):
         (["--checkpoint", "nowhere.safetensors"], "nowhere.safetensors"),
         (["--envelope", "nowhere.csv"], "nowhere.csv"),
         (["--envelope", "nowhere.wav"], "nowhere.wav"),
+        (["--video2rms", "nowhere.safetensors"], "leave out one of them"),
         (["--seed", "-1"], "--seed -1"),
         (["--output-dir", "Makefile/out"], "--output-dir"),
     ],
@@ -118,6 +150,8 @@ def test_without_checkpoint_the_configuration_is_built_with_random_weights(infer
     assert [word.split()[0] for word in stages.removeprefix("seconds: ").split(", ")] == [
         "model",
         "envelope",
+        "network",
+        "video",
         "frames",
         "conditions",
         "steps",

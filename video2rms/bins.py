@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from data.errors import InputError
 
+_FADE = (1.25, 2.0)  # times the floor
+
 
 class LevelBins(nn.Module):
     """RMS values as classes, even on a mu-law scale from a floor to full scale.
@@ -49,12 +51,18 @@ class LevelBins(nn.Module):
         return torch.bucketize(rms, self.edges, right=True).clamp(max=self.n_classes - 1)
 
     def decode(self, classes: Tensor) -> Tensor:
-        """RMS values (...), float32, of classes (...): 0 or the centre of the bin."""
+        """RMS values (...), float32, of classes (...): 0 or the centre of the bin; what `encode` does, undone."""
         return self.centres[classes]
 
     def expected_rms(self, logits: Tensor) -> Tensor:
-        """The mean RMS value (...), float32, under class logits (..., K)."""
-        return logits.float().softmax(dim=-1) @ self.centres
+        """The mean RMS value (...), float32, under class logits (..., K).
+
+        From twice the floor down it fades, and at 1.25 times the floor it is 0: what is silent is so exactly, and
+        nothing jumps where a level is near the floor.
+        """
+        rms = logits.float().softmax(dim=-1) @ self.centres
+        start, full = _FADE
+        return rms * ((rms / self.edges[0] - start) / (full - start)).clamp(0, 1)
 
     def soft_targets(self, rms: Tensor, width_bins: float = 1.0, reach_bins: int = 2) -> Tensor:
         """Distributions (..., K) over classes around those of RMS values (...): a Gaussian that is cut off, sum 1.

@@ -91,8 +91,9 @@ class Video2Rms(nn.Module):
 
     def predict(self, features: Tensor, lateness_s: Tensor, n_slots: int) -> Prediction:
         """As `forward`, from features (B, T, D)."""
-        late = (FRAME_RATE_HZ * lateness_s).clamp(-_LATEST, _LATEST).to(features.dtype)
-        repeated = torch.diff(late, dim=1, prepend=late[:, :1]) > 0.9  # the frame before stands here once more
+        steps = FRAME_RATE_HZ * lateness_s
+        repeated = torch.diff(steps, dim=1, prepend=steps[:, :1]) > 0.9  # the frame before stands here once more
+        late = steps.clamp(-_LATEST, _LATEST).to(features.dtype)
         known = torch.stack([late, repeated.to(late.dtype)], dim=-1)
         hidden = self.convs(torch.cat([features, known], dim=-1).transpose(1, 2)).transpose(1, 2)
         slots = self.lstm(self.between(_around_slots(hidden, late, n_slots)).relu())[0]

@@ -29,10 +29,11 @@ class Video2RmsTraining(Training):
 
     Args:
         model: the model.
-        onset_weight: weight of the onset head's loss, at least 0; 0 leaves the head untrained.
+        onset_weight: weight of the onset head's loss, above 0.
         onset_threshold: height from which peaks count as onsets in validation.
         smoothing_bins: standard deviation of the Gaussian around the true class.
         low_pass_hz: cutoff of the target, see ``data.envelope.low_passed``; None: the level as it is, with sharp hits.
+            Accuracy is measured against the target, everything else against the level as it is.
         augment: whether training frames are changed at random; features from a cache cannot be.
         **common: optimiser, schedule, seed and configuration, see ``Training``.
 
@@ -55,10 +56,10 @@ class Video2RmsTraining(Training):
         **common: Any,
     ) -> None:
         super().__init__(model, **common)
-        if not (onset_weight >= 0 and 0 < onset_threshold < 1 and smoothing_bins > 0):
+        if not (onset_weight > 0 and 0 < onset_threshold < 1 and smoothing_bins > 0):
             raise InputError(
                 f"training.onset_weight {onset_weight}, onset_threshold {onset_threshold}, smoothing_bins "
-                f"{smoothing_bins} do not work: give at least 0, a number between 0 and 1, and one above 0"
+                f"{smoothing_bins} do not work: give a number above 0, one between 0 and 1, and one above 0"
             )
         if low_pass_hz is not None and not 0 < low_pass_hz < FINE_RATE_HZ / 2:
             raise InputError(
@@ -104,14 +105,15 @@ class Video2RmsTraining(Training):
         self.log("train_loss", loss, prog_bar=True, batch_size=len(batch))
         return loss
 
-    def validation_step(self, batch: VideoBatch | None, batch_idx: int) -> None:
-        """Logs ``valid_loss`` and the metrics of a batch, each the mean over clips."""
+    def validation_step(self, batch: VideoBatch | None, batch_idx: int) -> Prediction | None:  # type: ignore[override]
+        """Logs ``valid_loss`` and the metrics of a batch, each the mean over clips; returns what was predicted."""
         if batch is None:  # every chunk of it is damaged
-            return
+            return None
         prediction = self.predict(batch)
         found = {"loss": self.loss(prediction, batch), **self.metrics(prediction, batch)}
         logged = {f"valid_{name}": value for name, value in found.items()}
         self.log_dict(logged, batch_size=len(batch), sync_dist=True)
+        return prediction
 
     def predict(self, batch: VideoBatch) -> Prediction:
         """The prediction for a batch, from its frames or from features of them."""

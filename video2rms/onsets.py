@@ -1,7 +1,6 @@
 """Times of onsets from the onset head's probabilities."""
 
 import numpy as np
-import scipy.signal
 import torch
 from torch import Tensor
 
@@ -20,9 +19,11 @@ def pick_onsets(probabilities: Tensor, threshold: float) -> Tensor:
     Returns:
         Times in seconds (K,), at least 80 ms apart: of two that are nearer the higher one.
     """
+    from scipy.signal import find_peaks  # takes a second to import, which infer.py --help need not
+
     heights = probabilities.float().cpu().numpy()
     distance = round(LEAST_GAP_S * FINE_RATE_HZ)
-    peaks = scipy.signal.find_peaks(np.pad(heights, 1), height=threshold, distance=distance)[0] - 1
+    peaks = find_peaks(np.pad(heights, 1), height=threshold, distance=distance)[0] - 1
     padded = np.pad(heights, 1, mode="reflect") if len(heights) > 1 else np.pad(heights, 1)
     before, at, after = padded[peaks], padded[peaks + 1], padded[peaks + 2]
     bend = before - 2 * at + after  # a parabola through three points

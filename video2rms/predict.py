@@ -4,39 +4,38 @@ Reads frames at 30 a second in windows, so that hours of video need no more memo
 """
 
 import argparse
-import logging
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 from torch import Tensor
 from tqdm import tqdm
 
-from data.clip import count_at_rate
+from data.clip import count_at_rate, part_duration_s
 from data.envelope import FINE_RATE_HZ, Envelope, write_envelope_csv
 from data.errors import InputError, user_errors
 from data.files import atomic_path, check_writable_folder
 from data.frames import FrameWindow
 from data.media import iter_frames, probe
 from data.stopwatch import Stopwatch
-from data.weights import load_into
+from data.weights import load_into, state_dict_of
 from training.checkpoint import read_content
-from training.config import build_model, check_targets
+from training.config import REPOSITORY, build_model, check_targets
 from training.devices import pick_device
+from video2rms.figure import envelope_figure
 from video2rms.model import FRAME_RATE_HZ, Video2Rms
 from video2rms.onsets import pick_onsets
-from video2rms.streaming import WINDOW_FRAMES, join_levels, predict_levels
+from video2rms.streaming import MARGIN_FRAMES, WINDOW_FRAMES, join_levels, predict_levels
 
-log = logging.getLogger("video2rms")
-
-BUNDLED = Path(__file__).with_name("weights") / "motion.safetensors"
+BUNDLED = REPOSITORY / "bundled" / "video2rms.safetensors"
 ONSET_THRESHOLD = 0.4
+OWN_TARGET = "video2rms.model.Video2Rms"
+LEAD_S = 0.2  # frames of 1 / 30 s and slots of 8 ms meet that often
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,18 +65,19 @@ def load_model(checkpoint: Path = BUNDLED, device: str | torch.device = "cpu") -
         InputError: The file is missing, damaged, or no checkpoint of Video2RMS.
     """
     content = read_content(checkpoint)
-    if "config" not in content:
-        raise InputError(f"{checkpoint} says nothing of its configuration: give a checkpoint of train.py")
-    config = OmegaConf.create(content["config"])
+    weights, described = state_dict_of(content, checkpoint), content.get("config")
+    part = described.get("model") if isinstance(described, dict) else None
+    kind = part.get("_target_") if isinstance(part, dict) else None
+    if kind != OWN_TARGET:
+        raise InputError(
+            f"{checkpoint} is no checkpoint of Video2RMS ({kind or 'nothing'} instead of {OWN_TARGET}): give one that "
+            "exp=mini_video2rms or exp=train_gh_video2rms made"
+        )
+    config = OmegaConf.create(described)
     check_targets(config, checkpoint)
     OmegaConf.update(config, "paths.random_weights", True, force_add=True)  # the checkpoint holds all of them
-    model = build_model(config)
-    if not isinstance(model, Video2Rms):
-        raise InputError(
-            f"{checkpoint} holds a {type(model).__name__}, expected a Video2Rms: give a checkpoint of "
-            "exp=mini_video2rms"
-        )
-    load_into(model, content["state_dict"], source=checkpoint)
+    model: Video2Rms = build_model(config)
+    load_into(model, weights, source=checkpoint)
     return model.eval().to(device)
 
 
@@ -87,17 +87,19 @@ def predict_envelope(
     *,
     start_s: float = 0.0,
     duration_s: float | None = None,
-    progress: Callable[[int], object] = lambda n_frames: None,
+    progress: bool = False,
     watch: Stopwatch | None = None,
 ) -> PredictedEnvelope:
     """Predicts the envelope of a video or a part of it.
+
+    What comes within 15 s before the part is looked at too, so that the part's start is understood as in the whole.
 
     Args:
         model: The network, in eval mode.
         path: A video file of any rate and length.
         start_s: Where the part starts, in seconds, at least 0.
         duration_s: How long it is, above 0; None: to the end.
-        progress: Told of every window how many frames it has.
+        progress: Whether a bar shows how far it is, where there is more than a window.
         watch: Is told how long the stages `video` (reading frames) and `network` take.
 
     Returns:
@@ -107,34 +109,31 @@ def predict_envelope(
         InputError: The file is no readable video, or the part lies outside it.
     """
     watch = watch or Stopwatch()
+    whole_s = probe(path).duration_s
+    asked_s = part_duration_s(path, whole_s, start_s, duration_s)
+    n_leads = math.floor(min(start_s, MARGIN_FRAMES / FRAME_RATE_HZ) / LEAD_S + 1e-6)
+    lead_s = n_leads * LEAD_S
     windows = iter_frames(
         path,
         frame_rate_hz=FRAME_RATE_HZ,
         size_px=model.features.size_px,
-        start_s=start_s,
-        duration_s=duration_s,
+        start_s=start_s - lead_s,
+        duration_s=None if duration_s is None else lead_s + duration_s,
         window_frames=WINDOW_FRAMES,
     )
-    levels = join_levels(watch.timed("network", predict_levels(model, _told(watch.timed("video", windows), progress))))
-    return PredictedEnvelope(Envelope(levels.rms, FINE_RATE_HZ), pick_onsets(levels.onset, ONSET_THRESHOLD))
+    n_frames = count_at_rate(lead_s + asked_s, FRAME_RATE_HZ)
+    with tqdm(total=n_frames, unit="frame", desc=path.name, disable=not progress or n_frames <= WINDOW_FRAMES) as bar:
+        read = _counted(watch.timed("video", windows), bar)
+        levels = join_levels(watch.timed("network", predict_levels(model, read)))
+    first = round(lead_s * FINE_RATE_HZ)
+    onsets_s = pick_onsets(levels.onset, ONSET_THRESHOLD) - lead_s
+    return PredictedEnvelope(Envelope(levels.rms[first:], FINE_RATE_HZ), onsets_s[onsets_s >= 0])
 
 
-def _told(windows: Iterable[FrameWindow], progress: Callable[[int], object]) -> Iterator[FrameWindow]:
+def _counted(windows: Iterable[FrameWindow], bar: "tqdm[Any]") -> Iterator[FrameWindow]:
     for window in windows:
-        progress(len(window.frames))
+        bar.update(len(window.frames))
         yield window
-
-
-def envelope_figure(prediction: PredictedEnvelope) -> Figure:
-    """The envelope over time, with ticks at the hits."""
-    envelope = prediction.envelope
-    figure = Figure(figsize=(12, 3), layout="constrained")
-    axes = figure.subplots()
-    times_s = (np.arange(len(envelope.rms)) + 0.5) / envelope.rate_hz
-    axes.fill_between(times_s, envelope.rms.numpy(), linewidth=0.5, alpha=0.8)
-    axes.plot(prediction.onsets_s, np.zeros(len(prediction.onsets_s)), "|", color="black", markersize=12)
-    axes.set(xlabel="s", ylabel="RMS", xlim=(0, envelope.duration_s), ylim=(0, None))
-    return figure
 
 
 @user_errors()
@@ -149,27 +148,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--duration", type=float, help="seconds (default: to the end)")
     parser.add_argument("--device", default="cpu", help="where the network runs (default: %(default)s)")
     args = parser.parse_args(arguments)
-    if args.duration is not None and not (math.isfinite(args.duration) and args.duration > 0):
-        raise InputError(f"--duration {args.duration} is not possible: give seconds above 0")
-    for option, path in {"--out": args.out, "--plot": args.plot}.items():
-        if path is None:
-            continue
+    outputs = {"--out": args.out} | ({} if args.plot is None else {"--plot": args.plot})
+    for option, path in outputs.items():
         check_writable_folder(path.parent, option)
+        if path.is_dir() or path.absolute() in (other.absolute() for name, other in outputs.items() if name != option):
+            raise InputError(f"{option} {path} is a folder, or the other output: give another file")
         if any(path.exists() and given.exists() and path.samefile(given) for given in (args.video, args.checkpoint)):
             raise InputError(f"{option} {path} would be written over, but is an input: give another file")
     watch = Stopwatch()
     with watch.stage("model"):
         model = load_model(args.checkpoint, pick_device(args.device))
-    rest_s = probe(args.video).duration_s - args.start
-    n_frames = count_at_rate(max(min(rest_s, args.duration or rest_s), 0.01), FRAME_RATE_HZ)
-    with tqdm(total=n_frames, unit="frame", desc=args.video.name, disable=n_frames < WINDOW_FRAMES) as bar:
-        found = predict_envelope(
-            model, args.video, start_s=args.start, duration_s=args.duration, progress=bar.update, watch=watch
-        )
+    found = predict_envelope(
+        model, args.video, start_s=args.start, duration_s=args.duration, progress=True, watch=watch
+    )
     write_envelope_csv(args.out, found.envelope)
     if args.plot:
         with atomic_path(args.plot) as temporary:
-            envelope_figure(found).savefig(temporary, dpi=110, format="png")
+            envelope_figure(found.envelope, found.onsets_s).savefig(temporary, dpi=110, format="png")
     sys.stdout.write(
         f"{len(found.onsets_s)} hits in {found.envelope.duration_s:.2f} s; seconds: {watch}\n{args.out}\n"
         + (f"{args.plot}\n" if args.plot else "")

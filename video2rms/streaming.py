@@ -6,13 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from data.clip import count_at_rate
-from data.envelope import FINE_RATE_HZ
 from data.frames import FrameWindow
-from video2rms.model import FRAME_RATE_HZ, Video2Rms
+from video2rms.model import Video2Rms
 
 WINDOW_FRAMES = 600  # 20 s; frames and slots of 8 ms meet every 6 frames
-MARGIN_FRAMES = 150  # 5 s that are seen on each side, but not answered for
+MARGIN_FRAMES = 450  # 15 s that are seen on each side, but not answered for
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,22 +33,22 @@ def join_levels(parts: Iterable[Levels]) -> Levels:
 
 
 def count_slots(n_frames: int) -> int:
-    """Slots of 8 ms in a number of frames at 30 a second, rounded, at least one."""
-    return count_at_rate(n_frames / FRAME_RATE_HZ, FINE_RATE_HZ)
+    """Slots of 8 ms in a number of frames at 30 a second, at least 1: 25 every 6 frames, halves rounded up."""
+    return (25 * n_frames + 3) // 6
 
 
 def predict_levels(model: Video2Rms, windows: Iterable[FrameWindow]) -> Iterator[Levels]:
     """Predicts window by window.
 
-    The windows are cut every 20 s; each is seen with 5 s around it, after which the network has forgotten what it
-    cannot see.
+    The windows are cut every 20 s; each is seen with 15 s around it, after which the network has all but
+    forgotten what it cannot see.
 
     Args:
         model: The network, in eval mode.
-        windows: Frames at 30 a second from the start on, `WINDOW_FRAMES` in each but the last.
+        windows: Frames at 30 a second from the start on, `WINDOW_FRAMES` (a multiple of 6) in each but the last.
 
     Yields:
-        Levels of one window after the other, without gap; together round(125 T / 30) slots of T frames.
+        Levels of one window after the other, without gap; together `count_slots` of all frames.
     """
     before: FrameWindow | None = None
     current: FrameWindow | None = None
@@ -71,8 +69,7 @@ def _predict(model: Video2Rms, before: FrameWindow | None, window: FrameWindow, 
     device = next(model.parameters()).device
     n_slots = count_slots(len(frames))
     prediction = model(frames[None].to(device), lateness_s[None].float().to(device), n_slots)
-    first = 0 if before is None else count_slots(MARGIN_FRAMES)
+    first = 0 if before is None else count_slots(min(MARGIN_FRAMES, len(before.frames)))
     last = n_slots if after is None else first + count_slots(len(window.frames))
-    rms = model.bins.expected_rms(prediction.level_logits[0, first:last])
-    rms = torch.where(rms < model.bins.edges[0], 0.0, rms)
-    return Levels(rms.cpu(), prediction.onset_logits[0, first:last].sigmoid().cpu())
+    rms = model.bins.expected_rms(prediction.level_logits[0, first:last]).cpu()
+    return Levels(rms, prediction.onset_logits[0, first:last].sigmoid().cpu())

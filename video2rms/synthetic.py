@@ -47,7 +47,8 @@ def video_item(clip: SyntheticClip, camera_rate_hz: float) -> VideoItem:
     assert clip.wave is not None
     assert clip.clean is not None
     assert clip.envelope is not None
-    shown, lateness_s = nearest_frames(len(clip.frames), camera_rate_hz)
+    n_grid = count_at_rate(clip.wave.shape[1] / SAMPLE_RATE_HZ, FRAME_RATE_HZ)
+    shown, lateness_s = nearest_frames(len(clip.frames), camera_rate_hz, n_grid)
     peak = clip.wave.abs().max()
     return VideoItem(
         frames=clip.frames[shown],
@@ -59,8 +60,17 @@ def video_item(clip: SyntheticClip, camera_rate_hz: float) -> VideoItem:
     )
 
 
-def nearest_frames(n_frames: int, camera_rate_hz: float) -> tuple[Tensor, Tensor]:
-    """Numbers of the frames nearest to grid times, of two as near the earlier, and grid time less theirs (T,) each."""
-    times_s = torch.arange(count_at_rate(n_frames / camera_rate_hz, FRAME_RATE_HZ), dtype=torch.float64) / FRAME_RATE_HZ
+def nearest_frames(n_frames: int, camera_rate_hz: float, n_grid: int) -> tuple[Tensor, Tensor]:
+    """Numbers of the frames nearest to T = `n_grid` grid times, of two as near the earlier, and how late they are.
+
+    Args:
+        n_frames: Frames of the camera.
+        camera_rate_hz: How many it takes a second.
+        n_grid: Grid times, 30 a second.
+
+    Returns:
+        Numbers (T,), and grid time less the frame's time in seconds (T,).
+    """
+    times_s = torch.arange(n_grid, dtype=torch.float64) / FRAME_RATE_HZ
     shown = torch.ceil(times_s * camera_rate_hz - 0.5 - 1e-6).long().clamp(0, n_frames - 1)
     return shown, (times_s - shown / camera_rate_hz).float()

@@ -62,11 +62,11 @@ class SyntheticDataModule(LightningDataModule, ABC):
         self, *, batch_size: int, samples_per_epoch: int, n_val_clips: int, num_workers: int = 1, seed: int = 0
     ) -> None:
         super().__init__()
-        if not 1 <= batch_size <= samples_per_epoch or n_val_clips < 1 or num_workers < 0:
+        if not 1 <= batch_size <= samples_per_epoch or n_val_clips < 1 or min(num_workers, seed) < 0:
             raise InputError(
-                f"batch_size {batch_size}, samples_per_epoch {samples_per_epoch}, n_val_clips {n_val_clips} and "
-                f"num_workers {num_workers} do not work: give at least 1 each (workers: 0), and batches no larger than "
-                "an epoch"
+                f"batch_size {batch_size}, samples_per_epoch {samples_per_epoch}, n_val_clips {n_val_clips}, "
+                f"num_workers {num_workers} and seed {seed} do not work: give at least 1 each (workers, seed: 0), and "
+                "batches no larger than an epoch"
             )
         self._samples_per_epoch, self._n_val_clips = samples_per_epoch, n_val_clips
         self._batch_size, self._num_workers, self._seed = batch_size, num_workers, seed

@@ -6,7 +6,7 @@ import torch
 from data.frames import FrameWindow
 from video2rms.features.motion import MotionFeatures
 from video2rms.model import Video2Rms
-from video2rms.streaming import predict_levels
+from video2rms.streaming import count_slots, predict_levels
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,17 @@ def test_lateness_and_repetition_are_seen(model):
     assert not torch.allclose(on_time, late)
 
 
+def test_a_frame_that_is_held_counts_as_repeated_however_long(model):
+    seen = []
+    hook = model.convs[0].register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        model(clip(60), torch.arange(60)[None] / 30 * (torch.arange(60) > 9), 250)
+    hook.remove()
+    late, repeated = seen[0][0, -2:]
+    assert late.max() == 3
+    assert repeated.tolist() == [0.0] * 10 + [1.0] * 50
+
+
 def test_gradients_reach_every_parameter():
     model = Video2Rms(MotionFeatures(16, (8, 8)), width=16, lstm_width=8)
     prediction = model(clip(12), torch.zeros(1, 12), 50)
@@ -63,6 +74,14 @@ def windows_of(frames, sizes):
         first += n
 
 
+def test_windows_of_any_number_of_frames_have_the_slots_of_the_whole(model):
+    frames = torch.zeros(609, 3, 8, 14, dtype=torch.uint8)
+    for n in range(601, 610):
+        parts = [part.rms for part in predict_levels(model, windows_of(frames, [600, n - 600]))]
+        assert sum(map(len, parts)) == count_slots(n)
+        assert abs(count_slots(n) / 125 - n / 30) <= 0.5 / 125
+
+
 def test_windows_follow_each_other_without_gap(model):
     frames = clip(1900)[0]
     parts = list(predict_levels(model, windows_of(frames, [600, 600, 600, 100])))
@@ -73,4 +92,4 @@ def test_windows_follow_each_other_without_gap(model):
     with torch.no_grad():
         expected = model.bins.expected_rms(whole.level_logits[0])
     rms = torch.cat([part.rms for part in parts])
-    torch.testing.assert_close(rms, torch.where(expected < 0.01, 0.0, expected), atol=1e-4, rtol=0)
+    torch.testing.assert_close(rms, expected, atol=1e-4, rtol=0)

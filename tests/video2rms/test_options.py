@@ -13,20 +13,29 @@ from training.module import build_training
         "model.dropout=2",
         "model.width=0",
         "model.lstm_width=0",
-        "training.onset_weight=-1",
+        "training.onset_weight=0",
+        "training.low_pass_hz=0",
+        "training.low_pass_hz=62.5",
         "training.onset_threshold=1",
         "training.smoothing_bins=0",
     ],
 )
 def test_numbers_of_network_and_loss(option):
-    with pytest.raises(InputError, match="do not work"):
+    with pytest.raises(InputError, match=r"do(es)? not work"):
         build_training(compose("exp=mini_video2rms", option))
 
 
-@pytest.mark.parametrize("option", ["dataset.batch_size=0", "dataset.num_workers=-1", "dataset.n_val_clips=0"])
+@pytest.mark.parametrize(
+    "option", ["dataset.batch_size=0", "dataset.num_workers=-1", "dataset.n_val_clips=0", "dataset.seed=-1"]
+)
 def test_numbers_of_the_data(option):
     with pytest.raises(InputError, match="do not work"):
         instantiate(compose("exp=mini_video2rms", option).dataset)
+
+
+def test_clips_are_as_large_as_the_network_looks_at_them():
+    spec = compose("exp=mini_video2rms", "model.features.size_px=[160,96]").dataset.spec
+    assert (spec.width, spec.height) == (160, 96)
 
 
 def test_the_rate_of_the_schedule_is_that_of_the_optimiser():

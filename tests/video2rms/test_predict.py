@@ -12,7 +12,7 @@ from data.media import iter_frames, probe
 from tests.data.clips import make_video
 from training.checkpoint import Checkpoint, save_checkpoint
 from training.config import build_model, compose, composed_config
-from video2rms.predict import load_model, main, predict_envelope
+from video2rms.predict import OWN_TARGET, load_model, main, predict_envelope
 from video2rms.streaming import WINDOW_FRAMES, predict_levels
 
 VIDEOS = {
@@ -70,16 +70,22 @@ def test_windows_of_a_file_are_seen_as_a_whole(tmp_path, checkpoint):
     ("options", "message"),
     [
         (["--video", "missing.mp4"], "missing.mp4"),
-        (["--duration", "0"], "--duration 0.0 is not possible"),
-        (["--start", "99"], "99"),
+        (["--duration", "0"], "--duration 0.0 does not fit"),
+        (["--start", "99"], "--start 99.0 lies outside"),
+        (["--start", "99", "--duration", "1"], "--start 99.0 lies outside"),
+        (["--start", "nan"], "--start nan lies outside"),
+        (["--duration", "100"], "--duration 100.0 does not fit"),
         (["--checkpoint", "missing.safetensors"], "missing.safetensors"),
         (["--device", "abacus"], "'abacus' is not available"),
         (["--plot", "video.mp4"], "--plot video.mp4 would be written over"),
+        (["--plot", "out.csv"], "out.csv is a folder, or the other output"),
+        (["--out", "folder"], "--out folder is a folder"),
     ],
 )
 def test_mistakes_get_a_sentence(tmp_path, monkeypatch, checkpoint, capsys, options, message):
     monkeypatch.chdir(tmp_path)
     make_video(tmp_path / "video.mp4", times_s=[k / 25 for k in range(10)])
+    (tmp_path / "folder").mkdir()
     with pytest.raises(SystemExit) as stop:
         main(["--video", "video.mp4", "--out", "out.csv", "--checkpoint", str(checkpoint), *options])
     assert stop.value.code == 2
@@ -87,10 +93,26 @@ def test_mistakes_get_a_sentence(tmp_path, monkeypatch, checkpoint, capsys, opti
     assert not (tmp_path / "out.csv").exists()
 
 
-def test_another_checkpoint_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"seed": 0, "model": {"_target_": "video2rms.bins.LevelBins"}}, "LevelBins instead of"),
+        ({"seed": 0, "model": "small"}, "nothing instead of"),
+        ([], "nothing instead of"),
+        ({"seed": 0, "model": {"_target_": OWN_TARGET, "features": {"_target_": "os.getcwd"}}}, "would call"),
+    ],
+)
+def test_another_checkpoint_is_refused(tmp_path, config, message):
     path = tmp_path / "other.safetensors"
-    save_checkpoint(
-        path, Checkpoint({"weight": torch.zeros(1)}, {"seed": 0, "model": {"_target_": "torch.nn.Identity"}})
-    )
-    with pytest.raises(InputError, match="expected a Video2Rms"):
+    save_checkpoint(path, Checkpoint({"weight": torch.zeros(1)}, config))
+    with pytest.raises(InputError, match=message):
         load_model(path)
+
+
+def test_a_part_is_understood_as_in_the_whole(tmp_path, checkpoint):
+    path = make_video(tmp_path / "video.mp4", times_s=[k / 25 for k in range(200)])
+    model = load_model(checkpoint)
+    whole, part = predict_envelope(model, path), predict_envelope(model, path, start_s=6.2, duration_s=1.0)
+    assert len(part.envelope.rms) == 125
+    expected = whole.envelope.rms[775:900]
+    torch.testing.assert_close(part.envelope.rms[:100], expected[:100], atol=1e-4, rtol=0)

@@ -1,5 +1,7 @@
 """Synthetic clips as training material."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -15,9 +17,9 @@ SPEC = SyntheticSpec(duration_s=2.0, width=56, height=32, max_offset_s=0.0)
 @pytest.mark.parametrize("rate_hz", [12.0, 15.0, 21.5, 23.976, 29.97, 30.0, 60.0])
 def test_every_grid_time_shows_the_nearest_frame(rate_hz):
     n_frames = round(4 * rate_hz)
-    shown, lateness_s = nearest_frames(n_frames, rate_hz)
+    shown, lateness_s = nearest_frames(n_frames, rate_hz, 120)
     times_s, stamps_s = np.arange(len(shown)) / 30, np.arange(n_frames) / rate_hz
-    assert len(shown) == pytest.approx(120, abs=1)
+    assert len(shown) == 120
     distance_s = np.abs(times_s[:, None] - stamps_s)
     np.testing.assert_allclose(distance_s[np.arange(len(shown)), shown], distance_s.min(axis=1), atol=1e-6)
     np.testing.assert_allclose(lateness_s, times_s - stamps_s[shown], atol=1e-6)
@@ -40,6 +42,15 @@ def test_cameras_have_the_rates_of_their_list():
     slowest, fastest = min(CAMERA_RATES_HZ), max(CAMERA_RATES_HZ)
     assert all(1 / fastest - 1e-3 <= gap_s <= 1 / slowest + 1e-3 for gap_s in gaps_s)
     assert len({round(gap_s, 4) for gap_s in gaps_s}) >= 4
+
+
+@pytest.mark.parametrize("duration_s", [1.0, 3.0, 5.0])
+def test_clips_of_all_cameras_are_as_long(duration_s):
+    spec = SyntheticSpec(duration_s=duration_s, width=32, height=32, max_offset_s=0.0)
+    for rate_hz in CAMERA_RATES_HZ:
+        item = video_item(render_clip(replace(spec, frame_rate_hz=rate_hz), 0, 0), rate_hz)
+        assert len(item.frames) == len(item.lateness_s) == 30 * duration_s
+        assert len(item.rms) == 125 * duration_s
 
 
 def test_augmentation_changes_a_clip_as_a_whole():

@@ -1,0 +1,39 @@
+"""Owns the picture of an envelope with its hits."""
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from data.envelope import Envelope
+
+_MOST_POINTS = 4000
+
+
+def envelope_figure(envelope: Envelope, onsets_s: Tensor, true: Envelope | None = None) -> Figure:
+    """Level over time, with ticks at onsets.
+
+    Args:
+        envelope: Predicted envelope (N,); of one with more than 4000 values the largest of each 4000th part is drawn.
+        onsets_s: Times of onsets (K,).
+        true: The sound's envelope, drawn behind it, or None.
+
+    Returns:
+        A figure to save; nothing is shown.
+    """
+    figure = Figure(figsize=(12, 3), layout="constrained")
+    axes = figure.subplots()
+    if true is not None:
+        axes.fill_between(*_points(true), color="0.8", label="true")
+    axes.plot(*_points(envelope), linewidth=1, label="predicted")
+    axes.plot(onsets_s.numpy(), np.zeros(len(onsets_s)), "|", color="black", markersize=12)
+    axes.set(xlabel="s", ylabel="RMS", xlim=(0, envelope.duration_s), ylim=(0, None))
+    if true is not None:
+        axes.legend(loc="upper right")
+    return figure
+
+
+def _points(envelope: Envelope) -> tuple[np.ndarray, np.ndarray]:
+    parts = torch.tensor_split(envelope.rms.cpu(), min(len(envelope.rms), _MOST_POINTS))
+    rms = np.array([float(part.max()) for part in parts])
+    return (np.arange(len(rms)) + 0.5) * (envelope.duration_s / len(rms)), rms
