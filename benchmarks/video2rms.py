@@ -31,7 +31,7 @@ from video2rms.onsets import pick_onsets
 from video2rms.predict import BUNDLED, ONSET_THRESHOLD, load_model
 from video2rms.sounding import noise_along
 from video2rms.streaming import WINDOW_FRAMES, Levels, join_levels, predict_levels
-from video2rms.synthetic import SyntheticVideos
+from video2rms.synthetic import render_video
 
 SEED = 1_000_003  # of clips that no training configuration uses
 DURATION_S = 4.0
@@ -107,8 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = load_model(args.checkpoint)
     size_px = model.features.size_px
     spec = SyntheticSpec(duration_s=DURATION_S, width=size_px[0], height=size_px[1], max_offset_s=0.0)
-    videos = SyntheticVideos(spec, SEED, args.clips)
-    items = [videos[i] for i in tqdm(range(args.clips), desc="rendering", unit="clip")]
+    items = [render_video(spec, SEED, i) for i in tqdm(range(args.clips), desc="rendering", unit="clip")]
     mean_rms = float(torch.cat([item.rms for item in items]).mean())
     methods: dict[str, Method] = {
         "constant level": functools.partial(constant_levels, mean_rms),

@@ -1,4 +1,4 @@
-"""The contrastive losses: which pairs of frames and sound are told apart from which others."""
+"""The contrastive losses: which pairs of frames, sound and words are told apart from which others."""
 
 from dataclasses import dataclass
 
@@ -46,6 +46,31 @@ def contrastive_losses(video: Tensor, audio: Tensor, logit_scale: Tensor, record
     others_of_own = same_recording & ~torch.eye(len(owner), dtype=torch.bool, device=owner.device)
     semantic = _symmetric_cross_entropy(flat.masked_fill(others_of_own, -torch.inf)[None])
     return ContrastiveLosses(semantic, _symmetric_cross_entropy(logit_scale * video @ audio.mT))
+
+
+def label_loss(clips: Tensor, labels: Tensor, logit_scale: Tensor, fits: Tensor) -> Tensor:
+    """Cross-entropy of finding the labels that fit a clip, averaged with that of finding the clips that a label fits.
+
+    What fits equally well is equally right: with three clips of wood, each of them answers "wood" with a third.
+
+    Args:
+        clips: (n, D), unit vectors of frames or sounds.
+        labels: (m, D), unit vectors of words.
+        logit_scale: scalar that multiplies cosine similarities.
+        fits: (n, m), whether a label fits a clip. What fits nothing does not count.
+
+    Returns:
+        The loss, scalar; 0 where nothing fits.
+
+    Source: Khosla et al., "Supervised Contrastive Learning", 2020.
+    """
+    sides = []
+    for logits, right in ((logit_scale * clips @ labels.mT, fits), (logit_scale * labels @ clips.mT, fits.mT)):
+        asked = right.any(dim=1)
+        target = right[asked].to(logits.dtype)
+        log_share = logits[asked].log_softmax(dim=1)
+        sides.append(-(target / target.sum(dim=1, keepdim=True) * log_share).sum() / asked.sum().clamp(min=1))
+    return (sides[0] + sides[1]) / 2
 
 
 def _symmetric_cross_entropy(logits: Tensor) -> Tensor:

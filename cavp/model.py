@@ -1,6 +1,7 @@
-"""The contrastive model: the two towers, their common embedding space and the logit scale."""
+"""The contrastive model: its towers, their common embedding space and the logit scale."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cavp.audio_tower import Cnn14
+from cavp.label_tower import LabelTower, words_of
 from cavp.video_tower import SlowOnly
 
 INITIAL_TEMPERATURE = 0.07
@@ -35,25 +37,35 @@ class Cavp(nn.Module):
         video_encoder: the video tower.
         spec_encoder: the audio tower; None where only frames are embedded, as in the Foley model. The logit scale
             exists only beside it.
+        label_encoder: a tower for words, which the published model has not; None: without.
         embed_dim: width D of the embedding.
 
     Raises:
-        ValueError: the audio tower's embedding has another width.
+        ValueError: another tower's embedding has another width.
 
     Source: Luo et al., "Diff-Foley", 2023, section 3.1.
     """
 
-    def __init__(self, video_encoder: SlowOnly, spec_encoder: Cnn14 | None = None, *, embed_dim: int = 512) -> None:
+    def __init__(
+        self,
+        video_encoder: SlowOnly,
+        spec_encoder: Cnn14 | None = None,
+        label_encoder: LabelTower | None = None,
+        *,
+        embed_dim: int = 512,
+    ) -> None:
         super().__init__()
-        if spec_encoder is not None and spec_encoder.embed_dim != embed_dim:
-            raise ValueError(
-                f"The audio tower has embeddings of width {spec_encoder.embed_dim} and the video tower of {embed_dim}: "
-                "give both the same embed_dim."
-            )
+        for name, tower in (("audio", spec_encoder), ("label", label_encoder)):
+            if tower is not None and tower.embed_dim != embed_dim:
+                raise ValueError(
+                    f"The {name} tower has embeddings of width {tower.embed_dim} and the video tower of {embed_dim}: "
+                    "give all the same embed_dim."
+                )
         self.embed_dim = embed_dim
         self.video_encoder = video_encoder
         self.video_project_head = nn.Linear(video_encoder.n_features, embed_dim)
         self.spec_encoder = spec_encoder
+        self.label_encoder = label_encoder
         initial_scale = torch.tensor(math.log(1 / INITIAL_TEMPERATURE))
         self.logit_scale = nn.Parameter(initial_scale) if spec_encoder is not None else None
 
@@ -95,6 +107,23 @@ class Cavp(nn.Module):
         if self.spec_encoder is None:
             raise ValueError("This CAVP has no audio tower: build it with one, or load it with `with_audio=True`.")
         return _unit(self.spec_encoder(log_mel), pool=pool)
+
+    def encode_label(self, texts: Sequence[str]) -> Tensor:
+        """Embed texts of known words, see `words_of`.
+
+        Args:
+            texts: B texts.
+
+        Returns:
+            (B, D), L2-normalised.
+
+        Raises:
+            ValueError: the model was built without its label tower.
+            InputError: a text has a word that is not known, or none.
+        """
+        if self.label_encoder is None:
+            raise ValueError("This CAVP has no label tower: load one that exp=mini_cavp.yaml trained.")
+        return F.normalize(self.label_encoder([words_of(text) for text in texts]), dim=-1)
 
     def forward(self, frames: Tensor, log_mel: Tensor) -> ContrastiveOutput:
         """Embed clips and their sounds, for a contrastive loss.

@@ -1,7 +1,7 @@
 """Owns the training of CAVP: the loss of a batch, and what is measured on the validation set."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,11 +9,14 @@ import numpy as np
 import torch
 from pytorch_lightning.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from cavp.contrast import contrastive_losses
+from cavp.contrast import contrastive_losses, label_loss
+from cavp.label_tower import WORDS, words_of
 from cavp.model import Cavp, ContrastiveOutput
-from cavp.retrieval import retrieval_metrics
+from cavp.retrieval import heard_materials, retrieval_metrics
 from cavp.spectrogram import LogMel
+from data.errors import InputError
 from data.segments import Segments
 from training.module import Training
 
@@ -33,6 +36,7 @@ class CavpTraining(Training):
         spectrogram: what the audio tower reads, from the wave of the segments.
         optimizer: makes the optimiser from groups of parameters; what has one axis or none does not decay.
         temporal_weight: λ, weight of the temporal loss, at least 0.
+        label_weight: weight of the loss of words, at least 0; more needs a model with a label tower.
         **common: schedule, seed (of dropout) and configuration, see ``Training``.
 
     Source: Luo et al., "Diff-Foley", 2023, section 3.1; the bound of the logit scale is CLIP's (Radford et al., 2021).
@@ -46,22 +50,34 @@ class CavpTraining(Training):
         spectrogram: LogMel,
         optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer],
         temporal_weight: float = 1.0,
+        label_weight: float = 0.0,
         **common: Any,
     ) -> None:
         super().__init__(model, optimizer=partial(_grouped, optimizer), **common)
         self.spectrogram = spectrogram
         self.temporal_weight = temporal_weight
+        self.label_weight = label_weight
+        if bool(label_weight) != (model.label_encoder is not None):
+            raise InputError(
+                f"training.label_weight is {label_weight}, and the model has {'no' if label_weight else 'a'} label "
+                "tower: give a weight above 0 with one (model=cavp_mini), and 0 without"
+            )
 
     def training_step(self, batch: Segments, batch_idx: int) -> Tensor:
         """Loss of a training batch; its dropout depends on the seed, the epoch and the number of the batch only."""
-        with self.seeded(self.generator(self.current_epoch, batch_idx, self.global_rank)):
+        generator = self.generator(self.current_epoch, batch_idx, self.global_rank)
+        with self.seeded(generator):
             output = self.embed(batch)
         video, audio, recordings = self._gathered(output.video, output.audio, batch.recording)
         losses = self._losses(video, audio, output.logit_scale, recordings)
-        self.log("train_loss", losses["loss"], prog_bar=True, batch_size=len(video))
+        loss = losses["loss"]
         parts = {"train_semantic_loss": losses["semantic_loss"], "train_temporal_loss": losses["temporal_loss"]}
+        if self.label_weight:
+            parts["train_label_loss"] = self._label_loss(output, batch.label, generator)
+            loss = loss + self.label_weight * parts["train_label_loss"]
+        self.log("train_loss", loss, prog_bar=True, batch_size=len(video))
         self.log_dict(parts | {"logit_scale": output.logit_scale}, batch_size=len(video))
-        return losses["loss"]
+        return loss
 
     def on_train_batch_end(self, outputs: STEP_OUTPUT, batch: Segments, batch_idx: int) -> None:
         """Keeps the logit scale between 1 and 100."""
@@ -72,16 +88,21 @@ class CavpTraining(Training):
     def on_validation_epoch_start(self) -> None:
         """Starts a new collection of embeddings."""
         self._validated: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._validated_labels: list[str] = []
 
     def validation_step(self, batch: Segments, batch_idx: int) -> None:
         """Embeds a batch."""
         output = self.embed(batch)
         self._validated.append((output.video, output.audio, batch.recording))
+        self._validated_labels += batch.label
 
     def on_validation_epoch_end(self) -> None:
         """Logs ``valid_loss``, its two parts and the retrieval metrics, over the whole validation set."""
-        video, audio, recordings = self._gathered(*map(torch.cat, zip(*self._validated, strict=True)))
+        own = [torch.cat(parts) for parts in zip(*self._validated, strict=True)]
         self._validated.clear()
+        if self.label_weight:
+            self._log_accuracy(own[0], own[1])
+        video, audio, recordings = self._gathered(*own)
         # what several devices got twice, to have as many each, counts once; the order is that of one device
         first = torch.from_numpy(np.unique(recordings.cpu().numpy(), return_index=True)[1])
         video, audio, recordings = video[first], audio[first], recordings[first]
@@ -106,6 +127,38 @@ class CavpTraining(Training):
             output.video.float().view(shape), output.audio.float().view(shape), output.logit_scale.float()
         )
 
+    def _label_loss(self, output: ContrastiveOutput, labels: Sequence[str], generator: torch.Generator) -> Tensor:
+        """Loss of frames and of sounds against their labels, of which words are left out at random.
+
+        What is left of a label fits every recording of this device that has all of its words.
+        """
+        n_segments = output.video.shape[1]
+        words = [words_of(label) if label else [] for label in labels]
+        spoken = [_some(row, generator) for row in words if row]
+        if not spoken:
+            return output.logit_scale.new_zeros(())
+        assert self.model.label_encoder is not None
+        embedded = F.normalize(self.model.label_encoder(spoken).float(), dim=-1)
+        fits = torch.tensor([[set(asked) <= set(row) for asked in spoken] for row in words], device=embedded.device)
+        fits = fits.repeat_interleave(n_segments, dim=0)
+        with torch.autocast(self.device.type, enabled=False):
+            losses = [
+                label_loss(clips.flatten(0, 1), embedded, output.logit_scale, fits)
+                for clips in (output.video, output.audio)
+            ]
+        return (losses[0] + losses[1]) / 2
+
+    def _log_accuracy(self, video: Tensor, audio: Tensor) -> None:
+        """Logs how often the nearest material is the annotated one, of all recordings with one."""
+        for name, embeddings in (("video", video), ("audio", audio)):
+            heard = heard_materials(self.model, F.normalize(embeddings.mean(dim=1), dim=-1))
+            right = [
+                material in [WORDS[row] for row in words_of(label)]
+                for material, label in zip(heard, self._validated_labels, strict=True)
+                if label
+            ]
+            self.log(f"valid_{name}_material_accuracy", float(np.mean(right)), sync_dist=True)
+
     def _gathered(self, video: Tensor, audio: Tensor, recordings: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The same of all devices, with the gradient that this one's share has in the whole."""
         if self.trainer.world_size == 1:
@@ -122,6 +175,12 @@ class CavpTraining(Training):
             parts = contrastive_losses(video, audio, logit_scale, recordings)
         loss = parts.semantic + self.temporal_weight * parts.temporal
         return {"loss": loss, "semantic_loss": parts.semantic, "temporal_loss": parts.temporal}
+
+
+def _some(words: Sequence[int], generator: torch.Generator) -> list[int]:
+    """A random choice of at least one of several words, each choice as likely as any other."""
+    choice = int(torch.randint(1, 2 ** len(words), (), generator=generator))
+    return [word for place, word in enumerate(words) if choice >> place & 1]
 
 
 def _grouped(optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer], parameters: list[nn.Parameter]) -> Any:

@@ -1,6 +1,9 @@
-"""How well frames find their sound and sounds their frames among all others."""
+"""How well frames find their sound, sounds their frames among all others, and both the word for what they are."""
 
 from torch import Tensor
+
+from cavp.model import Cavp
+from data.greatest_hits import MATERIALS
 
 RECALLED_AT = (1, 5, 10)
 
@@ -39,3 +42,15 @@ def retrieval_metrics(video: Tensor, audio: Tensor) -> dict[str, float]:
     within = video @ audio.mT
     first = [(ranks(asked) == 1).float().mean().item() for asked in (within, within.mT)]
     return metrics | {"temporal_accuracy": sum(first) / 2}
+
+
+def heard_materials(model: Cavp, embeddings: Tensor) -> list[str]:
+    """The material whose word lies nearest to each embedding, of all materials of Greatest Hits.
+
+    Args:
+        model: a model with its label tower.
+        embeddings: (n, D), unit vectors of frames or sounds.
+    """
+    names = sorted(MATERIALS)
+    similarity = embeddings @ model.encode_label(names).to(embeddings).mT
+    return [names[i] for i in similarity.argmax(dim=1).tolist()]

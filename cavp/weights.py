@@ -6,14 +6,16 @@ from pathlib import Path
 from torch import Tensor
 
 from cavp.audio_tower import Cnn14
+from cavp.label_tower import LabelTower
 from cavp.model import Cavp
 from cavp.video_tower import SlowOnly
 from data.errors import InputError
 from data.weights import WeightSelection, load_into, read_weights
 
 FIRST_VIDEO_KEY = "video_encoder.conv1.conv.weight"
-AUDIO_KEYS = ("spec_encoder.", "logit_scale")
-"""What keys of the published weights begin with that a model without audio tower has no use for."""
+AUDIO_KEYS = ("spec_encoder.", "logit_scale", "label_encoder.")
+"""What keys of weights begin with that a model of frames alone has no use for."""
+LABEL_KEY = "label_encoder.words.weight"
 
 
 def cavp_from_state_dict(state: Mapping[str, Tensor], *, with_audio: bool = False, source: object = "CAVP") -> Cavp:
@@ -22,7 +24,8 @@ def cavp_from_state_dict(state: Mapping[str, Tensor], *, with_audio: bool = Fals
     Args:
         state: key → weights; keys may carry a common prefix (`module.` in Diff-Foley's file,
             `model.conditioner.conditioners.frames.stage1_model.` in Stable-Foley's) and have others beside them.
-        with_audio: whether to build the audio tower too; without it, its weights are left aside.
+        with_audio: whether to build the audio tower too, and the label tower if there is one; without, their weights
+            are left aside.
         source: what errors call them.
 
     Returns:
@@ -63,26 +66,34 @@ def _untrained(state: Mapping[str, Tensor], *, with_audio: bool) -> Cavp:
             raise InputError(f"{key} has shape {shape}, from which no size can be read; give weights of CAVP.")
         return shape[0]
 
-    audio_tower = None
+    audio_tower = label_tower = None
     if with_audio:
         audio_tower = Cnn14(
             base_channels=n_out("spec_encoder.conv_block1.conv1.weight"),
             n_mels=n_out("spec_encoder.bn.weight"),
             embed_dim=n_out("spec_encoder.final_project.weight"),
         )
-    return Cavp(SlowOnly(n_out(FIRST_VIDEO_KEY)), audio_tower, embed_dim=n_out("video_project_head.weight"))
+    embed_dim = n_out("video_project_head.weight")
+    if with_audio and LABEL_KEY in state:
+        label_tower = LabelTower(embed_dim, width=n_out("label_encoder.layers.0.weight"))
+    return Cavp(SlowOnly(n_out(FIRST_VIDEO_KEY)), audio_tower, label_tower, embed_dim=embed_dim)
 
 
 def trainable_cavp(
-    video_encoder: SlowOnly, spec_encoder: Cnn14, embed_dim: int = 512, weights: str | Path | None = None
+    video_encoder: SlowOnly,
+    spec_encoder: Cnn14,
+    label_encoder: LabelTower | None = None,
+    embed_dim: int = 512,
+    weights: str | Path | None = None,
 ) -> Cavp:
     """Build CAVP for training, at the size of its towers.
 
     Args:
         video_encoder: the video tower.
         spec_encoder: the audio tower.
+        label_encoder: the label tower, or None.
         embed_dim: width D of the embedding.
-        weights: file to start from, of both towers at this size (Diff-Foley's `cavp_epoch66.ckpt` has the default
+        weights: file to start from, of all towers at this size (Diff-Foley's `cavp_epoch66.ckpt` has the default
             one); None: as the towers are.
 
     Returns:
@@ -92,7 +103,7 @@ def trainable_cavp(
         InputError: the file cannot be read, or its weights do not fit the towers.
         ValueError: the towers have different widths.
     """
-    model = Cavp(video_encoder, spec_encoder, embed_dim=embed_dim)
+    model = Cavp(video_encoder, spec_encoder, label_encoder, embed_dim=embed_dim)
     if weights is not None:
         own, _ = _own_weights(read_weights(Path(weights)), with_audio=True, source=weights)
         load_into(model, own, source=weights)
@@ -104,7 +115,7 @@ def load_cavp(path: str | Path, *, with_audio: bool = False) -> Cavp:
 
     Args:
         path: `.safetensors`, or a file that `torch.save` wrote.
-        with_audio: whether to build the audio tower too.
+        with_audio: whether to build the audio tower too, and the label tower if there is one.
 
     Returns:
         The model in eval mode.

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from data.clip import ClipSpec
 from data.dataset import read_clip_frames
 from data.errors import InputError
-from data.greatest_hits import SourceClip, list_clips, need_pictures
+from data.greatest_hits import SourceClip, label_of, list_clips, need_pictures
 from data.loaders import EpochSampler, loader
 from data.media import read_sound
 
@@ -30,12 +30,14 @@ class Segments(NamedTuple):
         frames: Frames (K, T, 3, H, W), uint8.
         start_s: Starts in the recording in seconds (K,), float64, rising.
         recording: Place of the recording in `SegmentDataset.clips`, (), int64.
+        label: Text for what is heard in the recording, "" where nothing is annotated; of R recordings a list.
     """
 
     wave: Tensor
     frames: Tensor
     start_s: Tensor
     recording: Tensor
+    label: Any = ""
 
 
 class SegmentDataset(Dataset[Segments]):
@@ -116,6 +118,7 @@ class SegmentDataset(Dataset[Segments]):
             frames=torch.stack([frames for _, frames in segments]),
             start_s=torch.from_numpy(starts_s),
             recording=torch.tensor(recording),
+            label=label_of(clip.hits),
         )
 
     def _long_enough(self, clips: Sequence[SourceClip], root: Path) -> tuple[SourceClip, ...]:

@@ -9,10 +9,12 @@ Shapes: B batch, C channels, N samples, L latent steps, T tokens, D width of the
 import contextlib
 import io
 import logging
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol, cast
 
 import torch
@@ -24,7 +26,28 @@ from data.weights import WeightSelection, check_sha256, load_into, read_weights,
 from stable_foley.hub import backbone_file
 from stable_foley.mel_latent import MelLatent
 
-with contextlib.redirect_stdout(io.StringIO()):  # it prints a line for every optional CUDA kernel that is not installed
+
+@contextlib.contextmanager
+def _without_what_is_not_used() -> Iterator[None]:
+    """Imports of stable-audio-tools take a third of the time, and print nothing.
+
+    It would load the compiler of torch to set its options, and Lightning for callbacks of a training of its own; where
+    the compiler cannot be imported it goes on without. It prints a line for every CUDA kernel that is not installed.
+    """
+    callbacks = ModuleType("stable_audio_tools.models.lora.callbacks")
+    vars(callbacks).update(LoRASafetensorsCheckpoint=None, StepOffsetCallback=None)
+    held_back = {callbacks.__name__: callbacks, "torch._dynamo": None}
+    hidden = {name: module for name, module in held_back.items() if name not in sys.modules}
+    sys.modules.update(hidden)  # type: ignore[arg-type]
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
+with _without_what_is_not_used():
     from stable_audio_tools.models.adp import NumberEmbedder
     from stable_audio_tools.models.autoencoders import create_autoencoder_from_config
     from stable_audio_tools.models.dit import DiffusionTransformer
@@ -36,6 +59,7 @@ __all__ = ["DTYPES", "Backbone", "DiT", "LatentCodec", "NumberEmbedder", "VaeLat
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 DIT, CODEC, CONDITIONERS = "model.model.", "pretransform.", "conditioner.conditioners."
 SECONDS = f"{CONDITIONERS}seconds_"
+PROJECTIONS = tuple(f"{CONDITIONERS}{key}.proj_out." for key in ("frames", "audio"))
 """How the names of the backbone's weights begin, in its own files and in whole models."""
 LIGHTNING = "model."
 """What comes before every name in a checkpoint of the published training."""
@@ -192,7 +216,8 @@ class Backbone:
     Attributes:
         dit: the transformer, its weights loaded.
         codec: the latent codec, frozen, in eval mode, in float32.
-        conditioner_weights: weights of conditioners that came with the backbone (``seconds_start.…``), by name.
+        conditioner_weights: weights of conditioners that came with the backbone (``seconds_start.…``, and the
+            ``proj_out`` of those that it was trained with), by name.
         weights: the file the weights came from; None: random.
         sha256: checksum of transformer and codec, see ``weights_sha256``; None: random.
     """
@@ -256,7 +281,7 @@ def build_backbone(
     found_sha256 = weights_sha256(state.starting_with(DIT, CODEC))
     option = "backbone.weights" if hub_id is None else "paths.stable_audio_open"
     check_sha256(found_sha256, sha256, source=path, option=option, part="backbone")
-    conditioners = state.starting_with(SECONDS)
+    conditioners = state.starting_with(SECONDS, *PROJECTIONS)
     conditioner_weights = {key.removeprefix(CONDITIONERS): conditioners[key] for key in conditioners}
     return Backbone(dit, cast(LatentCodec, codec), conditioner_weights, path, found_sha256)
 
@@ -271,7 +296,9 @@ def read_backbone(path: Path) -> WeightSelection:
     """
     state = read_weights(path)
     prefix = LIGHTNING if any(key.startswith(LIGHTNING + DIT) for key in state) else ""
-    return WeightSelection(state, {key.removeprefix(prefix): key for key in state}).starting_with(DIT, CODEC, SECONDS)
+    return WeightSelection(state, {key.removeprefix(prefix): key for key in state}).starting_with(
+        DIT, CODEC, SECONDS, *PROJECTIONS
+    )
 
 
 @contextlib.contextmanager

@@ -86,7 +86,13 @@ class FoleyModel(nn.Module):
         self.conditioner = Conditioner(conditioners)
         if backbone.weights is not None:
             seconds = nn.ModuleDict({k: v for k, v in self.conditioners.items() if k in GLOBAL_IDS})
-            load_into(seconds, backbone.conditioner_weights, source=backbone.weights)
+            load_into(seconds, _named(backbone.conditioner_weights, GLOBAL_IDS), source=backbone.weights)
+            for key in CROSS_ATTENTION_IDS:  # a backbone that was trained with these knows how to read them
+                known = _named(backbone.conditioner_weights, (key,))
+                if key in self.conditioners and known:
+                    load_into(
+                        self.conditioners[key].proj_out, known, prefix=f"{key}.proj_out.", source=backbone.weights
+                    )
         self._trained_prefixes = _trained_prefixes(trainable)
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(name.startswith(self._trained_prefixes))
@@ -181,11 +187,20 @@ class FoleyModel(nn.Module):
                 embeddings[key] = self.conditioners[key].embed(value)
         return embeddings
 
-    def conditions(self, embeddings: Mapping[str, Tensor]) -> Conditions:
-        """Embeddings by conditioner id → what the transformer reads; ids that are not there are left out."""
+    def conditions(self, embeddings: Mapping[str, Tensor], kept: Mapping[str, Tensor] | None = None) -> Conditions:
+        """Embeddings by conditioner id → what the transformer reads; ids that are not there are left out.
+
+        Args:
+            embeddings: by id.
+            kept: by id, which of the clips keep that condition (B,); the others get tokens of zeros. None: all.
+        """
+        kept = kept or {}
 
         def tokens(ids: tuple[str, ...]) -> Iterator[Tensor]:
-            return (self.conditioners[key](embeddings[key]) for key in ids if key in embeddings)
+            for key in ids:
+                if key in embeddings:
+                    found = self.conditioners[key](embeddings[key])
+                    yield found * kept[key][:, None, None] if key in kept else found
 
         cross = list(tokens(CROSS_ATTENTION_IDS))
         global_ = list(tokens(GLOBAL_IDS))
@@ -315,6 +330,11 @@ def _check_conditioners(conditioners: Mapping[str, nn.Module], control_layers: i
             f"model.control_layers is {control_layers}, but the conditioners are {', '.join(conditioners)}; expected "
             f"an {CONTROL_ID!r} conditioner with a control branch, and only with one: set both or neither."
         )
+
+
+def _named(weights: Mapping[str, Tensor], ids: tuple[str, ...]) -> dict[str, Tensor]:
+    """The weights of some conditioners."""
+    return {name: value for name, value in weights.items() if name.startswith(ids)}
 
 
 def _twice(x: Tensor | None) -> Tensor | None:

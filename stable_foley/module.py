@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data.batch import FoleyBatch
-from data.cache import SOUND
+from data.cache import AUDIO, FRAMES, SOUND
 from data.errors import InputError
 from stable_foley import diffusion
 from stable_foley.config import build_model, composed_config
@@ -32,6 +32,9 @@ class FoleyTraining(Training):
         model: the model; its trained parts are optimised.
         token_dropout: probability that a training clip loses its cross-attention tokens (zeros instead).
         control_dropout: probability that a training clip loses its envelope (-1 everywhere instead).
+        single_dropout: probability that a training clip loses its frames but not its sound prompt, and that it loses
+            its sound prompt but not its frames; 0 as published. What is asked for alone is so known alone.
+        words_share: share of clips whose sound prompt is their label's words instead of their sound, 0 as published.
         level_mean: mean of the noise levels' logits; 0 as published.
         level_std: standard deviation of the noise levels' logits; 1 as published.
         **common: optimiser, schedule, seed and configuration, see ``Training``.
@@ -44,6 +47,8 @@ class FoleyTraining(Training):
         model: FoleyModel,
         token_dropout: float = 0.1,
         control_dropout: float = 0.2,
+        single_dropout: float = 0.0,
+        words_share: float = 0.0,
         level_mean: float = 0.0,
         level_std: float = 1.0,
         **common: Any,
@@ -51,6 +56,8 @@ class FoleyTraining(Training):
         super().__init__(model, **common)
         self.token_dropout = token_dropout
         self.control_dropout = control_dropout
+        self.single_dropout = single_dropout
+        self.words_share = words_share
         self.level_mean = level_mean
         self.level_std = level_std
 
@@ -76,7 +83,7 @@ class FoleyTraining(Training):
     def training_step(self, batch: FoleyBatch, batch_idx: int) -> Tensor:
         """Loss of a training batch, with conditions dropped."""
         generator = self.generator(_TRAINING, self.current_epoch, batch_idx, self.global_rank)
-        loss = self.loss(batch, generator, self.token_dropout, self.control_dropout)
+        loss = self.loss(batch, generator, self.token_dropout, self.control_dropout, self.single_dropout)
         self.log("train_loss", loss, prog_bar=True, batch_size=len(batch))
         return loss
 
@@ -87,7 +94,7 @@ class FoleyTraining(Training):
         generator = self.generator(_VALIDATION, 0, batch_idx, self.global_rank)
         n_clips = len(batch)
         levels = diffusion.logit_normal_quantiles(n_clips * _N_VALIDATION_LEVELS, self.level_mean, self.level_std)
-        losses = [self.loss(batch, generator, 0.0, 0.0, part) for part in levels.view(n_clips, -1).unbind(1)]
+        losses = [self.loss(batch, generator, levels=part) for part in levels.view(n_clips, -1).unbind(1)]
         loss = torch.stack(losses).mean()
         self.log("valid_loss", loss, prog_bar=True, batch_size=len(batch), sync_dist=True)
 
@@ -95,8 +102,9 @@ class FoleyTraining(Training):
         self,
         batch: FoleyBatch,
         generator: torch.Generator,
-        token_dropout: float,
-        control_dropout: float,
+        token_dropout: float = 0.0,
+        control_dropout: float = 0.0,
+        single_dropout: float = 0.0,
         levels: Tensor | None = None,
     ) -> Tensor:
         """Mean squared error of the predicted v over a batch.
@@ -106,19 +114,22 @@ class FoleyTraining(Training):
             generator: CPU noise source of everything random here.
             token_dropout: probability of dropping a clip's cross-attention tokens.
             control_dropout: probability of dropping a clip's envelope.
+            single_dropout: probability of dropping a clip's frames alone, and its sound prompt alone.
             levels: noise levels (B,); None: drawn.
         """
         with torch.autocast(self.device.type, enabled=False):  # what is measured and encoded keeps its precision
             features = batch.features or encode_features(self.model, batch)
             latent = self.model.pretransform.draw(features[SOUND], generator)
             embeddings = draw_embeddings(self.model, features, batch, generator)
+            if AUDIO in embeddings and self.words_share:
+                embeddings[AUDIO] = self._with_words(embeddings[AUDIO], batch.labels, generator)
             n_samples = latent.shape[-1] * self.model.pretransform.samples_per_step
             null = self.model.null_control(n_samples) if CONTROL_ID in embeddings and control_dropout else None
         if CONTROL_ID in embeddings:
             kept = self._keep(len(latent), control_dropout, generator)
             if null is not None:
                 embeddings[CONTROL_ID] = torch.where(kept[:, None, None], embeddings[CONTROL_ID], null)
-        conditions = self.model.conditions(embeddings)
+        conditions = self.model.conditions(embeddings, self._single(len(latent), single_dropout, generator))
         tokens = conditions.tokens
         if tokens is not None:
             tokens = tokens * self._keep(len(latent), token_dropout, generator)[:, None, None]
@@ -129,6 +140,22 @@ class FoleyTraining(Training):
         t = levels.to(latent)
         v = self.model(diffusion.noised(latent, noise, t), t, conditions)
         return F.mse_loss(v.float(), diffusion.v_target(latent, noise, t).float())
+
+    def _single(self, n: int, dropout: float, generator: torch.Generator) -> dict[str, Tensor]:
+        """Which of ``n`` clips keep their frames, and which their sound prompt; none loses both here."""
+        if not dropout:
+            return {}
+        drawn = torch.rand(n, generator=generator).to(self.device)
+        return {FRAMES: drawn >= dropout, AUDIO: drawn < 1 - dropout}
+
+    def _with_words(self, prompts: Tensor, labels: Sequence[str], generator: torch.Generator) -> Tensor:
+        """Embeddings (B, D) of sounds, some of them replaced by those of the clips' labels."""
+        spoken = (torch.rand(len(labels), generator=generator) < self.words_share).tolist()
+        chosen = [i for i, label in enumerate(labels) if spoken[i] and label]
+        if chosen:
+            words = self.model.conditioners[AUDIO].embed_text([labels[i] for i in chosen])
+            prompts = prompts.index_put((torch.tensor(chosen, device=prompts.device),), words.to(prompts))
+        return prompts
 
     def _keep(self, n: int, dropout: float, generator: torch.Generator) -> Tensor:
         """Which of ``n`` clips keep a condition (n,), as booleans."""

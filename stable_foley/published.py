@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from cavp.weights import AUDIO_KEYS, cavp_from_state_dict
 from data.envelope import instant_envelope
 from data.weights import WeightSelection, fitting_weights, load_into, refuse_differences, weights_sha256
-from stable_foley.backbone import CODEC, CONDITIONERS, DIT, LIGHTNING, SECONDS, build_backbone
+from stable_foley.backbone import CODEC, CONDITIONERS, DIT, LIGHTNING, PROJECTIONS, SECONDS, build_backbone
 from stable_foley.conditioners.envelope import VaeEnvelope
 from stable_foley.conditioners.seconds import SecondsConditioner
 from stable_foley.config import MAIN_EXPERIMENT, build_model
@@ -30,7 +30,6 @@ WINDOW_SAMPLES = 10_000
 SMOOTHING_SAMPLES = 2_000
 CONTROL = "model.controlnet."
 CAVP = f"{CONDITIONERS}frames.stage1_model."
-PROJECTIONS = tuple(f"{CONDITIONERS}{key}.proj_out." for key in CROSS_ATTENTION_IDS)
 VAE_AGAIN = f"{CONDITIONERS}envelope.pretransform."
 UNUSED = (
     VAE_AGAIN,

@@ -11,20 +11,19 @@ import torch
 from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from yaml import YAMLError
 
 from data.errors import InputError
 from data.weights import N_LISTED
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+OmegaConf.register_new_resolver("bundled", lambda name: str(REPOSITORY / "bundled" / name), replace=True)
 WEIGHTS = ("stable_audio_open", "cavp", "clap")
 """Keys of ``paths`` that name weights."""
 BUILT = ("backbone", "conditioners", "model", "sampler", "dataset")
 """Parts of a configuration that using a checkpoint builds."""
 FAULTS = (
     OmegaConfBaseException,
-    MisconfigurationException,
     ValueError,
     TypeError,
     LookupError,

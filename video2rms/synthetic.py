@@ -1,12 +1,10 @@
 """Synthetic strikes as training material: clips at the frame rates of cameras, laid on the grid of 30 a second."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from data.clip import count_at_rate
 from data.synthetic import SAMPLE_RATE_HZ, SyntheticClip, SyntheticSpec, render_clip
@@ -16,40 +14,23 @@ from video2rms.model import FRAME_RATE_HZ
 
 CAMERA_RATES_HZ = {12.0: 1, 15.0: 4, 20.0: 2, 23.976: 2, 25.0: 4, 27.5: 1, 30_000 / 1001: 6}
 """Frame rates of the clips, with their weights; faster cameras look the same on the grid."""
+_RATES_HZ = list(CAMERA_RATES_HZ)
+_SHARES = np.array(list(CAMERA_RATES_HZ.values())) / sum(CAMERA_RATES_HZ.values())
 
 
-class SyntheticVideos(Dataset[VideoItem]):
-    """Clips of a seed as `data.synthetic.render_clip` makes them, rendered when asked for; every epoch has new ones.
+def render_video(spec: SyntheticSpec, seed: int, number: int) -> VideoItem:
+    """A clip of a seed as `data.synthetic.render_clip` makes it, taken by a camera of a rate drawn for it.
 
     Args:
-        spec: Form of the clips; the frame rate of each is drawn from `camera_rates_hz`.
+        spec: Form of the clip, but for its frame rate, which is drawn from `CAMERA_RATES_HZ`.
         seed: Seed of the clips, at least 0.
-        n_clips: Clips an epoch, at least 1.
-        camera_rates_hz: Frame rates with their weights.
+        number: Number of the clip, at least 0.
+
+    Returns:
+        The item.
     """
-
-    def __init__(
-        self, spec: SyntheticSpec, seed: int, n_clips: int, camera_rates_hz: Mapping[float, float] = CAMERA_RATES_HZ
-    ) -> None:
-        self._spec, self._seed, self._n_clips = spec, seed, n_clips
-        self._rates_hz = list(camera_rates_hz)
-        shares = np.array(list(camera_rates_hz.values()), float)
-        self._shares = shares / shares.sum()
-        self._epoch = torch.tensor(0, dtype=torch.int64).share_memory_()  # workers that outlive an epoch see it
-
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch of the items asked for from now on."""
-        self._epoch.fill_(epoch)
-
-    def __len__(self) -> int:
-        """Clips an epoch."""
-        return self._n_clips
-
-    def __getitem__(self, index: int) -> VideoItem:
-        """A clip of the epoch."""
-        number = int(self._epoch) * self._n_clips + index
-        rate_hz = float(np.random.default_rng((self._seed, number, 1)).choice(self._rates_hz, p=self._shares))
-        return video_item(render_clip(replace(self._spec, frame_rate_hz=rate_hz), self._seed, number), rate_hz)
+    rate_hz = float(np.random.default_rng((seed, number, 1)).choice(_RATES_HZ, p=_SHARES))
+    return video_item(render_clip(replace(spec, frame_rate_hz=rate_hz), seed, number), rate_hz)
 
 
 def video_item(clip: SyntheticClip, camera_rate_hz: float) -> VideoItem:

@@ -1,11 +1,12 @@
 """Procedural Greatest Hits: strikes with a drumstick, as sound and picture with exact truth, in any amount.
 
 The way through: `spec` (form) → `plan` (what happens, in a `scene`) → `sound` and `picture`, each from the plan and a
-random stream of its own → `clip` → `dataset` (into training) or `python -m data.synthetic` (onto disk).
+random stream of its own → `clip` → `dataset`, `foley` (into training) or `python -m data.synthetic` (onto disk).
 """
 
 from data.synthetic.clip import SyntheticClip, render_clip
-from data.synthetic.dataset import Shard, SyntheticBatch, SyntheticDataset, collate, foley_item
+from data.synthetic.dataset import SyntheticDataModule, SyntheticDataset
+from data.synthetic.foley import SyntheticFoleyModule, SyntheticSegmentModule, foley_item
 from data.synthetic.plan import Lure, Plan, Strike
 from data.synthetic.spec import SAMPLE_RATE_HZ, SyntheticSpec
 
@@ -13,13 +14,13 @@ __all__ = [
     "SAMPLE_RATE_HZ",
     "Lure",
     "Plan",
-    "Shard",
     "Strike",
-    "SyntheticBatch",
     "SyntheticClip",
+    "SyntheticDataModule",
     "SyntheticDataset",
+    "SyntheticFoleyModule",
+    "SyntheticSegmentModule",
     "SyntheticSpec",
-    "collate",
     "foley_item",
     "render_clip",
 ]

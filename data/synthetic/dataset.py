@@ -1,144 +1,110 @@
-"""Synthetic clips straight into training, without a disk."""
+"""Synthetic clips straight into training, without a disk: rendered when asked for, new ones in every epoch."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
-from torch.utils.data import IterableDataset, get_worker_info
+from pytorch_lightning import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
 
-from data.dataset import FoleyItem
 from data.errors import InputError
-from data.greatest_hits import label_of
-from data.synthetic.clip import SyntheticClip, render_clip
-from data.synthetic.plan import Plan
-from data.synthetic.spec import SAMPLE_RATE_HZ, SyntheticSpec
+from data.loaders import EpochSampler, loader
+
+Item = TypeVar("Item")
 
 
-@dataclass(frozen=True)
-class Shard:
-    """Which of several equal readers this one is."""
-
-    rank: int = 0
-    world_size: int = 1
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.rank < self.world_size:
-            raise InputError(f"rank {self.rank} of {self.world_size} is not possible: give 0 to {self.world_size - 1}")
-
-
-class SyntheticDataset(IterableDataset[SyntheticClip]):
-    """Clips `first`, `first + 1`, … of a seed, each the same as `render_clip` gives; none is rendered twice.
-
-    Clips are dealt out in turn: to ranks, and within a rank to the workers of its loader. An epoch of the iterator goes
-    on where `first` says; pass another `first` (or call `set_first`) for new clips.
+class SyntheticDataset(Dataset[Item]):
+    """Clips in the form of a training, rendered when asked for.
 
     Args:
-        spec: Form of the clips.
-        seed: Seed of the data set, at least 0.
-        n_clips: Clips over all ranks, at least 1; None goes on without end.
-        first: Number of the first clip, at least 0.
-        shard: Which rank this is.
-        sound: Whether the sound is rendered.
-        picture: Whether the picture is rendered.
+        render: Makes the item of a number, from 0 on; the same number gives the same item.
+        n_clips: Clips an epoch, at least 1; an epoch begins where the one before ended.
+    """
+
+    def __init__(self, render: Callable[[int], Item], n_clips: int) -> None:
+        self._render, self._n_clips = render, n_clips
+        # in shared memory, so that workers that outlive an epoch see the next one
+        self._epoch = torch.tensor(0, dtype=torch.int64).share_memory_()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch of the items asked for from now on, in this process and in its workers."""
+        self._epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        """Clips an epoch."""
+        return self._n_clips
+
+    def __getitem__(self, index: int) -> Item:
+        """A clip of the epoch."""
+        return self._render(int(self._epoch) * self._n_clips + index)
+
+
+class SyntheticDataModule(LightningDataModule, ABC):
+    """Synthetic clips to train on, new ones in every epoch, and some that stay the same for validation.
+
+    Sub-classes say what an item is.
+
+    Args:
+        batch_size: Clips a batch and device.
+        samples_per_epoch: Training clips an epoch, at least `batch_size`.
+        n_val_clips: Clips to validate on, of another seed; kept in memory.
+        num_workers: Processes that render; 0 renders in the main process.
+        seed: Seed of the training clips, at least 0; validation clips have the next one.
 
     Raises:
         InputError: A number is too small.
     """
 
     def __init__(
-        self,
-        spec: SyntheticSpec,
-        seed: int,
-        *,
-        n_clips: int | None = None,
-        first: int = 0,
-        shard: Shard | None = None,
-        sound: bool = True,
-        picture: bool = True,
+        self, *, batch_size: int, samples_per_epoch: int, n_val_clips: int, num_workers: int = 1, seed: int = 0
     ) -> None:
-        for name, value, least in (("seed", seed, 0), ("n_clips", n_clips, 1), ("first", first, 0)):
-            if value is not None and value < least:
-                raise InputError(f"{name} is {value}, expected at least {least}: change it")
-        self._spec, self._seed, self._n_clips = spec, seed, n_clips
-        self._shard = shard or Shard()
-        self._sound, self._picture = sound, picture
-        # in shared memory, so that workers that outlive an epoch see the next one
-        self._first = torch.tensor(first, dtype=torch.int64).share_memory_()
+        super().__init__()
+        if not 1 <= batch_size <= samples_per_epoch or n_val_clips < 1 or min(num_workers, seed) < 0:
+            raise InputError(
+                f"batch_size {batch_size}, samples_per_epoch {samples_per_epoch}, n_val_clips {n_val_clips}, "
+                f"num_workers {num_workers} and seed {seed} do not work: give at least 1 each (workers, seed: 0), and "
+                "batches no larger than an epoch"
+            )
+        self._samples_per_epoch, self._n_val_clips = samples_per_epoch, n_val_clips
+        self._batch_size, self._num_workers, self._seed = batch_size, num_workers, seed
+        self._val_items: list[Any] = []
 
-    def set_first(self, first: int) -> None:
-        """Chooses the first clip of the iterators started from now on, in this process and in its workers."""
-        self._first.fill_(first)
+    @property
+    @abstractmethod
+    def render(self) -> Callable[[int, int], Any]:
+        """What makes the item of a seed and a number; goes to other processes."""
 
-    def __iter__(self) -> Iterator[SyntheticClip]:
-        worker = get_worker_info()
-        n_workers, number = (worker.num_workers, worker.id) if worker else (1, 0)
-        first = int(self._first)
-        step = self._shard.world_size * n_workers
-        index = first + self._shard.rank + self._shard.world_size * number
-        while self._n_clips is None or index < first + self._n_clips:
-            yield render_clip(self._spec, self._seed, index, sound=self._sound, picture=self._picture)
-            index += step
+    @staticmethod
+    @abstractmethod
+    def collate(items: Sequence[Any]) -> Any:
+        """Joins items into a batch."""
 
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Batches of new clips."""
+        dataset = SyntheticDataset(partial(self.render, self._seed), self._samples_per_epoch)
+        return loader(
+            dataset,
+            EpochSampler(dataset, self.trainer, self._seed),
+            batch_size=self._batch_size,
+            num_workers=self._num_workers,
+            collate=self.collate,
+            drop_last=True,
+        )
 
-@dataclass(frozen=True, eq=False)
-class SyntheticBatch:
-    """Clips of one form together.
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Batches of the clips that stay the same."""
+        items: Any = self.val_items(self._n_val_clips)
+        return loader(items, None, batch_size=self._batch_size, num_workers=0, collate=self.collate)
 
-    Args:
-        wave: (B, 2, N), float32, or None.
-        clean: (B, 2, N), float32, or None.
-        envelope: RMS of the clean sound at 125 Hz (B, T), float32, or None.
-        frames: (B, T, 3, H, W), uint8, or None.
-        clip_ids: B names.
-        plans: What happens in each of them; `plan.hits` are what an annotator would write down.
-    """
-
-    wave: Tensor | None
-    clean: Tensor | None
-    envelope: Tensor | None
-    frames: Tensor | None
-    clip_ids: tuple[str, ...]
-    plans: tuple[Plan, ...]
-
-
-def collate(clips: list[SyntheticClip]) -> SyntheticBatch:
-    """Joins clips of one form; to be given to a loader as its `collate_fn`."""
-
-    def stacked(parts: list[Tensor | None]) -> Tensor | None:
-        present = [part for part in parts if part is not None]
-        return torch.stack(present) if present else None
-
-    return SyntheticBatch(
-        stacked([clip.wave for clip in clips]),
-        stacked([clip.clean for clip in clips]),
-        stacked([clip.envelope.rms if clip.envelope else None for clip in clips]),
-        stacked([clip.frames for clip in clips]),
-        tuple(clip.clip_id for clip in clips),
-        tuple(clip.plan for clip in clips),
-    )
-
-
-def foley_item(clip: SyntheticClip) -> FoleyItem:
-    """A clip in the form of the recorded ones, of which `data.dataset.collate` makes a `FoleyBatch`.
-
-    Args:
-        clip: A clip with sound.
-
-    Returns:
-        The item, its sound at its own level, its frames (T, 3, H, W), float32, 0 to 1, or None.
-
-    Raises:
-        InputError: The clip was rendered without sound.
-    """
-    if clip.wave is None:
-        raise InputError(f"{clip.clip_id} was rendered without sound: render it with sound")
-    return FoleyItem(
-        wave=clip.wave,
-        frames=None if clip.frames is None else clip.frames.float() / 255,
-        onsets=torch.tensor([hit.time_s for hit in clip.plan.hits]),
-        label=label_of(clip.plan.hits),
-        clip_id=clip.clip_id,
-        start_s=0.0,
-        duration_s=clip.wave.shape[1] / SAMPLE_RATE_HZ,
-    )
+    def val_items(self, n_clips: int) -> list[Any]:
+        """The first clips to validate on, at most all of them; rendered once."""
+        n_clips = min(n_clips, self._n_val_clips)
+        missing = range(len(self._val_items), n_clips)
+        self._val_items += [
+            self.render(self._seed + 1, i)
+            for i in tqdm(missing, desc="validation clips", unit="clip", disable=not missing)
+        ]
+        return self._val_items[:n_clips]

@@ -20,7 +20,7 @@ from tests.data.clips import copy_from
 from video2rms.baselines import constant_levels, motion_levels
 from video2rms.predict import BUNDLED, load_model, main, predict_envelope
 from video2rms.streaming import join_levels, predict_levels
-from video2rms.synthetic import SyntheticVideos
+from video2rms.synthetic import render_video
 
 SPEC = SyntheticSpec(duration_s=4.0, width=112, height=64, max_offset_s=0.0)
 SEED = 2_000_003  # of clips that nothing else uses
@@ -36,8 +36,7 @@ def model():
 @pytest.fixture(scope="module")
 def items():
     """Clips that no training saw."""
-    videos = SyntheticVideos(SPEC, SEED, N_CLIPS)
-    return [videos[i] for i in range(N_CLIPS)]
+    return [render_video(SPEC, SEED, i) for i in range(N_CLIPS)]
 
 
 @pytest.fixture(scope="module")

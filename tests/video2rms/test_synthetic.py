@@ -9,7 +9,7 @@ import torch
 from data.envelope import fine_envelope
 from data.synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
 from video2rms.augment import augment
-from video2rms.synthetic import CAMERA_RATES_HZ, SyntheticVideos, nearest_frames, video_item
+from video2rms.synthetic import CAMERA_RATES_HZ, nearest_frames, render_video, video_item
 
 SPEC = SyntheticSpec(duration_s=2.0, width=56, height=32, max_offset_s=0.0)
 
@@ -35,15 +35,13 @@ def test_truth_is_that_of_the_clip():
     assert len(item.rms) == 250
 
 
-def test_epochs_differ_and_repeat():
-    videos = SyntheticVideos(SPEC, 0, 2)
-    first = [videos[i] for i in range(2)]
-    videos.set_epoch(1)
-    assert videos[0].clip_id == "synthetic-0-000002"
-    videos.set_epoch(0)
-    again = videos[1]
-    assert again.clip_id == first[1].clip_id
-    assert torch.equal(again.frames, first[1].frames)
+def test_cameras_have_the_rates_of_their_list():
+    items = [render_video(SyntheticSpec(duration_s=1.0, width=32, height=32), 5, i) for i in range(40)]
+    shown_at_s = [torch.arange(30) / 30 - item.lateness_s for item in items]
+    gaps_s = [float(torch.diff(times).max()) for times in shown_at_s]
+    slowest, fastest = min(CAMERA_RATES_HZ), max(CAMERA_RATES_HZ)
+    assert all(1 / fastest - 1e-3 <= gap_s <= 1 / slowest + 1e-3 for gap_s in gaps_s)
+    assert len({round(gap_s, 4) for gap_s in gaps_s}) >= 4
 
 
 @pytest.mark.parametrize("duration_s", [1.0, 3.0, 5.0])

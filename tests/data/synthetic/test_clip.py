@@ -8,11 +8,10 @@ import sys
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
 from data.envelope import fine_envelope
 from data.errors import InputError
-from data.synthetic import SAMPLE_RATE_HZ, Shard, SyntheticDataset, SyntheticSpec, collate, foley_item, render_clip
+from data.synthetic import SAMPLE_RATE_HZ, SyntheticSpec, foley_item, render_clip
 from data.synthetic.materials import MATERIALS
 from data.synthetic.plan import LURE_GAP_S
 from tests.conftest import REPOSITORY
@@ -82,33 +81,7 @@ def test_sound_and_picture_do_not_depend_on_each_other(clips):
     assert torch.equal(silent.frames, clips[2].frames)
 
 
-@pytest.mark.parametrize("n_workers", [0, 2])
-def test_the_data_set_streams_the_same_clips(clips, n_workers):
-    loader = DataLoader(SyntheticDataset(SPEC, SEED, n_clips=5), 2, num_workers=n_workers, collate_fn=collate)
-    found = {}
-    for batch in loader:
-        for i, name in enumerate(batch.clip_ids):
-            found[name] = [batch.wave[i], batch.clean[i], batch.envelope[i], batch.frames[i], batch.plans[i].hits]
-    assert sorted(found) == [clip.clip_id for clip in clips[:5]]
-    for clip in clips[:5]:
-        *tensors, hits = found[clip.clip_id]
-        expected = [clip.wave, clip.clean, clip.envelope.rms, clip.frames]
-        assert all(torch.equal(one, other) for one, other in zip(tensors, expected, strict=True))
-        assert hits == clip.plan.hits
-
-
-def test_ranks_share_the_clips_and_another_first_gives_others():
-    parts = [SyntheticDataset(SPEC, 0, n_clips=3, shard=Shard(rank, 2), picture=False) for rank in range(2)]
-    assert [[clip.clip_id[-1] for clip in part] for part in parts] == [["0", "2"], ["1"]]
-    parts[1].set_first(7)
-    assert [clip.clip_id[-1] for clip in parts[1]] == ["8"]
-
-
-def test_the_data_set_refuses_what_is_not_possible():
-    with pytest.raises(InputError, match="rank 2 of 2"):
-        Shard(2, 2)
-    with pytest.raises(InputError, match="n_clips is 0"):
-        SyntheticDataset(SPEC, 0, n_clips=0)
+def test_forms_that_are_not_possible_are_refused():
     for name, value in (("frame_rate_hz", 5.0), ("width", 8), ("duration_s", float("nan")), ("lure_share", 1.0)):
         with pytest.raises(InputError, match=name):
             SyntheticSpec(**{name: value})

@@ -1,0 +1,129 @@
+"""The label tower: words of Greatest Hits, material, action and reaction, as an embedding beside frames and sounds."""
+
+import re
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from data.errors import InputError
+from data.greatest_hits import ACTIONS, MATERIALS, REACTIONS
+
+WORDS = (*sorted(MATERIALS), *sorted(ACTIONS), *sorted(REACTIONS))
+"""The vocabulary, in the order of the rows of the tower's weights."""
+_ALIKE = {
+    "plastic-bag": "plastic bag, plastic bags, bag, bags",
+    "carpet": "carpets, rug, rugs",
+    "ceramic": "ceramics, porcelain, mug, mugs, pot, pots, plate, plates",
+    "cloth": "fabric, textile, cushion, pillow, couch, sofa, blanket",
+    "dirt": "soil, earth, mud",
+    "drywall": "plaster, wall, walls",
+    "glass": "bottle, bottles, window, windows",
+    "grass": "lawn",
+    "gravel": "pebbles",
+    "leaf": "leaves, foliage, bush, hedge, plant, plants",
+    "metal": "metallic, steel, iron, tin, aluminium, aluminum, brass, railing",
+    "paper": "cardboard, book, books, newspaper",
+    "rock": "rocks, stone, stones, concrete, brick, bricks",
+    "tile": "tiles, tiled",
+    "water": "pool, puddle",
+    "wood": "wooden, timber, log, logs, plank, planks, tree, trunk",
+    "hit": "hits, hitting, strike, strikes, striking, struck, tap, taps, tapping, knock, knocking, beat, beating",
+    "scratch": "scratches, scratching, scrape, scrapes, scraping, rub, rubbing",
+    "deform": "deforms, deforming, soft",
+    "static": "still",
+    "rigid-motion": "rigid motion, moving, moves, rattling",
+    "splash": "splashes, splashing",
+    "scatter": "scatters, scattering",
+}
+_KNOWN = {word: word for word in WORDS} | {
+    other: word for word, others in _ALIKE.items() for other in others.split(", ")
+}
+_PHRASES = sorted((phrase for phrase in _KNOWN if " " in phrase), key=len, reverse=True)
+_EMPTY = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "any",
+        "at",
+        "being",
+        "by",
+        "drumstick",
+        "drumsticks",
+        "floor",
+        "in",
+        "into",
+        "it",
+        "like",
+        "of",
+        "on",
+        "onto",
+        "sound",
+        "sounds",
+        "something",
+        "stick",
+        "sticks",
+        "table",
+        "the",
+        "to",
+        "touching",
+        "wet",
+        "with",
+        "dry",
+        "hard",
+    ]
+)
+
+
+def words_of(text: str) -> list[int]:
+    """Rows of the words in a text, in the order of the text, each once.
+
+    Args:
+        text: for instance "hitting a plastic bag with a drumstick"; words that stand for one of `WORDS` count as it,
+            those that say nothing of a sound are left out.
+
+    Raises:
+        InputError: a word is not known, or none is left.
+    """
+    rest = f" {' '.join(re.findall(r'[a-z-]+', text.lower()))} "
+    for phrase in _PHRASES:
+        rest = rest.replace(f" {phrase} ", f" {_KNOWN[phrase]} ")
+    spoken = [word for word in rest.split() if word not in _EMPTY]
+    unknown = [word for word in spoken if word not in _KNOWN]
+    if unknown or not spoken:
+        what = f"holds {unknown[0]!r}, which" if unknown else "holds no word that"
+        raise InputError(f"The prompt {text!r} {what} this model knows not: use {', '.join(WORDS)}, or a sound.")
+    return list(dict.fromkeys(WORDS.index(_KNOWN[word]) for word in spoken))
+
+
+class LabelTower(nn.Module):
+    """A small network over the mean of the words' vectors, which do not depend on their order.
+
+    Args:
+        embed_dim: width D of the embedding.
+        width: of the words' vectors and of the layer within.
+
+    Attributes:
+        embed_dim: width D of the embedding.
+    """
+
+    def __init__(self, embed_dim: int = 512, width: int = 256) -> None:
+        super().__init__()
+        self.embed_dim = embed_dim
+        self.words = nn.EmbeddingBag(len(WORDS), width, mode="mean")
+        self.layers = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, embed_dim))
+
+    def forward(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        """Embed sets of words.
+
+        Args:
+            rows: B lists of places in `WORDS`, at least one each.
+
+        Returns:
+            (B, D), not normalised.
+        """
+        device = self.words.weight.device
+        flat = torch.tensor([row for text in rows for row in text], device=device)
+        lengths = torch.tensor([0, *(len(text) for text in rows)], device=device)
+        return self.layers(self.words(flat, lengths.cumsum(0)[:-1]))
