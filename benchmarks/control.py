@@ -133,7 +133,7 @@ def distance_db(first: Tensor, second: Tensor) -> float:
     return float((levels[0] - levels[1]).abs()[heard].mean()) if heard.any() else 0.0
 
 
-def measure(pipeline: FoleyPipeline, clips: Sequence[Clip], n_steps: int | None) -> dict[str, list[float]]:
+def measure(pipeline: FoleyPipeline, clips: list[Clip], n_steps: int | None) -> dict[str, list[float]]:
     """All measures by name, a value for each clip (or onset)."""
     listener = Listener(pipeline)
     settings = pipeline.settings.changed(n_steps=n_steps)

@@ -10,14 +10,13 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from data.chunks import Chunk
 from data.clip import ClipSpec
 from data.errors import InputError
 from data.files import atomic_path, damaged, remove_partial
@@ -58,35 +57,70 @@ def tensor_name(feature: str, factor: float) -> str:
     return f"{feature} {factor:+.6f}" if feature == SOUND else f"{feature} {abs(factor):.6f}"
 
 
+class SourceChunk(Protocol):
+    """A stretch of a clip: `data.chunks.Chunk`, or `data.synthetic.SyntheticChunk`."""
+
+    @property
+    def clip(self) -> Any:
+        """The clip; its `clip_id` names it."""
+
+    @property
+    def start_s(self) -> float:
+        """Where it begins."""
+
+    @property
+    def duration_s(self) -> float:
+        """How long it is."""
+
+
+def recording_origin(clip: SourceClip, memory: Path, frames: bool) -> dict[str, Any]:
+    """What features of a recording depend on: the bytes of its files, and how many of its frames a second are stored.
+
+    Args:
+        clip: The recording.
+        memory: Folder where ``sources.json`` remembers the checksums of files by their size, times and inode, so that
+            only what has been touched is read again.
+        frames: Whether features come from frames too.
+
+    Raises:
+        InputError: The recording cannot be read.
+    """
+    return {"source": _source_sha256(clip, memory, frames=frames), "frames_rate_hz": clip.frames_rate_hz}
+
+
 class FeatureCache:
     """Features of chunks in a folder: ``<clip>/<start in ms>.<key>.safetensors``.
-
-    Beside them ``sources.json`` remembers the checksums of a recording's files by their size, times and inode, so that
-    only what has been touched is read again.
 
     Args:
         folder: Where the files are.
         spec: Form of the chunks.
         encoders: For each feature, what tells its encoder from any other.
+        origin: What features of a clip depend on, given the clip, a folder of its own and whether frames are looked at.
     """
 
-    def __init__(self, folder: Path, spec: ClipSpec, encoders: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        spec: ClipSpec,
+        encoders: Mapping[str, str],
+        origin: Callable[[Any, Path, bool], Mapping[str, Any]] = recording_origin,
+    ) -> None:
         self.folder = folder
         self.encoders = dict(encoders)
         self._settings = {"version": _VERSION, "spec": asdict(spec), "encoders": self.encoders}
-        self._sources: dict[str, str] = {}
+        self._origin = origin
+        self._origins: dict[str, Mapping[str, Any]] = {}
 
-    def path(self, chunk: Chunk) -> Path:
+    def path(self, chunk: SourceChunk) -> Path:
         """The file of a chunk, whether it is there or not.
 
         Raises:
             InputError: The recording cannot be read.
         """
         clip = chunk.clip
-        if clip.clip_id not in self._sources:
-            self._sources[clip.clip_id] = _source_sha256(clip, self.folder, frames=FRAMES in self.encoders)
-        place = {"source": self._sources[clip.clip_id], "start_s": chunk.start_s, "duration_s": chunk.duration_s}
-        place["frames_rate_hz"] = clip.frames_rate_hz
+        if clip.clip_id not in self._origins:
+            self._origins[clip.clip_id] = self._origin(clip, self.folder / clip.clip_id, FRAMES in self.encoders)
+        place = {"start_s": chunk.start_s, "duration_s": chunk.duration_s, **self._origins[clip.clip_id]}
         key = hashlib.sha256(json.dumps(self._settings | place, sort_keys=True).encode()).hexdigest()[:32]
         return self.folder / clip.clip_id / f"{round(chunk.start_s * 1000):07d}.{key}.safetensors"
 
@@ -100,7 +134,7 @@ class FeatureCache:
         names = (tensor_name(feature, factor) for factor in factors for feature in self.encoders)
         return list(dict.fromkeys(names))
 
-    def holds(self, chunk: Chunk, factors: Sequence[float]) -> bool:
+    def holds(self, chunk: SourceChunk, factors: Sequence[float]) -> bool:
         """Whether the features of a chunk, for all the factors, are there and whole."""
         try:
             with safe_open(self.path(chunk), "pt") as file:
@@ -110,7 +144,7 @@ class FeatureCache:
 
     def check(
         self,
-        chunks: Sequence[Chunk],
+        chunks: Sequence[SourceChunk],
         factors: Sequence[float],
         is_left_out: Callable[[int], bool] = lambda number: False,
     ) -> None:
@@ -134,7 +168,7 @@ class FeatureCache:
                 "of this training, or train with dataset.cache=null"
             )
 
-    def read(self, chunk: Chunk, factor: float) -> dict[str, Tensor]:
+    def read(self, chunk: SourceChunk, factor: float) -> dict[str, Tensor]:
         """Features of a chunk whose sound is multiplied by a factor, by name, read from the mapped file.
 
         Raises:
@@ -147,7 +181,7 @@ class FeatureCache:
         except (SafetensorError, OSError) as error:
             raise damaged(path, "features; python -m data.cache makes them anew", error) from error
 
-    def write(self, chunk: Chunk, tensors: Mapping[str, Tensor]) -> None:
+    def write(self, chunk: SourceChunk, tensors: Mapping[str, Tensor]) -> None:
         """Write the features of a chunk, by ``tensor_names``; those that a whole file there has besides are kept.
 
         Raises:
@@ -172,7 +206,7 @@ def _source_sha256(clip: SourceClip, folder: Path, *, frames: bool) -> str:
         files += sorted(clip.frames_dir.glob("*.jpg"))
     elif frames and clip.video_path not in (None, clip.sound_path):
         files.append(clip.video_path)
-    memory = folder / clip.clip_id / _SOURCES
+    memory = folder / _SOURCES
     known = _remembered(memory)
     found: dict[str, list[Any]] = {}
     for path in files:

@@ -109,6 +109,16 @@ class ChunkDataModule(LightningDataModule, ABC):
         """
         return [(self._chunks(self._train_split), self.factors), (self._chunks(self._val_split), (1.0,))]
 
+    def feature_cache(self, encoders: Mapping[str, str]) -> FeatureCache:
+        """The cache, of encoders as below.
+
+        Raises:
+            InputError: There is none.
+        """
+        if self.cache is None:
+            raise InputError("dataset.cache is not set: name the folder for python -m data.cache to fill")
+        return FeatureCache(self.cache, self.spec, encoders)
+
     def open_cache(self, encoders: Mapping[str, str]) -> None:
         """Takes features from the cache from now on.
 
@@ -116,11 +126,9 @@ class ChunkDataModule(LightningDataModule, ABC):
             encoders: For each feature, what tells its encoder from any other.
 
         Raises:
-            InputError: There is no cache, or it lacks features of these chunks and encoders.
+            InputError: The cache lacks features of these chunks and encoders.
         """
-        if self.cache is None:
-            raise InputError("dataset.cache is not set: name the folder that python -m data.cache filled")
-        cache = FeatureCache(self.cache, self.spec, encoders)
+        cache = self.feature_cache(encoders)
         for dataset in (self.train_set, self.val_set):
             dataset.use_cache(cache)
 

@@ -11,16 +11,14 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 from omegaconf import DictConfig, OmegaConf
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from data.cache import FeatureCache
+from data.cache import FeatureCache, SourceChunk
 from data.chunk_dataset import ChunkDataset
-from data.datamodule import ChunkDataModule
 from data.errors import InputError, user_errors
 from data.files import locked
 from training.config import compose, instantiate
@@ -28,6 +26,17 @@ from training.devices import pick_device
 from training.module import Training, build_training
 
 log = logging.getLogger("data.cache")
+
+
+class Encodable(Protocol):
+    """Items of which features are made: `data.chunk_dataset.ChunkDataset`, or `data.synthetic.SyntheticChunks`."""
+
+    @property
+    def chunks(self) -> Sequence[SourceChunk]:
+        """What a cache knows them by, in order."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> Any: ...
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -67,7 +76,7 @@ def collate_with_gaps(
 
 
 def missing_batches(
-    dataset: ChunkDataset[Any],
+    dataset: Encodable,
     cache: FeatureCache,
     factors: Sequence[float],
     clip_ids: Collection[str],
@@ -89,7 +98,7 @@ def missing_batches(
 
 def fill(
     training: Training,
-    dataset: ChunkDataset[Any],
+    dataset: Encodable,
     collate: Callable[[Sequence[Any]], Any],
     cache: FeatureCache,
     factors: Sequence[float],
@@ -102,7 +111,9 @@ def fill(
         InputError: a chunk cannot be read, or the cache cannot be written.
     """
     with_gaps = partial(collate_with_gaps, collate)
-    loader = DataLoader(dataset, batch_sampler=batches, num_workers=num_workers, collate_fn=with_gaps)
+    loader = DataLoader(
+        cast("Dataset[Any]", dataset), batch_sampler=batches, num_workers=num_workers, collate_fn=with_gaps
+    )
     with tqdm(total=sum(map(len, batches)), desc="encoding", unit="chunk", smoothing=0) as progress:
         for indices, (there, batch) in zip(batches, loader, strict=True):
             if batch is not None:
@@ -127,10 +138,10 @@ def run(config: DictConfig, args: argparse.Namespace) -> None:
     if OmegaConf.select(config, "dataset.cache") is None:
         raise InputError("dataset.cache is not set; name the folder to fill with dataset.cache=DIR.")
     device = pick_device(args.device)
-    datamodule: ChunkDataModule = instantiate(config.dataset)
+    datamodule = instantiate(config.dataset)
     sets = datamodule.sets_to_encode()
     training = build_training(config)
-    cache = FeatureCache(Path(config.dataset.cache), datamodule.spec, training.encoder_ids())
+    cache: FeatureCache = datamodule.feature_cache(training.encoder_ids())
     training.eval().requires_grad_(False).to(device)
     clip_ids = sorted({chunk.clip.clip_id for dataset, _ in sets for chunk in dataset.chunks})[number::count]
     for left in cache.folder.glob(".lock-*"):  # of runs that were killed
@@ -143,7 +154,8 @@ def run(config: DictConfig, args: argparse.Namespace) -> None:
             log.info("%d of %d chunks to encode", sum(map(len, batches)), len(dataset.chunks))
             if batches:
                 fill(training, dataset, datamodule.collate, cache, factors, batches, args.num_workers)
-            dataset.warn_of_damage()
+            if isinstance(dataset, ChunkDataset):
+                dataset.warn_of_damage()
     log.info("features are in %s", cache.folder)
 
 

@@ -11,7 +11,6 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from data.datamodule import ChunkDataModule
 from data.errors import InputError
 from data.weights import load_into
 from training.config import build_model, composed_config, describing, instantiate
@@ -78,12 +77,10 @@ class Training(pl.LightningModule):
         Raises:
             InputError: the cache lacks some, or devices that wait for each other would skip different batches.
         """
-        datamodule = getattr(self.trainer, "datamodule", None)
-        if not isinstance(datamodule, ChunkDataModule):
-            return
-        if datamodule.skip_damaged and self.trainer.world_size > 1:
+        datamodule: Any = getattr(self.trainer, "datamodule", None)
+        if getattr(datamodule, "skip_damaged", False) and self.trainer.world_size > 1:
             raise InputError("dataset.on_damaged=skip works on one device; give trainer.devices=1, or repair the data.")
-        if datamodule.cache is not None:
+        if getattr(datamodule, "cache", None) is not None:
             datamodule.open_cache(self.encoder_ids())
 
     def generator(self, *key: int) -> torch.Generator:

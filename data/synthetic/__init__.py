@@ -6,7 +6,7 @@ random stream of its own → `clip` → `dataset`, `foley` (into training) or `p
 
 from data.synthetic.clip import SyntheticClip, render_clip
 from data.synthetic.dataset import SyntheticDataModule, SyntheticDataset
-from data.synthetic.foley import SyntheticFoleyModule, SyntheticSegmentModule, foley_item
+from data.synthetic.foley import SyntheticChunk, SyntheticFoleyModule, SyntheticSegmentModule, foley_item
 from data.synthetic.plan import Lure, Plan, Strike
 from data.synthetic.spec import SAMPLE_RATE_HZ, SyntheticSpec
 
@@ -15,6 +15,7 @@ __all__ = [
     "Lure",
     "Plan",
     "Strike",
+    "SyntheticChunk",
     "SyntheticClip",
     "SyntheticDataModule",
     "SyntheticDataset",

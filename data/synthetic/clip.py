@@ -59,7 +59,7 @@ def render_clip(
     Returns:
         The clip.
     """
-    of_plan, of_sound, of_picture = map(np.random.default_rng, np.random.SeedSequence((seed, index)).spawn(3))
+    of_plan, of_sound, of_picture = _streams(seed, index)
     plan = draw_plan(of_plan, spec)
     wave = clean = envelope = frames = None
     with _one_thread():
@@ -70,6 +70,11 @@ def render_clip(
         if picture:
             frames = torch.from_numpy(render_picture(plan, spec, of_picture))
     return SyntheticClip(clip_id(seed, index), plan, wave, clean, envelope, frames)
+
+
+def plan_clip(spec: SyntheticSpec, seed: int, index: int) -> Plan:
+    """What happens in a clip, see `render_clip`."""
+    return draw_plan(_streams(seed, index)[0], spec)
 
 
 def clip_id(seed: int, index: int) -> str:
@@ -97,6 +102,11 @@ def truth_json(clip: SyntheticClip) -> str:
     scene = {"view": plan.scene.view, "things": [f"{thing.material} {thing.shape}" for thing in plan.scene.things]}
     truth = {"offset_s": round(plan.offset_s, 6), "scene": scene, "strikes": strikes, "lures": lures}
     return json.dumps(truth, indent=1) + "\n"
+
+
+def _streams(seed: int, index: int) -> list[np.random.Generator]:
+    """What plan, sound and picture of a clip are drawn from."""
+    return [np.random.default_rng(each) for each in np.random.SeedSequence((seed, index)).spawn(3)]
 
 
 @contextmanager

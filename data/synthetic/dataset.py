@@ -1,4 +1,4 @@
-"""Synthetic clips straight into training, without a disk: rendered when asked for, new ones in every epoch."""
+"""Synthetic clips straight into training, without a disk: rendered when asked for."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -22,10 +22,11 @@ class SyntheticDataset(Dataset[Item]):
     Args:
         render: Makes the item of a number, from 0 on; the same number gives the same item.
         n_clips: Clips an epoch, at least 1; an epoch begins where the one before ended.
+        n_distinct: After how many clips they come again, at least 1; None: never.
     """
 
-    def __init__(self, render: Callable[[int], Item], n_clips: int) -> None:
-        self._render, self._n_clips = render, n_clips
+    def __init__(self, render: Callable[[int], Item], n_clips: int, n_distinct: int | None = None) -> None:
+        self._render, self._n_clips, self._n_distinct = render, n_clips, n_distinct
         # in shared memory, so that workers that outlive an epoch see the next one
         self._epoch = torch.tensor(0, dtype=torch.int64).share_memory_()
 
@@ -39,11 +40,12 @@ class SyntheticDataset(Dataset[Item]):
 
     def __getitem__(self, index: int) -> Item:
         """A clip of the epoch."""
-        return self._render(int(self._epoch) * self._n_clips + index)
+        number = int(self._epoch) * self._n_clips + index
+        return self._render(number if self._n_distinct is None else number % self._n_distinct)
 
 
 class SyntheticDataModule(LightningDataModule, ABC):
-    """Synthetic clips to train on, new ones in every epoch, and some that stay the same for validation.
+    """Synthetic clips to train on, and some that stay the same for validation.
 
     Sub-classes say what an item is.
 
@@ -51,6 +53,7 @@ class SyntheticDataModule(LightningDataModule, ABC):
         batch_size: Clips a batch and device.
         samples_per_epoch: Training clips an epoch, at least `batch_size`.
         n_val_clips: Clips to validate on, of another seed; kept in memory.
+        n_train_clips: Clips to train on, which come again and again; None: new ones in every epoch.
         num_workers: Processes that render; 0 renders in the main process.
         seed: Seed of the training clips, at least 0; validation clips have the next one.
 
@@ -59,7 +62,14 @@ class SyntheticDataModule(LightningDataModule, ABC):
     """
 
     def __init__(
-        self, *, batch_size: int, samples_per_epoch: int, n_val_clips: int, num_workers: int = 1, seed: int = 0
+        self,
+        *,
+        batch_size: int,
+        samples_per_epoch: int,
+        n_val_clips: int,
+        n_train_clips: int | None = None,
+        num_workers: int = 1,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         if not 1 <= batch_size <= samples_per_epoch or n_val_clips < 1 or min(num_workers, seed) < 0:
@@ -68,6 +78,9 @@ class SyntheticDataModule(LightningDataModule, ABC):
                 f"num_workers {num_workers} and seed {seed} do not work: give at least 1 each (workers, seed: 0), and "
                 "batches no larger than an epoch"
             )
+        if n_train_clips is not None and n_train_clips < 1:
+            raise InputError(f"n_train_clips is {n_train_clips}, expected at least 1: leave it out for new ones always")
+        self._n_train_clips = n_train_clips
         self._samples_per_epoch, self._n_val_clips = samples_per_epoch, n_val_clips
         self._batch_size, self._num_workers, self._seed = batch_size, num_workers, seed
         self._val_items: list[Any] = []
@@ -83,8 +96,8 @@ class SyntheticDataModule(LightningDataModule, ABC):
         """Joins items into a batch."""
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Batches of new clips."""
-        dataset = SyntheticDataset(partial(self.render, self._seed), self._samples_per_epoch)
+        """Batches of the clips to train on."""
+        dataset = SyntheticDataset(partial(self.render, self._seed), self._samples_per_epoch, self._n_train_clips)
         return loader(
             dataset,
             EpochSampler(dataset, self.trainer, self._seed),

@@ -1,8 +1,10 @@
 """Synthetic clips in the forms that the Foley model and CAVP are trained on."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,13 +13,15 @@ import torchaudio.functional
 from torch.utils.data import default_collate
 
 from data.batch import FoleyBatch, FoleyItem, collate
+from data.cache import FeatureCache
 from data.clip import ClipSpec
 from data.errors import InputError
 from data.greatest_hits import label_of
 from data.segments import Segments
-from data.synthetic.clip import SyntheticClip, render_clip
-from data.synthetic.dataset import SyntheticDataModule
+from data.synthetic.clip import SyntheticClip, clip_id, plan_clip, render_clip
+from data.synthetic.dataset import SyntheticDataModule, SyntheticDataset
 from data.synthetic.spec import FRAME_RATES_HZ, SAMPLE_RATE_HZ, SyntheticSpec
+from data.synthetic.write import VERSION
 
 
 def foley_item(clip: SyntheticClip, *, gain: float = 1.0, clean: bool = False, every: int = 1) -> FoleyItem:
@@ -49,14 +53,56 @@ def foley_item(clip: SyntheticClip, *, gain: float = 1.0, clean: bool = False, e
     )
 
 
+@dataclass(frozen=True)
+class SyntheticSource:
+    """A synthetic clip by its seed and number."""
+
+    seed: int
+    number: int
+
+    @property
+    def clip_id(self) -> str:
+        """Its name."""
+        return clip_id(self.seed, self.number)
+
+
+@dataclass(frozen=True)
+class SyntheticChunk:
+    """All of a synthetic clip, as `data.chunks.Chunk` is a stretch of a recording."""
+
+    clip: SyntheticSource
+    duration_s: float
+    start_s: float = 0.0
+
+
+class SyntheticChunks(SyntheticDataset[FoleyItem]):
+    """The first clips of a seed, each once.
+
+    Args:
+        render: Makes the item of a seed and a number.
+        seed: Seed of the clips.
+        n_clips: How many.
+        duration_s: Seconds of each.
+
+    Attributes:
+        chunks: What a cache knows them by.
+    """
+
+    def __init__(self, render: Callable[[int, int], FoleyItem], seed: int, n_clips: int, duration_s: float) -> None:
+        super().__init__(partial(render, seed), n_clips)
+        self.chunks = [SyntheticChunk(SyntheticSource(seed, i), duration_s) for i in range(n_clips)]
+
+
 class SyntheticFoleyModule(SyntheticDataModule):
-    """Batches of `data.batch.FoleyBatch` rendered while training.
+    """Batches of `data.batch.FoleyBatch` rendered while training, or features of them from a cache.
 
     Args:
         spec: Form of the items: stereo at 44.1 kHz.
         frames: Whether pictures are rendered.
         gain_db: Least and largest peak of a clip's sound, in dB of full scale.
         clean_share: Share of clips without background noise, 0 to 1.
+        cache: Folder of cached features, see `data.cache`, which then stand for sound and frames; or None. It needs a
+            number of training clips (`n_train_clips`).
         **common: Batches and seeds, see `SyntheticDataModule`.
 
     Raises:
@@ -70,9 +116,14 @@ class SyntheticFoleyModule(SyntheticDataModule):
         frames: bool = True,
         gain_db: Sequence[float] = (-24.0, 0.0),
         clean_share: float = 0.5,
+        cache: str | Path | None = None,
         **common: Any,
     ) -> None:
         super().__init__(**common)
+        if cache is not None and self._n_train_clips is None:
+            raise InputError("dataset.cache keeps clips that come again: give their number as dataset.n_train_clips")
+        self.cache = None if cache is None else Path(cache)
+        self._opened: FeatureCache | None = None
         if spec.sample_rate_hz != SAMPLE_RATE_HZ or spec.n_channels != 2:
             raise InputError(
                 f"dataset.spec asks for {spec.n_channels} channels at {spec.sample_rate_hz} Hz, but synthetic clips "
@@ -86,10 +137,44 @@ class SyntheticFoleyModule(SyntheticDataModule):
 
     @property
     def render(self) -> Callable[[int, int], FoleyItem]:
-        """What makes a training item."""
+        """What makes a training item: rendered, or read from the cache once that is open."""
+        return self._rendered if self._opened is None else partial(_cached_item, self._form, self._opened)
+
+    @property
+    def _rendered(self) -> Callable[[int, int], FoleyItem]:
         return partial(
             _foley_item, self._form, self._every, self._frames, gain_db=self._gain_db, clean_share=self._clean_share
         )
+
+    def sets_to_encode(self) -> list[tuple[SyntheticChunks, tuple[float, ...]]]:
+        """Clips to train and to validate on, each once, and by what their sound may be multiplied."""
+        assert self._n_train_clips is not None
+        numbers = [(self._seed, self._n_train_clips), (self._seed + 1, self._n_val_clips)]
+        return [(SyntheticChunks(self._rendered, *each, self.spec.duration_s), (1.0,)) for each in numbers]
+
+    def feature_cache(self, encoders: Mapping[str, str]) -> FeatureCache:
+        """The cache, of encoders as in `open_cache`."""
+        assert self.cache is not None
+        return FeatureCache(self.cache, self.spec, encoders, self._origin)
+
+    def open_cache(self, encoders: Mapping[str, str]) -> None:
+        """Takes features from the cache from now on.
+
+        Args:
+            encoders: For each feature, what tells its encoder from any other.
+
+        Raises:
+            InputError: The cache lacks features of these clips and encoders.
+        """
+        self._opened = self.feature_cache(encoders)
+        for clips, factors in self.sets_to_encode():
+            self._opened.check(clips.chunks, factors)
+
+    def _origin(self, clip: SyntheticSource, memory: Path, frames: bool) -> dict[str, Any]:
+        """What features of a clip depend on besides its form and the encoders."""
+        del memory
+        settings = {"form": asdict(self._form), "gain_db": self._gain_db, "clean_share": self._clean_share}
+        return {**asdict(clip), **settings, "frames": frames, "synthetic_version": VERSION}
 
     @staticmethod
     def collate(items: Sequence[FoleyItem]) -> FoleyBatch:
@@ -97,8 +182,8 @@ class SyntheticFoleyModule(SyntheticDataModule):
         return collate(items)
 
     def preview(self, n_clips: int) -> Iterator[FoleyBatch]:
-        """The first validation clips, in batches."""
-        items = self.val_items(n_clips)
+        """The first validation clips with their sound, in batches."""
+        items = [self._rendered(self._seed + 1, i) for i in range(min(n_clips, self._n_val_clips))]
         for first in range(0, len(items), self._batch_size):
             yield collate(items[first : first + self._batch_size])
 
@@ -161,6 +246,21 @@ def _foley_item(
     gain = 10 ** (rng.uniform(*gain_db) / 20)
     clip = render_clip(form, seed, number, picture=frames)
     return foley_item(clip, gain=gain, clean=bool(rng.random() < clean_share), every=every)
+
+
+def _cached_item(form: SyntheticSpec, cache: FeatureCache, seed: int, number: int) -> FoleyItem:
+    """The item of a seed and a number, with features instead of sound and frames."""
+    plan = plan_clip(form, seed, number)
+    return FoleyItem(
+        wave=None,
+        frames=None,
+        onsets=torch.tensor([hit.time_s for hit in plan.hits]),
+        label=label_of(plan.hits),
+        clip_id=clip_id(seed, number),
+        start_s=0.0,
+        duration_s=form.duration_s,
+        features=cache.read(SyntheticChunk(SyntheticSource(seed, number), form.duration_s), 1.0),
+    )
 
 
 def _segments(spec: ClipSpec, gain_db: tuple[float, float], seed: int, number: int) -> Segments:

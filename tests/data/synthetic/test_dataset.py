@@ -18,6 +18,13 @@ def test_an_epoch_begins_where_the_one_before_ended():
     assert [dataset[i] for i in range(len(dataset))] == [60, 70, 80]
 
 
+def test_distinct_clips_come_again_in_turn():
+    dataset = SyntheticDataset(lambda number: number, 3, n_distinct=4)
+    assert [dataset[i] for i in range(3)] == [0, 1, 2]
+    dataset.set_epoch(1)
+    assert [dataset[i] for i in range(3)] == [3, 0, 1]
+
+
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_batches_hold_the_clips_of_the_epoch_at_their_level(num_workers):
     module = SyntheticFoleyModule(SPEC, **BATCHES | {"num_workers": num_workers}, clean_share=0.0, gain_db=(-6, -6))
@@ -61,8 +68,10 @@ def test_validation_clips_are_rendered_once_and_shown_first():
         ({"batch_size": 5}, "batch_size 5"),
         ({"n_val_clips": 0}, "n_val_clips 0"),
         ({"num_workers": -1}, "num_workers -1"),
-        ({"clean_share": 1.5}, "clean_share 1.5"),
+        ({"clean_share": 1.5}, "clean_share is 1.5"),
         ({"gain_db": (0.0, -3.0)}, "gain_db"),
+        ({"n_train_clips": 0}, "n_train_clips is 0"),
+        ({"cache": "somewhere"}, "dataset.n_train_clips"),
         ({"spec": ClipSpec(sample_rate_hz=16_000)}, "16000 Hz"),
     ],
 )
