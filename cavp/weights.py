@@ -83,6 +83,7 @@ def trainable_cavp(
     video_encoder: SlowOnly,
     spec_encoder: Cnn14,
     label_encoder: LabelTower | None = None,
+    *,
     embed_dim: int = 512,
     weights: str | Path | None = None,
 ) -> Cavp:

@@ -62,7 +62,7 @@ class FoleyModel(nn.Module):
         backbone: transformer and codec, weights loaded.
         control_layers: layers of the control branch; 0 builds none (to train the transformer itself).
         conditioners: by id, among ``seconds_start``, ``seconds_total``, ``frames``, ``audio``, ``envelope``; those
-            that are not there are not built.
+            that are not there, or None, are not built.
         trainable: ``control``: the control branch and the envelope's projection; ``control_and_projections``: also the
             projections of frames and sound to the transformer's width; ``all``: also transformer and seconds.
 
@@ -74,16 +74,17 @@ class FoleyModel(nn.Module):
         self,
         backbone: Backbone,
         control_layers: int,
-        conditioners: Mapping[str, nn.Module],
+        conditioners: Mapping[str, nn.Module | None],
         trainable: Trainable = "control_and_projections",
     ) -> None:
         super().__init__()
-        _check_conditioners(conditioners, control_layers)
+        built = {key: value for key, value in conditioners.items() if value is not None}
+        _check_conditioners(built, control_layers)
         self.backbone = backbone
         self.pretransform = backbone.codec
         controlnet = ControlNet(backbone.dit, control_layers) if control_layers else None
         self.model = ControlledDiT(backbone.dit, controlnet)
-        self.conditioner = Conditioner(conditioners)
+        self.conditioner = Conditioner(built)
         if backbone.weights is not None:
             seconds = nn.ModuleDict({k: v for k, v in self.conditioners.items() if k in GLOBAL_IDS})
             load_into(seconds, _named(backbone.conditioner_weights, GLOBAL_IDS), source=backbone.weights)

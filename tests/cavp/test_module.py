@@ -213,8 +213,8 @@ def test_training_continues_from_the_published_layout(shared, tmp_path):
 def test_weights_of_another_size_are_refused(tmp_path):
     torch.save(debug_model().state_dict(), tmp_path / "cavp.pt")
     with pytest.raises(InputError, match=r"shape \(4, 3, 1, 7, 7\) instead of \(8, 3, 1, 7, 7\)"):
-        trainable_cavp(SlowOnly(8), Cnn14(4, 32, 16), 16, tmp_path / "cavp.pt")
+        trainable_cavp(SlowOnly(8), Cnn14(4, 32, 16), embed_dim=16, weights=tmp_path / "cavp.pt")
     video_only = {key: value for key, value in debug_model().state_dict().items() if key.startswith("video_")}
     torch.save(video_only, tmp_path / "video.pt")
     with pytest.raises(InputError, match="missing logit_scale"):
-        trainable_cavp(SlowOnly(4), Cnn14(4, 32, 16), 16, tmp_path / "video.pt")
+        trainable_cavp(SlowOnly(4), Cnn14(4, 32, 16), embed_dim=16, weights=tmp_path / "video.pt")
