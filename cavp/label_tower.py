@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from data.errors import InputError
 from data.greatest_hits import ACTIONS, MATERIALS, REACTIONS
 
-WORDS = (*sorted(MATERIALS), *sorted(ACTIONS), *sorted(REACTIONS))
+KINDS = tuple(tuple(sorted(kind)) for kind in (MATERIALS, ACTIONS, REACTIONS))
+"""The vocabulary by what its words name."""
+WORDS = tuple(word for kind in KINDS for word in kind)
 """The vocabulary, in the order of the rows of the tower's weights."""
 _ALIKE = {
     "plastic-bag": "plastic bag, plastic bags, bag, bags",

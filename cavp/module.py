@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cavp.contrast import contrastive_losses, label_loss
-from cavp.label_tower import WORDS, words_of
+from cavp.label_tower import KINDS, WORDS, words_of
 from cavp.model import Cavp, ContrastiveOutput
 from cavp.retrieval import heard_materials, retrieval_metrics
 from cavp.spectrogram import LogMel
@@ -36,7 +36,7 @@ class CavpTraining(Training):
         spectrogram: what the audio tower reads, from the wave of the segments.
         optimizer: makes the optimiser from groups of parameters; what has one axis or none does not decay.
         temporal_weight: λ, weight of the temporal loss, at least 0.
-        label_weight: weight of the loss of words, at least 0; more needs a model with a label tower.
+        label_weight: weight of the losses of words, at least 0; more needs a model with a label tower.
         **common: schedule, seed (of dropout) and configuration, see ``Training``.
 
     Source: Luo et al., "Diff-Foley", 2023, section 3.1; the bound of the logit scale is CLIP's (Radford et al., 2021).
@@ -128,25 +128,29 @@ class CavpTraining(Training):
         )
 
     def _label_loss(self, output: ContrastiveOutput, labels: Sequence[str], generator: torch.Generator) -> Tensor:
-        """Loss of frames and of sounds against their labels, of which words are left out at random.
+        """Loss of frames and of sounds against words, the mean of both.
 
-        What is left of a label fits every recording of this device that has all of its words.
+        They are compared with the words of each kind alone, and with the labels of the batch, of which words are left
+        out at random; what is left of a label fits every recording of this device that has all of its words.
         """
         n_segments = output.video.shape[1]
         words = [words_of(label) if label else [] for label in labels]
-        spoken = [_some(row, generator) for row in words if row]
-        if not spoken:
-            return output.logit_scale.new_zeros(())
+        asked = [[[WORDS.index(word)] for word in kind] for kind in KINDS]
+        asked.append([_some(row, generator) for row in words if row])
         assert self.model.label_encoder is not None
-        embedded = F.normalize(self.model.label_encoder(spoken).float(), dim=-1)
-        fits = torch.tensor([[set(asked) <= set(row) for asked in spoken] for row in words], device=embedded.device)
-        fits = fits.repeat_interleave(n_segments, dim=0)
-        with torch.autocast(self.device.type, enabled=False):
-            losses = [
-                label_loss(clips.flatten(0, 1), embedded, output.logit_scale, fits)
-                for clips in (output.video, output.audio)
-            ]
-        return (losses[0] + losses[1]) / 2
+        embedded = F.normalize(self.model.label_encoder([rows for group in asked for rows in group]).float(), dim=-1)
+        losses = []
+        for group, vectors in zip(asked, embedded.split([len(group) for group in asked]), strict=True):
+            fits = [[set(rows) <= set(row) for rows in group] for row in words]
+            fits_segments = torch.tensor(fits, dtype=torch.bool, device=embedded.device).repeat_interleave(
+                n_segments, dim=0
+            )
+            with torch.autocast(self.device.type, enabled=False):
+                losses += [
+                    label_loss(clips.flatten(0, 1), vectors, output.logit_scale, fits_segments)
+                    for clips in (output.video, output.audio)
+                ]
+        return torch.stack(losses).sum() / 2
 
     def _log_accuracy(self, video: Tensor, audio: Tensor) -> None:
         """Logs how often the nearest material is the annotated one, of all recordings with one."""
