@@ -1,7 +1,8 @@
 """A cache of what frozen encoders make of chunks, one safetensors file a chunk: ``python -m data.cache``.
 
-A file's name is the key of all that its content depends on: the bytes of the recording, the chunk, the form of clips
-and the encoders. What has changed has another name, so nothing in a cache can be stale.
+A file's name is the key of what is encoded: the bytes of the recording, the chunk and the form of clips; each feature
+in it is named after its encoder. What has changed has another name, so nothing in a cache can be stale, and trainings
+share the features of the encoders that they have in common.
 """
 
 import hashlib
@@ -30,7 +31,7 @@ FRAMES: str = "frames"
 
 Of Video2RMS: the envelope itself, and features of frames.
 """
-_VERSION = 1  # to be raised whenever an encoder computes something else from the same weights
+_VERSION = 2  # to be raised whenever an encoder computes something else from the same weights
 _SOURCES = "sources.json"
 
 
@@ -51,7 +52,7 @@ def level_factors(polarity: bool, gains_db: Sequence[float]) -> tuple[float, ...
 
 
 def tensor_name(feature: str, factor: float) -> str:
-    """Name in a file of a feature of the sound times a factor; RMS and CLAP do not hear the sign, CAVP no sound."""
+    """Name of a feature of the sound times a factor; RMS and CLAP do not hear the sign, CAVP no sound."""
     if feature == FRAMES:
         return feature
     return f"{feature} {factor:+.6f}" if feature == SOUND else f"{feature} {abs(factor):.6f}"
@@ -107,7 +108,8 @@ class FeatureCache:
     ) -> None:
         self.folder = folder
         self.encoders = dict(encoders)
-        self._settings = {"version": _VERSION, "spec": asdict(spec), "encoders": self.encoders}
+        self._digests = {name: hashlib.sha256(of.encode()).hexdigest()[:16] for name, of in self.encoders.items()}
+        self._settings = {"version": _VERSION, "spec": asdict(spec)}
         self._origin = origin
         self._origins: dict[str, Mapping[str, Any]] = {}
 
@@ -134,11 +136,16 @@ class FeatureCache:
         names = (tensor_name(feature, factor) for factor in factors for feature in self.encoders)
         return list(dict.fromkeys(names))
 
+    def _stored(self, name: str) -> str:
+        """Name in a file of a tensor, by ``tensor_name``."""
+        feature = name if name in self._digests else name.rpartition(" ")[0]
+        return f"{name} {self._digests[feature]}"
+
     def holds(self, chunk: SourceChunk, factors: Sequence[float]) -> bool:
         """Whether the features of a chunk, for all the factors, are there and whole."""
         try:
             with safe_open(self.path(chunk), "pt") as file:
-                return set(self.tensor_names(factors)) <= set(file.keys())
+                return {self._stored(name) for name in self.tensor_names(factors)} <= set(file.keys())
         except (SafetensorError, OSError):
             return False
 
@@ -177,7 +184,7 @@ class FeatureCache:
         path = self.path(chunk)
         try:
             with safe_open(path, "pt") as file:
-                return {name: file.get_tensor(tensor_name(name, factor)) for name in self.encoders}
+                return {name: file.get_tensor(self._stored(tensor_name(name, factor))) for name in self.encoders}
         except (SafetensorError, OSError) as error:
             raise damaged(path, "features; python -m data.cache makes them anew", error) from error
 
@@ -194,7 +201,8 @@ class FeatureCache:
                 kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
         with atomic_path(path) as temporary:
             try:
-                save_file({**kept, **{name: value.contiguous() for name, value in tensors.items()}}, temporary)
+                new = {self._stored(name): value.contiguous() for name, value in tensors.items()}
+                save_file({**kept, **new}, temporary)
             except SafetensorError as error:
                 raise InputError(f"{path} cannot be written ({error}): make room, or give another folder") from error
 

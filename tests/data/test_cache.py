@@ -100,7 +100,7 @@ def touch_frame(root):
     path.write_bytes((root / "a" / "frames" / "a.frame_000001.jpg").read_bytes() + b"\0")
 
 
-def test_the_key_follows_source_form_and_encoders(root, tmp_path):
+def test_the_key_follows_source_and_form(root, tmp_path):
     chunk = first_chunk(root)
 
     def path(spec=SPEC, encoders=None):
@@ -108,12 +108,30 @@ def test_the_key_follows_source_form_and_encoders(root, tmp_path):
 
     same = path()
     assert path() == same
-    others = [path(ClipSpec(duration_s=1.0, frame_size_px=33)), path(encoders=ENCODERS | {"sound": "another codec"})]
+    assert path(encoders=ENCODERS | {"sound": "another codec"}) == same
+    others = [path(ClipSpec(duration_s=1.0, frame_size_px=33))]
     touch_sound(root)
     others.append(path())
     touch_frame(root)
     others += [path(), path(encoders={"sound": "a codec"})]
     assert len({same, *others}) == len(others) + 1
+
+
+def test_trainings_share_what_encoders_in_common_made_and_nothing_else(root, tmp_path):
+    chunk = first_chunk(root)
+
+    def cache(**encoders):
+        return FeatureCache(tmp_path / "cache", SPEC, encoders)
+
+    both, other = cache(sound="a codec", frames="a tower"), cache(sound="another codec", frames="a tower")
+    values = {name: torch.rand(3, 4) for name in both.tensor_names([1.0])}
+    both.write(chunk, values)
+    assert cache(frames="a tower").holds(chunk, [1.0])
+    assert not other.holds(chunk, [1.0])
+    other.write(chunk, {"sound +1.000000": torch.zeros(2)})
+    assert torch.equal(other.read(chunk, 1.0)["sound"], torch.zeros(2))
+    assert torch.equal(other.read(chunk, 1.0)["frames"], values["frames"])
+    assert torch.equal(both.read(chunk, 1.0)["sound"], values["sound +1.000000"])
 
 
 def test_frames_do_not_matter_to_models_that_do_not_look(root, tmp_path):
