@@ -1,40 +1,53 @@
-"""How well the sound obeys: ``python -m benchmarks.control [--checkpoint FILE] [--clips 50]``.
+"""How well the sound obeys: ``python -m benchmarks.control --checkpoint FILE``.
 
-Synthetic clips that no training sees are given new sound: with their own envelope; with it later, louder, softer and
-silent in one half; with a prompt of words or of another clip's sound that names another material than the frames show,
-and with the frames alone; and with another seed. The sounds are measured, and what they are made of is what CAVP hears
-in them. Prints a Markdown table of means with their 95 % intervals.
+Synthetic clips that no training sees, written as videos, are given new sound: along the envelope of their true sound;
+along it later, louder, softer and silent in one half; asked by words or by another clip's sound for another material
+than the frames show; from the frames alone; with another seed; and along the envelope that is predicted from the
+picture. What a sound is made of is judged by the model's own CAVP, and by random trees that know true strikes alone.
+Rows of the true sounds say what such a judgement is worth. Prints a Markdown table of means, one value a clip, with
+95 % intervals (bootstrap; Wilson's for shares).
 """
 
 import argparse
 import sys
+import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
-import torchaudio.functional
+from scipy.stats import binomtest
 from torch import Tensor
 from tqdm import tqdm
 
+from benchmarks.material_forest import MaterialForest
+from benchmarks.sounds import f1_within_100_ms, lag_s, level_db, onset_times_s, pre_echo_db, shifted, silenced
 from cavp.retrieval import heard_materials
+from data.dataset import read_clip_frames
 from data.envelope import Envelope, fine_envelope
 from data.errors import InputError, user_errors
-from data.greatest_hits import MATERIALS
-from data.synthetic import SAMPLE_RATE_HZ, SyntheticClip, SyntheticSpec, render_clip
+from data.greatest_hits import MATERIALS, Hit, label_of, read_clip
+from data.mux import write_video
+from data.synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
 from evaluation.levels import e_l1_video_foley, rms_correlation
-from evaluation.onsets import detect_onsets, onset_f1
+from evaluation.spectra import log_mel_distance_db
 from evaluation.statistics import bootstrap_mean
 from stable_foley.conditioners.cavp_prompt import CavpPromptConditioner
 from stable_foley.pipeline import FoleyPipeline, Prompts
+from video2rms.model import Video2Rms
+from video2rms.predict import load_model, predict_envelope
 
-SEED = 3_000_003  # of clips that no training configuration uses
+SEED, FOREST_SEED = 3_000_003, 5_000_011  # of clips that no training configuration uses
+N_FOREST_CLIPS = 1500
 DURATION_S = 10.0
-EVERY = 3  # frames of 12 a second that become one
+FRAME_RATE_HZ = 30.0
 PEAK = 10 ** (-12 / 20)  # of the clips' sounds: there is room for 12 dB more
-SHIFT_S = 0.5
-BEFORE_ONSET_S = (0.020, 0.005)
+SHIFT_S = 0.504  # whole slots of the envelope
+AFTER_S = 0.1  # the last hit before the silence may ring that long
+
+Found = dict[str, list[float]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,173 +57,194 @@ class Clip:
     Attributes:
         wave: the strikes' sound (2, N), its peak at -12 dB.
         envelope: its envelope at 125 Hz.
-        frames: (T, 3, H, W), 4 a second, 0..1.
-        material: what is struck most often.
+        predicted: the envelope that is predicted from the picture.
+        frames: (T, 3, H, W) as the model looks at them, 0..1.
+        hits: all strikes, rebounds too.
+        label: text for what is struck most often.
     """
 
     wave: Tensor
     envelope: Envelope
+    predicted: Envelope
     frames: Tensor
-    material: str
+    hits: tuple[Hit, ...]
+    label: str
+
+    @property
+    def material(self) -> str:
+        """What is struck most often."""
+        return next(hit.material for hit in self.hits if hit.material and label_of([hit]) == self.label)
+
+    @property
+    def materials(self) -> Counter[str]:
+        """Everything that is struck, with how often."""
+        return Counter(hit.material for hit in self.hits if hit.material)
+
+    @property
+    def hits_s(self) -> np.ndarray:
+        """Times of the strikes."""
+        return np.array([hit.time_s for hit in self.hits])
 
 
-def held_out(number: int, frame_size_px: tuple[int, int]) -> Clip:
-    """A clip of the benchmark."""
-    width, height = frame_size_px
-    spec = SyntheticSpec(DURATION_S, 4.0 * EVERY, width, height, max_offset_s=0.0)
-    clip: SyntheticClip = render_clip(spec, SEED, number)
+def held_out(number: int, pipeline: FoleyPipeline, video2rms: Video2Rms, folder: Path) -> Clip:
+    """A clip of the benchmark, looked at as a video of 30 frames a second."""
+    spec = SyntheticSpec(DURATION_S, FRAME_RATE_HZ, max_offset_s=0.0)
+    clip = render_clip(spec, SEED, number)
     assert clip.clean is not None
     assert clip.frames is not None
+    video = folder / f"{number}.mp4"
+    write_video(video, clip.frames, FRAME_RATE_HZ)
+    rate_hz, size_px = pipeline.spec.frame_rate_hz, pipeline.spec.frame_size_px
+    frames = read_clip_frames(read_clip(video), 0.0, DURATION_S, frame_rate_hz=rate_hz, size_px=size_px)
+    predicted = predict_envelope(video2rms, video).envelope
     wave = clip.clean * (PEAK / clip.clean.abs().max())
-    materials = [strike.material for strike in clip.plan.strikes]
-    most = max(sorted(set(materials)), key=materials.count)
-    return Clip(wave, fine_envelope(wave, SAMPLE_RATE_HZ), clip.frames[::EVERY].float() / 255, most)
+    strikes = tuple(Hit(s.time_s, s.material, s.action, s.reaction) for s in clip.plan.strikes)
+    label = label_of(clip.plan.hits)
+    return Clip(wave, fine_envelope(wave, SAMPLE_RATE_HZ), predicted, frames.float() / 255, strikes, label)
 
 
-class Listener:
-    """Measures of sounds.
+class Judges:
+    """Who says what a sound is made of.
 
     Args:
-        pipeline: generates; its prompt encoder is what hears materials.
+        pipeline: its prompt encoder is one of them.
+        n_clips: clips that the other one learns from.
     """
 
-    def __init__(self, pipeline: FoleyPipeline) -> None:
-        encoder = pipeline.model.conditioners["audio"]
+    def __init__(self, pipeline: FoleyPipeline, n_clips: int) -> None:
+        encoder = dict(pipeline.model.conditioners).get("audio")
         if not isinstance(encoder, CavpPromptConditioner):
             raise InputError("the checkpoint has no prompt encoder with words; give one that exp=mini_controlnet made")
-        self.encoder = encoder
+        self.encoder, self.device = encoder, pipeline.device
+        self.forest = MaterialForest(n_clips, FOREST_SEED, DURATION_S)
 
-    def material(self, sound: Tensor) -> str:
-        """The material that a sound (C, N) is nearest to."""
-        return heard_materials(self.encoder.cavp, self.encoder.embed(sound[None]))[0]
-
-    @staticmethod
-    def onsets_s(sound: Tensor) -> np.ndarray:
-        """Onset times of a sound."""
-        return detect_onsets(sound, SAMPLE_RATE_HZ).times_s
-
-    def f1(self, reference: Tensor, generated: Tensor) -> float:
-        """Onset F1 within 0.1 s, sound with sound; 1 where both are without onset."""
-        score = onset_f1(self.onsets_s(reference), self.onsets_s(generated))
-        return score.f1 if score else 1.0
-
-    def lag_s(self, reference: Tensor, generated: Tensor) -> float:
-        """By how much a sound is later than another, where their envelopes correlate most, at most 1 s."""
-        first, second = (fine_envelope(wave, SAMPLE_RATE_HZ).rms.double() for wave in (reference, generated))
-        n = 125
-        padded = torch.nn.functional.pad(second - second.mean(), (n, n))
-        products = torchaudio.functional.fftconvolve(padded, (first - first.mean()).flip(0), mode="valid")
-        return (int(products.argmax()) - n) / 125
-
-    def pre_echo_db(self, sound: Tensor) -> list[float]:
-        """Levels just before onsets that stand alone, in dB above the peaks that follow; at least -120."""
-        mono, times_s = sound.mean(dim=0), self.onsets_s(sound)
-        gaps_s = np.diff(times_s, prepend=-1.0)
-        found = []
-        for time_s in times_s[(gaps_s > 0.5) & (times_s > 0.2)]:
-            rise = mono[round((time_s - 0.1) * SAMPLE_RATE_HZ) : round((time_s + 0.05) * SAMPLE_RATE_HZ)].abs()
-            start = int((rise > 0.3 * rise.max()).nonzero()[0])  # the detector comes some 40 ms late
-            begin, end = (max(0, start - round(before * SAMPLE_RATE_HZ)) for before in BEFORE_ONSET_S)
-            before = rise[begin:end].square().mean().sqrt() if end > begin else rise.new_tensor(0.0)
-            found.append(float(20 * torch.log10((before / rise.max()).clamp(min=1e-6))))
-        return found
+    def heard(self, sound: Tensor, hits_s: np.ndarray) -> dict[str, str]:
+        """The material of a sound (C, N) that is hit at these times, by the name of the judge."""
+        embedding = self.encoder.embed(sound[None].to(self.device))
+        return {"CAVP": heard_materials(self.encoder.cavp, embedding)[0], "trees": self.forest.heard(sound, hits_s)}
 
 
-def level_db(sound: Tensor) -> float:
-    """RMS level of a sound in dB of full scale, at least -120."""
-    return float(20 * torch.log10(sound.square().mean().sqrt().clamp(min=1e-6)))
+def measure_envelope(found: Found, clip: Clip, own: Tensor, sound: partial[Tensor]) -> None:
+    """How the envelope is followed; ``own`` is the sound along the true one."""
+    words = clip.label
+    note(found, "true envelope: RMS correlation", float(rms_correlation(own, clip.wave, SAMPLE_RATE_HZ)))
+    note(found, "true envelope: E-L1 (16 kHz)", float(e_l1_video_foley(own, clip.wave, SAMPLE_RATE_HZ)))
+    heard_s, strikes_s = onset_times_s(own), clip.hits_s
+    note(found, "true envelope: onset F1, sound with sound", f1_within_100_ms(onset_times_s(clip.wave), heard_s))
+    note(found, "true envelope: onset F1 against the strikes", f1_within_100_ms(strikes_s, heard_s))
+    note(found, "true sound: onset F1 against the strikes", f1_within_100_ms(strikes_s, onset_times_s(clip.wave)))
+    note(found, "true envelope: lag behind the true sound (s)", lag_s(clip.wave, own))
+    for name, wave in (("generated", own), ("true", clip.wave)):
+        levels_db = pre_echo_db(wave, strikes_s)
+        note(
+            found,
+            f"{name} sound: level 20 to 5 ms before hits, of their peak (dB)",
+            float(np.median(levels_db or np.nan)),
+        )
+    later = sound(envelope=shifted(clip.envelope, SHIFT_S), words=words)
+    note(found, f"envelope {SHIFT_S} s later: lag (s)", lag_s(own, later))
+    for gain_db in (-12, 12):
+        louder = replace(clip.envelope, rms=clip.envelope.rms * 10 ** (gain_db / 20))
+        change_db = level_db(sound(envelope=louder, words=words)) - level_db(own)
+        note(found, f"envelope {gain_db:+d} dB: change of level (dB)", change_db)
+    half_s = DURATION_S / 2
+    if (strikes_s > half_s).any():
+        muted = sound(envelope=silenced(clip.envelope, half_s), words=words)
+        drop_db = level_db(own, half_s + AFTER_S) - level_db(muted, half_s + AFTER_S)
+        note(found, "envelope silent in the second half: drop there (dB)", drop_db)
+    seen_s = onset_times_s(sound(envelope=clip.predicted))
+    note(found, "picture alone: onset F1, sound with sound", f1_within_100_ms(onset_times_s(clip.wave), seen_s))
+    note(found, "picture alone: onset F1 against the strikes", f1_within_100_ms(strikes_s, seen_s))
 
 
-def distance_db(first: Tensor, second: Tensor) -> float:
-    """Mean difference of the log spectra of two sounds where either is above -60 dB of the louder."""
-    spectra = [
-        torch.stft(wave.mean(dim=0), 1024, 256, window=torch.hann_window(1024), return_complex=True).abs()
-        for wave in (first, second)
-    ]
-    floor = max(float(spectrum.max()) for spectrum in spectra) * 1e-3
-    levels = [20 * spectrum.clamp(min=floor).log10() for spectrum in spectra]
-    heard = (levels[0] > levels[0].min()) | (levels[1] > levels[1].min())
-    return float((levels[0] - levels[1]).abs()[heard].mean()) if heard.any() else 0.0
+def measure_prompts(found: Found, clip: Clip, other: Clip, own: Tensor, sound: partial[Tensor], judges: Judges) -> None:
+    """How prompts are followed; ``other`` gives a sound of another material."""
+
+    def judge(name: str, wave: Tensor, material: str) -> None:
+        for who, heard in judges.heard(wave, clip.hits_s).items():
+            note(found, f"{name} ({who})", float(heard == material))
+
+    others = sorted(MATERIALS - clip.materials.keys())
+    asked = others[np.random.default_rng((SEED, round(1e3 * clip.hits[0].time_s))).integers(len(others))]
+    words = clip.label.replace(clip.material.replace("-", " "), asked.replace("-", " "))
+    seen = sound(envelope=clip.envelope)
+    judge("asked for by words: heard", sound(envelope=clip.envelope, words=words), asked)
+    judge("the same, not asked for: heard", seen, asked)
+    judge("asked for by a sound: heard", sound(envelope=clip.envelope, example=other.wave), other.material)
+    judge("frames alone: heard", seen, clip.material)
+    judge("its own words: heard", own, clip.material)
+    judge("true sound: heard", clip.wave, clip.material)
+    again = sound(envelope=clip.envelope, words=clip.label, seed=1)
+    note(
+        found,
+        "two seeds: onset F1 of one against the other",
+        f1_within_100_ms(onset_times_s(own), onset_times_s(again)),
+    )
+    monos = [wave.mean(dim=0).numpy() for wave in (own, again, clip.wave)]
+    note(found, "two seeds: log-mel distance (dB)", log_mel_distance_db(monos[0], monos[1], SAMPLE_RATE_HZ))
+    note(found, "to the true sound: log-mel distance (dB)", log_mel_distance_db(monos[0], monos[2], SAMPLE_RATE_HZ))
 
 
-def measure(pipeline: FoleyPipeline, clips: list[Clip], n_steps: int | None) -> dict[str, list[float]]:
-    """All measures by name, a value for each clip (or onset)."""
-    listener = Listener(pipeline)
-    settings = pipeline.settings.changed(n_steps=n_steps)
-    found: dict[str, list[float]] = {}
-
-    def note(name: str, value: float) -> None:
+def note(found: Found, name: str, value: float) -> None:
+    """Adds a clip's value; one that is not defined is left out."""
+    if np.isfinite(value):
         found.setdefault(name, []).append(value)
 
-    for number, clip in enumerate(tqdm(clips, unit="clip")):
 
-        def sound(
-            envelope: Envelope,
-            words: str | None = None,
-            example: Tensor | None = None,
-            seed: int = 0,
-            clip: Clip = clip,
+def measure(pipeline: FoleyPipeline, clips: Sequence[Clip], judges: Judges, n_steps: int | None = None) -> Found:
+    """All measures by name, a value for each clip."""
+    settings = pipeline.settings.changed(n_steps=n_steps)
+    found: Found = {}
+    for number, clip in enumerate(tqdm(clips, desc="generating", unit="clip")):
+
+        def generate(
+            clip: Clip, *, envelope: Envelope, words: str | None = None, example: Tensor | None = None, seed: int = 0
         ) -> Tensor:
             prompts = Prompts(words, [] if example is None else [example])
             return pipeline.generate(
                 envelope, DURATION_S, frames=clip.frames, prompts=prompts, settings=settings, seed=seed
             )
 
-        rms, half = clip.envelope.rms, len(clip.envelope.rms) // 2
-        own = sound(clip.envelope, clip.material)
-        note("RMS correlation with the true sound", float(rms_correlation(own, clip.wave, SAMPLE_RATE_HZ)))
-        note("E-L1 (16 kHz)", float(e_l1_video_foley(own, clip.wave, SAMPLE_RATE_HZ)))
-        note("onset F1, sound with sound", listener.f1(clip.wave, own))
-        for value in listener.pre_echo_db(own):
-            note("level 20 to 5 ms before single onsets, below their peak (dB)", -value)
-        n_later = round(SHIFT_S * clip.envelope.rate_hz)
-        later = torch.cat([torch.zeros(n_later), rms[:-n_later]])
-        note(
-            "envelope 0.5 s later: lag (s)",
-            listener.lag_s(own, sound(replace(clip.envelope, rms=later), clip.material)),
-        )
-        for gain_db in (-12, 12):
-            louder = sound(replace(clip.envelope, rms=rms * 10 ** (gain_db / 20)), clip.material)
-            note(f"envelope {gain_db:+d} dB: change of level (dB)", level_db(louder) - level_db(own))
-        muted = sound(replace(clip.envelope, rms=torch.cat([rms[:half], torch.zeros(len(rms) - half)])), clip.material)
-        first, second = muted.split([muted.shape[-1] // 2, muted.shape[-1] - muted.shape[-1] // 2], dim=-1)
-        after = second[:, round(0.1 * SAMPLE_RATE_HZ) :]
-        note("envelope silent in the second half: drop (dB)", level_db(first) - level_db(after))
-        others = sorted(MATERIALS - {clip.material})
-        asked = others[np.random.default_rng((SEED, number)).integers(len(others))]
-        note("asked for by words: heard", float(listener.material(sound(clip.envelope, asked)) == asked))
-        example = next((c for c in clips[number + 1 :] + clips[:number] if c.material != clip.material), None)
-        if example is not None:
-            spoken = sound(clip.envelope, None, example.wave)
-            note("asked for by a sound: heard", float(listener.material(spoken) == example.material))
-        note("frames alone: heard", float(listener.material(sound(clip.envelope)) == clip.material))
-        note("true sound: heard", float(listener.material(clip.wave) == clip.material))
-        again = sound(clip.envelope, clip.material, seed=1)
-        note("two seeds: onset F1 of one against the other", listener.f1(own, again))
-        note("two seeds: mean difference of spectra (dB)", distance_db(own, again))
+        sound = partial(generate, clip)
+        own = sound(envelope=clip.envelope, words=clip.label)
+        measure_envelope(found, clip, own, sound)
+        following = [*clips[number + 1 :], *clips[:number]]
+        other = next((each for each in following if each.material not in clip.materials), None)
+        if other is not None:
+            measure_prompts(found, clip, other, own, sound, judges)
     return found
+
+
+def interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % interval of a mean; None with one value alone."""
+    if set(values) <= {0.0, 1.0}:
+        ends = binomtest(round(sum(values)), len(values)).proportion_ci(method="wilson")
+        return float(ends.low), float(ends.high)
+    estimate = bootstrap_mean(values)
+    return None if estimate is None or estimate.low is None or estimate.high is None else (estimate.low, estimate.high)
 
 
 @user_errors()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
     parser.add_argument("--checkpoint", type=Path, required=True, help="of exp=mini_controlnet")
     parser.add_argument("--clips", type=int, default=50, help="(default: %(default)s)")
     parser.add_argument("--steps", type=int, help="sampling steps (default: the checkpoint's)")
     args = parser.parse_args(arguments)
-    if args.clips < 1:
-        raise InputError(f"--clips {args.clips} is not possible: give at least 1")
-    pipeline = FoleyPipeline.from_checkpoint(args.checkpoint)
-    size_px = pipeline.spec.frame_size_px
-    clips = [held_out(i, size_px if isinstance(size_px, tuple) else (size_px, size_px)) for i in range(args.clips)]
-    found = measure(pipeline, clips, args.steps)
+    if args.clips < 2:
+        raise InputError(f"--clips {args.clips} is not possible: give at least 2")
+    pipeline, video2rms = FoleyPipeline.from_checkpoint(args.checkpoint), load_model()
+    judges = Judges(pipeline, N_FOREST_CLIPS)
+    with tempfile.TemporaryDirectory() as folder:
+        numbers = tqdm(range(args.clips), desc="rendering", unit="clip")
+        clips = [held_out(number, pipeline, video2rms, Path(folder)) for number in numbers]
+    found = measure(pipeline, clips, judges, args.steps)
     sys.stdout.write(f"| {args.clips} synthetic clips | mean | 95 % interval | n |\n|---|---|---|---|\n")
     for name, values in found.items():
-        estimate = bootstrap_mean(values)
-        assert estimate is not None
-        ends = "" if estimate.low is None else f"{estimate.low:.3f} to {estimate.high:.3f}"
-        sys.stdout.write(f"| {name} | {estimate.mean:.3f} | {ends} | {estimate.n} |\n")
+        ends = interval(values)
+        sys.stdout.write(f"| {name} | {np.mean(values):.3f} | ")
+        sys.stdout.write(f"{f'{ends[0]:.3f} to {ends[1]:.3f}' if ends else ''} | {len(values)} |\n")
 
 
 if __name__ == "__main__":

@@ -16,19 +16,20 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.sounds import f1_within_100_ms, level_db, onset_times_s, shifted, silenced
 from data.envelope import Envelope, fine_envelope, write_envelope_csv
 from data.errors import InputError, user_errors
 from data.greatest_hits import SourceClip, list_clips
 from data.media import read_sound
 from evaluation.levels import e_l1_video_foley, rms_correlation
-from evaluation.onsets import WINDOW_S, detect_onsets, match_onsets, onset_f1
+from evaluation.onsets import WINDOW_S, match_onsets
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SAMPLE_RATE_HZ = 44_100
@@ -56,23 +57,6 @@ class Result:
 
     checkpoint: Path
     measures: dict[str, list[float]]
-
-
-def onset_times_s(sound: Tensor) -> np.ndarray:
-    """Onset times of a sound (C, N) in seconds."""
-    return detect_onsets(sound, SAMPLE_RATE_HZ).times_s
-
-
-def f1_within_100_ms(reference_s: np.ndarray, estimate_s: np.ndarray) -> float:
-    """F1 of onset times; 0 where there are none."""
-    score = onset_f1(reference_s, estimate_s)
-    return score.f1 if score else 0.0
-
-
-def level_db(sound: Tensor, from_s: float) -> float:
-    """RMS level of a sound (C, N) from a time on, in dB of full scale, at least -120."""
-    part = sound[:, round(from_s * SAMPLE_RATE_HZ) :]
-    return 20 * float(np.log10(max(part.square().mean().sqrt().item(), 1e-6)))
 
 
 def start(command: list[str]) -> None:
@@ -110,19 +94,6 @@ def generate(settings: Settings, checkpoint: Path, clip_dir: Path, name: str, en
     command += ["--output-dir", folder, "--num-samples", N_SEEDS, "--sampler", "dpmpp-3m-sde", "--steps", 50]
     start([str(word) for word in command])
     return [read_sound(wav, sample_rate_hz=SAMPLE_RATE_HZ) for wav in sorted(folder.glob("*.wav"))]
-
-
-def shifted(envelope: Envelope, shift_s: float) -> Envelope:
-    """The envelope later by ``shift_s``, its first value before."""
-    n = round(shift_s * envelope.rate_hz)
-    rms = envelope.rms
-    return replace(envelope, rms=torch.cat([rms[:1].expand(n), rms[: len(rms) - n]]))
-
-
-def silenced(envelope: Envelope, from_s: float) -> Envelope:
-    """The envelope with silence from a time on."""
-    time_s = torch.arange(len(envelope.rms)) / envelope.rate_hz
-    return replace(envelope, rms=envelope.rms * (time_s < from_s))
 
 
 def measure(settings: Settings, clip: SourceClip, checkpoint: Path) -> dict[str, list[float]]:

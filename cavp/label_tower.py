@@ -1,4 +1,4 @@
-"""The label tower: words of Greatest Hits, material, action and reaction, as an embedding beside frames and sounds."""
+"""The label tower: words of Greatest Hits, materials and actions, as an embedding beside frames and sounds."""
 
 import re
 from collections.abc import Sequence
@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from data.errors import InputError
-from data.greatest_hits import ACTIONS, MATERIALS, REACTIONS
+from data.greatest_hits import ACTIONS, MATERIALS
 
-KINDS = tuple(tuple(sorted(kind)) for kind in (MATERIALS, ACTIONS, REACTIONS))
+KINDS = tuple(tuple(sorted(kind)) for kind in (MATERIALS, ACTIONS))
 """The vocabulary by what its words name."""
 WORDS = tuple(word for kind in KINDS for word in kind)
 """The vocabulary, in the order of the rows of the tower's weights."""
@@ -32,11 +32,6 @@ _ALIKE = {
     "wood": "wooden, timber, log, logs, plank, planks, tree, trunk",
     "hit": "hits, hitting, strike, strikes, striking, struck, tap, taps, tapping, knock, knocking, beat, beating",
     "scratch": "scratches, scratching, scrape, scrapes, scraping, rub, rubbing",
-    "deform": "deforms, deforming, soft",
-    "static": "still",
-    "rigid-motion": "rigid motion, moving, moves, rattling",
-    "splash": "splashes, splashing",
-    "scatter": "scatters, scattering",
 }
 _KNOWN = {word: word for word in WORDS} | {
     other: word for word, others in _ALIKE.items() for other in others.split(", ")

@@ -97,19 +97,25 @@ class CavpTraining(Training):
         self._validated_labels += batch.label
 
     def on_validation_epoch_end(self) -> None:
-        """Logs ``valid_loss``, its two parts and the retrieval metrics, over the whole validation set."""
+        """Logs ``valid_loss``, its parts and the retrieval metrics, over the whole validation set."""
         own = [torch.cat(parts) for parts in zip(*self._validated, strict=True)]
         self._validated.clear()
+        assert self.model.logit_scale is not None
+        logit_scale = self.model.logit_scale.exp()
+        of_words = {}
         if self.label_weight:
             self._log_accuracy(own[0], own[1])
+            output = ContrastiveOutput(own[0], own[1], logit_scale)
+            of_words = {"label_loss": self._label_loss(output, self._validated_labels, self.generator(0))}
         video, audio, recordings = self._gathered(*own)
         # what several devices got twice, to have as many each, counts once; the order is that of one device
         first = torch.from_numpy(np.unique(recordings.cpu().numpy(), return_index=True)[1])
         video, audio, recordings = video[first], audio[first], recordings[first]
-        assert self.model.logit_scale is not None
-        losses = self._losses(video, audio, self.model.logit_scale.exp(), recordings)
+        losses = self._losses(video, audio, logit_scale, recordings) | of_words
+        losses["loss"] = losses["loss"] + self.label_weight * losses.get("label_loss", 0.0)
         found = losses | retrieval_metrics(video, audio)
-        self.log_dict({f"valid_{name}": value for name, value in found.items()})
+        # of words each device compares its own share; the rest is the same on all
+        self.log_dict({f"valid_{name}": value for name, value in found.items()}, sync_dist=bool(of_words))
 
     def embed(self, batch: Segments) -> ContrastiveOutput:
         """Embed the segments of a batch.
@@ -128,7 +134,7 @@ class CavpTraining(Training):
         )
 
     def _label_loss(self, output: ContrastiveOutput, labels: Sequence[str], generator: torch.Generator) -> Tensor:
-        """Loss of frames and of sounds against words, the mean of both.
+        """Sum of the losses against each group of words, each the mean of those of frames and of sounds.
 
         They are compared with the words of each kind alone, and with the labels of the batch, of which words are left
         out at random; what is left of a label fits every recording of this device that has all of its words.

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
+from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -33,6 +34,7 @@ Of Video2RMS: the envelope itself, and features of frames.
 """
 _VERSION = 2  # to be raised whenever an encoder computes something else from the same weights
 _SOURCES = "sources.json"
+_WRITING = ".writing"
 
 
 def level_factors(polarity: bool, gains_db: Sequence[float]) -> tuple[float, ...]:
@@ -128,8 +130,14 @@ class FeatureCache:
 
     def clean_up(self, clip_ids: Collection[str]) -> None:
         """Remove what a killed process left half-written in the folders of some recordings."""
-        for clip_id in clip_ids:
-            remove_partial(self.folder / clip_id)
+        with self._writing():
+            for clip_id in clip_ids:
+                remove_partial(self.folder / clip_id)
+
+    def _writing(self) -> FileLock:
+        """Held by whoever changes files: trainings with other encoders, or gains, share them."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.folder / _WRITING)
 
     def tensor_names(self, factors: Sequence[float]) -> list[str]:
         """Names of all tensors that training with these factors needs, each once."""
@@ -195,16 +203,19 @@ class FeatureCache:
             InputError: The file cannot be written.
         """
         path = self.path(chunk)
+        new = {self._stored(name): value.contiguous() for name, value in tensors.items()}
         kept: dict[str, Tensor] = {}
-        if self.holds(chunk, ()):
-            with safe_open(path, "pt") as file:
-                kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
-        with atomic_path(path) as temporary:
-            try:
-                new = {self._stored(name): value.contiguous() for name, value in tensors.items()}
-                save_file({**kept, **new}, temporary)
-            except SafetensorError as error:
-                raise InputError(f"{path} cannot be written ({error}): make room, or give another folder") from error
+        with self._writing():
+            if self.holds(chunk, ()):
+                with safe_open(path, "pt") as file:
+                    kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
+            with atomic_path(path) as temporary:
+                try:
+                    save_file({**kept, **new}, temporary)
+                except SafetensorError as error:
+                    raise InputError(
+                        f"{path} cannot be written ({error}): make room, or give another folder"
+                    ) from error
 
 
 def _source_sha256(clip: SourceClip, folder: Path, *, frames: bool) -> str:

@@ -95,3 +95,9 @@ class ClipSpec:
     def n_frames(self) -> int:
         """Video frames."""
         return count_at_rate(self.duration_s, self.frame_rate_hz)
+
+    @property
+    def frame_width_height(self) -> tuple[int, int]:
+        """Width and height of a frame in pixels."""
+        size_px = self.frame_size_px
+        return size_px if isinstance(size_px, tuple) else (size_px, size_px)

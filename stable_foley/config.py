@@ -75,5 +75,8 @@ def composed_config(config: DictConfig, model: FoleyModel) -> dict[str, Any]:
         composed["backbone"]["weights"] = absolute(config.backbone.weights)
     composed["backbone"]["sha256"] = model.backbone.sha256
     if OmegaConf.select(config, "conditioners.frames.cavp.weights") is not None:
-        composed["conditioners"]["frames"]["cavp"]["sha256"] = model.conditioners["frames"].sha256
+        tower, kept = config.conditioners.frames.cavp, composed["conditioners"]["frames"]["cavp"]
+        kept["sha256"] = model.conditioners["frames"].sha256
+        if not OmegaConf.is_interpolation(tower, "weights"):
+            kept["weights"] = absolute(tower.weights)
     return composed

@@ -33,7 +33,7 @@ class FoleyTraining(Training):
         token_dropout: probability that a training clip loses its cross-attention tokens (zeros instead).
         control_dropout: probability that a training clip loses its envelope (-1 everywhere instead).
         single_dropout: probability that a training clip loses its frames but not its sound prompt, and that it loses
-            its sound prompt but not its frames; 0 as published. What is asked for alone is so known alone.
+            its sound prompt but not its frames, at most 0.5; 0 as published. What is asked for alone is so known alone.
         words_share: share of clips whose sound prompt is their label's words instead of their sound, 0 as published.
         level_mean: mean of the noise levels' logits; 0 as published.
         level_std: standard deviation of the noise levels' logits; 1 as published.
@@ -56,6 +56,10 @@ class FoleyTraining(Training):
         super().__init__(model, **common)
         self.token_dropout = token_dropout
         self.control_dropout = control_dropout
+        if not 0 <= single_dropout <= 0.5:
+            raise InputError(
+                f"training.single_dropout {single_dropout} is not possible; give 0 to 0.5, for each of two."
+            )
         self.single_dropout = single_dropout
         self.words_share = words_share
         self.level_mean = level_mean

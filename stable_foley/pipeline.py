@@ -125,7 +125,8 @@ class FoleyPipeline:
         Args:
             envelope: RMS values (T,) or (C, T), from any source; silent after its end.
             duration_s: how long the sound is to be.
-            frames: video frames (T, 3, H, W) in 0..1 at the model's frame rate, where it reads frames.
+            frames: video frames (T, 3, H, W) in 0..1 at the model's frame rate; None: as if they had been dropped in
+                training, for a model that reads frames. Others do not look at them.
             prompts: what it should sound like.
             settings: sampling settings; None: the checkpoint's.
             seed: of the noise.
@@ -140,7 +141,7 @@ class FoleyPipeline:
             InputError: a condition that this model cannot serve.
         """
         settings = settings or self.settings
-        self._check(frames, prompts, settings)
+        self._check(prompts, settings)
         n_samples = count_at_rate(duration_s, self.sample_rate_hz)
         starts_s = self._window_starts_s(duration_s)
         watch = watch or Stopwatch()
@@ -179,13 +180,11 @@ class FoleyPipeline:
         n_windows = max(1, math.ceil((duration_s - self.overlap_s) / hop_s - 1e-6))
         return [i * hop_s for i in range(n_windows)]
 
-    def _check(self, frames: Tensor | None, prompts: Prompts | None, settings: SamplerSettings) -> None:
+    def _check(self, prompts: Prompts | None, settings: SamplerSettings) -> None:
         """Refuse what the model cannot serve."""
         prompted = prompts is not None and (prompts.text or prompts.sounds or prompts.negative_text)
         if prompted and "audio" not in self.model.conditioners:
             raise InputError("This model has no prompt encoder; leave out the prompts or use another checkpoint.")
-        if self.reads_frames and frames is None:
-            raise InputError("This model reads video frames and none were given; give them.")
         if settings.cfg_scale != 1 and not {"frames", "audio"} & set(self.model.conditioners):
             raise InputError(f"Guidance {settings.cfg_scale} has no frames or prompts to act on in this model; use 1.")
         if prompts is not None and prompts.negative_text and settings.cfg_scale == 1:
@@ -204,9 +203,13 @@ class FoleyPipeline:
             if key in model.conditioners
         }
         raw[CONTROL_ID] = self._envelope_windows(envelope, starts_s)
-        if frames is not None and self.reads_frames:
+        kept = {}
+        if self.reads_frames:
+            if frames is None:
+                frames = torch.zeros(1, 3, *reversed(self.spec.frame_width_height))
+                kept["frames"] = torch.zeros(n_windows, dtype=torch.bool, device=self.device)
             raw["frames"] = torch.stack([self._frames_window(frames, s) for s in starts_s]).to(self.device)
-        conditions = model.conditions(model.embed(raw, n_samples, torch.Generator().manual_seed(seed)))
+        conditions = model.conditions(model.embed(raw, n_samples, torch.Generator().manual_seed(seed)), kept)
         if "audio" not in model.conditioners:
             return conditions, None
         prompted = self._with_prompt(conditions, prompts.text, prompts.sounds)

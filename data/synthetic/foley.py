@@ -172,9 +172,9 @@ class SyntheticFoleyModule(SyntheticDataModule):
 
     def _origin(self, clip: SyntheticSource, memory: Path, frames: bool) -> dict[str, Any]:
         """What features of a clip depend on besides its form and the encoders."""
-        del memory
+        del memory, frames  # the sound is the same without the picture
         settings = {"form": asdict(self._form), "gain_db": self._gain_db, "clean_share": self._clean_share}
-        return {**asdict(clip), **settings, "frames": frames, "synthetic_version": VERSION}
+        return {**asdict(clip), **settings, "synthetic_version": VERSION}
 
     @staticmethod
     def collate(items: Sequence[FoleyItem]) -> FoleyBatch:
@@ -220,9 +220,8 @@ class SyntheticSegmentModule(SyntheticDataModule):
 def _form(spec: ClipSpec) -> tuple[SyntheticSpec, int]:
     """The form to render clips in, and how many of its frames become one."""
     every = math.ceil(FRAME_RATES_HZ[0] / spec.frame_rate_hz)
-    size_px = spec.frame_size_px
-    width, height = size_px if isinstance(size_px, tuple) else (size_px, size_px)
-    return SyntheticSpec(spec.duration_s, every * spec.frame_rate_hz, width, height, max_offset_s=0.0), every
+    form = SyntheticSpec(spec.duration_s, every * spec.frame_rate_hz, *spec.frame_width_height, max_offset_s=0.0)
+    return form, every
 
 
 def _checked_gains(gain_db: Sequence[float]) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from cavp.weights import load_cavp
 from data.errors import InputError
 from data.weights import encoder_weights, weights_sha256
 
-WINDOW_S = 4.0
+WINDOW_S = 2.0
 """Seconds of sound that CAVP is trained on."""
 _CAVP_RATE_HZ = 16_000
 
@@ -57,7 +57,7 @@ class CavpPromptConditioner(nn.Module):
     def embed(self, sound: Tensor) -> Tensor:
         """Embed sounds, in float32 even under autocast.
 
-        A sound is covered by the smallest number of evenly spaced windows of 4 s, whose embeddings are averaged; a
+        A sound is covered by the smallest number of evenly spaced windows of 2 s, whose embeddings are averaged; a
         shorter one is padded with silence.
 
         Args:

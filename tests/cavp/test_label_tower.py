@@ -43,7 +43,7 @@ def batch() -> Segments:
         ("Hitting a plastic bag with a drumstick.", {"hit", "plastic-bag"}),
         ("a wooden plank being scratched? no: scraping wood", None),
         ("scraping wood", {"scratch", "wood"}),
-        ("the rattling of leaves, rigid motion", {"rigid-motion", "leaf"}),
+        ("tapping on leaves of plastic bags", {"hit", "leaf", "plastic-bag"}),
         ("plastic-bag plastic", {"plastic-bag", "plastic"}),
     ],
 )
@@ -96,7 +96,7 @@ def test_training_brings_words_to_their_frames_and_sounds():
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert all(p.grad is not None for p in training.model.label_encoder.parameters())
+    assert all(p.grad.abs().sum(dim=-1).all() for p in training.model.label_encoder.parameters() if p.ndim == 2)
     output = training.embed(batch())
     words = training.model.encode_label(["wood", "metal", "water"])
     for embeddings in (output.video[:3, 0], output.audio[:3, 0]):

@@ -71,6 +71,21 @@ def test_prompts_change_the_sound(debug):
     assert not torch.allclose(a, b)
 
 
+def test_without_frames_the_video_does_not_matter(debug):
+    frames = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    blind, looking = (debug.generate(flat_envelope(), 1.0, frames=given) for given in (None, frames))
+    assert not torch.allclose(blind, looking)
+    with torch.no_grad():
+        projection = debug.model.conditioners["frames"].proj_out
+        kept = [parameter.clone() for parameter in projection.parameters()]
+        for parameter in projection.parameters():
+            parameter.zero_()
+        unseen = debug.generate(flat_envelope(), 1.0, frames=frames)
+        for parameter, value in zip(projection.parameters(), kept, strict=True):
+            parameter.copy_(value)
+    torch.testing.assert_close(blind, unseen)
+
+
 def test_several_prompts_are_averaged(debug):
     sounds = [torch.randn(2, RATE_HZ, generator=torch.Generator().manual_seed(i)) for i in range(2)]
     single = [debug._prompt_embedding(None, [sound]) for sound in sounds]
@@ -127,7 +142,6 @@ def test_what_the_model_cannot_serve_is_refused(mini, arguments, words):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({}, "video frames"),
         ({"frames": torch.zeros(4, 3, 32, 32), "prompts": Prompts(text="wood")}, "hf download FacebookAI/roberta-base"),
         (
             {
