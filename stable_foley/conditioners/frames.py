@@ -58,15 +58,17 @@ class FramesConditioner(nn.Module):
         return self.proj_out(embedding.to(self.proj_out.weight.dtype))
 
 
-def video_tower(weights: str | None, random_weights: bool, name: str, option: str, sha256: str | None = None) -> Cavp:
+def video_tower(
+    weights: str | None, random_weights: bool, name: str, sha256: str | None = None, option: str = "paths.cavp"
+) -> Cavp:
     """CAVP's video tower with the published weights, or random ones.
 
     Args:
         weights: `cavp_epoch66.ckpt`, or a published Stable-Foley checkpoint, which holds them; None for random ones.
         random_weights: whether random weights will do.
         name: what the weights are called where they are published, for errors.
-        option: the option that names their file, for errors.
         sha256: expected checksum of the tower, see ``weights_sha256``; None accepts any.
+        option: the option that names their file, for errors.
 
     Raises:
         InputError: the weights are not given, cannot be read, do not fit, or are not the expected ones.
