@@ -59,10 +59,9 @@ def options(root, cache, *more):
 
 
 def tree(folder):
-    """Files and their bytes, less the times that tell whether a source was touched."""
-    return {
-        p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != "sources.json"
-    }
+    """Files and their bytes, less the times that tell whether a source was touched, and the lock."""
+    files = [p for p in folder.rglob("*") if p.is_file() and p.name not in ("sources.json", ".writing")]
+    return {p.relative_to(folder): p.read_bytes() for p in files}
 
 
 def first_chunk(root):
@@ -250,7 +249,10 @@ def test_killed_shards_end_as_an_uninterrupted_run(root, tmp_path):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    left = next((tmp_path / "killed").iterdir()) / ".partial-0123456789abcdef.safetensors"
+    left = (
+        next(path for path in (tmp_path / "killed").iterdir() if path.is_dir())
+        / ".partial-0123456789abcdef.safetensors"
+    )
     left.write_bytes(b"half")
     assert tree(tmp_path / "killed") != whole
     for shard in ("1/2", "0/2"):
