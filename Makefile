@@ -33,3 +33,4 @@ bench: setup
 	$(RUN) -m benchmarks.feature_cache
 	$(RUN) -m benchmarks.synthetic
 	$(RUN) -m benchmarks.video2rms
+	$(RUN) -m benchmarks.cavp

@@ -204,12 +204,12 @@ class SyntheticSegmentModule(SyntheticDataModule):
         super().__init__(**common)
         if spec.n_channels != 1:
             raise InputError(f"spec.n_channels is {spec.n_channels}, expected 1: segments are heard in mono")
-        self._spec, self._gain_db = spec, _checked_gains(gain_db)
+        self.spec, self._gain_db = spec, _checked_gains(gain_db)
 
     @property
     def render(self) -> Callable[[int, int], Segments]:
         """What makes a training item."""
-        return partial(_segments, self._spec, self._gain_db)
+        return partial(_segments, self.spec, self._gain_db)
 
     @staticmethod
     def collate(items: Sequence[Segments]) -> Segments:

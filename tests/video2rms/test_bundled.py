@@ -1,7 +1,6 @@
 """The bundled network as it comes: small, silent where nothing moves, better than the baselines."""
 
 import functools
-import hashlib
 import weakref
 from dataclasses import replace
 from fractions import Fraction
@@ -18,7 +17,7 @@ from data.synthetic import SyntheticSpec, render_clip
 from evaluation.onsets import onset_f1
 from tests.data.clips import copy_from
 from video2rms.baselines import constant_levels, motion_levels
-from video2rms.predict import BUNDLED, load_model, main, predict_envelope
+from video2rms.predict import load_model, main, predict_envelope
 from video2rms.streaming import join_levels, predict_levels
 from video2rms.synthetic import render_video
 
@@ -70,12 +69,6 @@ def write_at(path, frames, times_s, options):
             image.pts = round(12_000 * time_s)
             container.mux(stream.encode(image))
         container.mux(stream.encode(None))
-
-
-def test_it_is_small_and_the_one_of_the_card():
-    assert BUNDLED.stat().st_size < 10e6
-    card = BUNDLED.with_name("README.md").read_text()
-    assert hashlib.sha256(BUNDLED.read_bytes()).hexdigest() in card
 
 
 def test_it_runs_in_full_precision(model):
