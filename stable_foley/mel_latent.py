@@ -1,4 +1,4 @@
-"""The latent of the small model: a fixed 64-band log-mel transform behind the interface of the Stable Audio Open VAE.
+"""The latent of the small model: a fixed 80-band log-mel transform behind the interface of the Stable Audio Open VAE.
 
 Owns the choice of bands, range and normalisation, and the way back to sound: Griffin-Lim that keeps mel power exact.
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchaudio.functional import melscale_fbanks
 
 _N_FFT = 2048
-_LOG_FLOOR = -10.0  # natural log of amplitude; all 64 bands at this floor together are noise at -99 dB of full scale
+_LOG_FLOOR = -10.0  # natural log of amplitude; all 80 bands at this floor together are noise at -99 dB of full scale
 _LOG_CEILING = 4.0  # a full-scale sine reaches 3
 _LOG_MEAN = -5.0
 _LOG_SCALE = 2.5
@@ -44,7 +44,7 @@ class MelLatent(nn.Module):
         ValueError: n_iterations is below 1.
     """
 
-    n_latent_channels = 64
+    n_latent_channels = 80
     samples_per_step = 512
     sample_rate_hz = 44_100
     n_audio_channels = 2
@@ -66,15 +66,15 @@ class MelLatent(nn.Module):
             mel_scale="slaney",
         )
         window = torch.hann_window(_N_FFT)
-        self.register_buffer("bands", bands.T.contiguous(), persistent=False)  # (64, F)
+        self.register_buffer("bands", bands.T.contiguous(), persistent=False)  # (80, F)
         self.register_buffer("window", window / window.square().sum().sqrt(), persistent=False)
 
     def parameters_of(self, wave: Tensor) -> Tensor:
-        """The latents (B, 64, L) of sound (B, C, N): this transform draws nothing."""
+        """The latents (B, 80, L) of sound (B, C, N): this transform draws nothing."""
         return self.encode(wave)
 
     def draw(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Latents (B, 64, L), as they are; a VAE behind the same interface draws from the generator."""
+        """Latents (B, 80, L), as they are; a VAE behind the same interface draws from the generator."""
         return parameters
 
     @torch.no_grad()
@@ -86,7 +86,7 @@ class MelLatent(nn.Module):
             generator: Unused.
 
         Returns:
-            (B, 64, L) float32 with L = ceil(N / 512), at least -2.
+            (B, 80, L) float32 with L = ceil(N / 512), at least -2.
 
         Raises:
             ValueError: wave is not (B, C, N) or holds no sample.
@@ -106,13 +106,13 @@ class MelLatent(nn.Module):
         """Turn latents into sound, the same for the same latent, whatever else is in the batch.
 
         Args:
-            latent: (B, 64, L), L at least 1; clipped to -2 … 3.6, and -2 or less is digital silence.
+            latent: (B, 80, L), L at least 1; clipped to -2 … 3.6, and -2 or less is digital silence.
 
         Returns:
             (B, 2, 512 L) float32, both channels equal; not limited to ±1.
 
         Raises:
-            ValueError: latent is not (B, 64, L) or holds no step.
+            ValueError: latent is not (B, 80, L) or holds no step.
         """
         if latent.ndim != 3 or latent.shape[1] != self.n_latent_channels or latent.numel() == 0:
             raise ValueError(f"latent has shape {tuple(latent.shape)}; (B, {self.n_latent_channels}, L) is needed")
@@ -133,7 +133,7 @@ class MelLatent(nn.Module):
         return torch.istft(spectrum, _N_FFT, self.samples_per_step, window=self.window, length=n_samples)
 
     def _reconstruct(self, power: Tensor) -> Tensor:
-        """Find a sound with these mel powers (B, 64, T) by Griffin-Lim with momentum; (B, 512 (T - 1)).
+        """Find a sound with these mel powers (B, 80, T) by Griffin-Lim with momentum; (B, 512 (T - 1)).
 
         The usual method imposes magnitudes as smooth as the mel bands, which no noise has, and loses level by it.
         After a few such rounds each round here keeps the fine structure the sound has by itself and imposes the band
@@ -156,7 +156,7 @@ class MelLatent(nn.Module):
         return self._istft(spectrum)
 
     def _towards(self, power: Tensor, spread: Tensor) -> Tensor:
-        """Move bin powers (B, F, T) one multiplicative step towards the mel powers (B, 64, T); stays nonnegative.
+        """Move bin powers (B, F, T) one multiplicative step towards the mel powers (B, 80, T); stays nonnegative.
 
         Source: Lee and Seung 2001, Algorithms for non-negative matrix factorization, divergence update.
         """

@@ -39,7 +39,7 @@ def test_lengths(n_samples, n_steps):
     codec = MelLatent(n_iterations=1)
     latent = codec.encode(noise(n_samples), torch.Generator())
     wave = codec.decode(latent)
-    assert latent.shape == (1, 64, n_steps)
+    assert latent.shape == (1, 80, n_steps)
     assert wave.shape == (1, 2, 512 * n_steps)
     assert latent.dtype == wave.dtype == torch.float32
     assert wave.isfinite().all()
@@ -103,7 +103,7 @@ def test_silence_after_hits_stays_silent(quick_codec):
 
 
 def test_wild_latents_stay_finite_and_bounded(quick_codec):
-    wave = quick_codec.decode(torch.tensor([-1e6, 1e6])[:, None, None].expand(2, 64, 20))
+    wave = quick_codec.decode(torch.tensor([-1e6, 1e6])[:, None, None].expand(2, 80, 20))
     assert level_db(wave[0]) < -150
     assert wave[1].isfinite().all()
     assert wave[1].abs().max() < 1000
@@ -159,7 +159,7 @@ def test_wrong_waves_are_refused(codec, shape):
         codec.encode(torch.zeros(shape))
 
 
-@pytest.mark.parametrize("shape", [(64, 10), (1, 63, 10), (1, 64, 0)])
+@pytest.mark.parametrize("shape", [(80, 10), (1, 79, 10), (1, 80, 0)])
 def test_wrong_latents_are_refused(codec, shape):
     with pytest.raises(ValueError, match="latent has shape"):
         codec.decode(torch.zeros(shape))
