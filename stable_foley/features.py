@@ -5,9 +5,10 @@ A feature is deterministic; what is random about a latent is drawn from it anew 
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from data.batch import FoleyBatch
 from data.cache import AUDIO, ENVELOPE, FRAMES, SOUND, tensor_name
@@ -21,7 +22,9 @@ assert CONTROL_ID == ENVELOPE
 
 def encoder_ids(model: FoleyModel) -> dict[str, str]:
     """For each feature of a model, what tells its encoder from any other: settings and checksums of weights."""
-    codec = f"{type(model.pretransform).__name__} {weights_sha256(model.pretransform.state_dict())}"  # type: ignore[attr-defined]
+    pretransform = cast(nn.Module, model.pretransform)
+    tensors = pretransform.state_dict() | dict(pretransform.named_buffers())  # a codec without weights has settings there
+    codec = f"{type(pretransform).__name__} {weights_sha256(tensors)}"
     ids = {SOUND: codec}
     for name in _RAW.keys() & model.conditioners.keys():
         conditioner = model.conditioners[name]
