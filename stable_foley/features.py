@@ -23,7 +23,7 @@ assert CONTROL_ID == ENVELOPE
 def encoder_ids(model: FoleyModel) -> dict[str, str]:
     """For each feature of a model, what tells its encoder from any other: settings and checksums of weights."""
     pretransform = cast(nn.Module, model.pretransform)
-    tensors = pretransform.state_dict() | dict(pretransform.named_buffers())  # a codec without weights has settings there
+    tensors = pretransform.state_dict() | dict(pretransform.named_buffers())  # settings of those without weights
     codec = f"{type(pretransform).__name__} {weights_sha256(tensors)}"
     ids = {SOUND: codec}
     for name in _RAW.keys() & model.conditioners.keys():
