@@ -3,7 +3,8 @@
 No other file imports ``stable_audio_tools``. Models are described in that library's own ``model_config.json`` format,
 so the published Stable Audio Open, the small ``mini`` and the ``debug`` model of the tests are built alike.
 
-Shapes: B batch, C channels, N samples, L latent steps, T tokens, D width of the transformer.
+Shapes: B batch, C channels, N samples, Z latent channels (64 in Stable Audio Open), L latent
+steps, T tokens, D width of the transformer.
 """
 
 import contextlib
@@ -77,13 +78,13 @@ class LatentCodec(Protocol):
         """Sound (B, C, N) → what its latents are drawn from (B, P, L), L = ceil(N / samples_per_step)."""
 
     def draw(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """What ``parameters_of`` gave → latent (B, 64, L)."""
+        """What ``parameters_of`` gave → latent (B, Z, L)."""
 
     def encode(self, wave: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Sound (B, C, N) → latent (B, 64, L): both of these."""
+        """Sound (B, C, N) → latent (B, Z, L): both of these."""
 
     def decode(self, latent: Tensor) -> Tensor:
-        """Latent (B, 64, L) → sound (B, C, L · samples_per_step)."""
+        """Latent (B, Z, L) → sound (B, C, L · samples_per_step)."""
 
 
 class DiT(DiffusionTransformer):
@@ -117,14 +118,14 @@ class DiT(DiffusionTransformer):
         """Predict v.
 
         Args:
-            x: noised latent (B, 64, L), L a multiple of the patch size.
+            x: noised latent (B, Z, L), L a multiple of the patch size.
             t: noise level (B,), 0 (clean) to 1 (noise).
             tokens: cross-attention tokens (B, T, cond_token_dim), or None for none.
             global_embed: global condition (B, global_cond_dim), or None.
             control_residuals: one (B, 1 + L / patch_size, D) a controlled layer, added to that layer's input.
 
         Returns:
-            v (B, 64, L).
+            v (B, Z, L).
         """
         return super().forward(
             x,
@@ -195,17 +196,17 @@ class VaeLatent(nn.Module):
         return torch.cat([self.model.encoder(clip[None]) for clip in wave])
 
     def draw(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Draw a latent (B, 64, L) from mean and scale; ``generator`` is the noise source (default: torch's own)."""
+        """Draw a latent (B, Z, L) from mean and scale; ``generator`` is the noise source (default: torch's own)."""
         mean, scale = parameters.chunk(2, dim=1)
         noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype).to(mean.device)
         return mean + noise * (F.softplus(scale) + 1e-4)
 
     def encode(self, wave: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Draw a latent (B, 64, L) for sound (B, C, N)."""
+        """Draw a latent (B, Z, L) for sound (B, C, N)."""
         return self.draw(self.parameters_of(wave), generator)
 
     def decode(self, latent: Tensor) -> Tensor:
-        """Sound (B, C, L · samples_per_step) of a latent (B, 64, L); one clip at a time to save memory."""
+        """Sound (B, C, L · samples_per_step) of a latent (B, Z, L); one clip at a time to save memory."""
         return torch.cat([self.model.decoder(one[None]) for one in latent])
 
 

@@ -2,6 +2,8 @@
 
 Source: L. Zhang et al., "Adding Conditional Control to Text-to-Image Diffusion Models", 2023 (arXiv 2302.05543), in the
 form that Stable-V2A (arXiv 2412.15023) gives it for a diffusion transformer.
+
+Shapes: as in ``stable_foley.backbone``.
 """
 
 from collections.abc import Sequence
@@ -56,9 +58,9 @@ class ControlNet(DiT):
         """Residuals for the inputs of the frozen transformer's first layers.
 
         Args:
-            x: noised latent (B, 64, L).
+            x: noised latent (B, Z, L).
             t: noise level (B,), 0 to 1.
-            control: control latent (B, 64, L), what the envelope conditioner gives.
+            control: control latent (B, Z, L), what the envelope conditioner gives.
             tokens: cross-attention tokens (B, T, cond_token_dim) or None.
             global_embed: global condition (B, global_cond_dim) or None.
 
@@ -101,7 +103,7 @@ class ControlledDiT(nn.Module):
         control: Tensor | None = None,
         control_strength: float = 1.0,
     ) -> Tensor:
-        """Predict v (B, 64, L); see ``DiT.forward`` and ``ControlNet.residuals``.
+        """Predict v (B, Z, L); see ``DiT.forward`` and ``ControlNet.residuals``.
 
         ``control_strength`` scales the residuals: 0 leaves the frozen transformer alone, 1 is as trained.
         """

@@ -2,6 +2,8 @@
 
 Sub-modules are named as in the published checkpoints: ``model.model`` (transformer), ``model.controlnet``,
 ``conditioner.conditioners.<id>``, ``pretransform`` (latent codec).
+
+Shapes: as in ``stable_foley.backbone``.
 """
 
 import math
@@ -35,7 +37,7 @@ class Conditions:
     Attributes:
         tokens: cross-attention tokens (B, T, D), or None.
         global_embed: global condition (B, D), or None.
-        control: control latent (B, L, 64), or None.
+        control: control latent (B, L, Z), or None.
     """
 
     tokens: Tensor | None = None
@@ -213,7 +215,7 @@ class FoleyModel(nn.Module):
         )
 
     def forward(self, x: Tensor, t: Tensor, conditions: Conditions, control_strength: float = 1.0) -> Tensor:
-        """Predict v (B, 64, L) for noised latents (B, 64, L) at noise levels t (B,)."""
+        """Predict v (B, Z, L) for noised latents (B, Z, L) at noise levels t (B,)."""
         control = None if conditions.control is None else conditions.control.mT
         return self.model(
             x,
@@ -236,7 +238,7 @@ class FoleyModel(nn.Module):
         """Predict v with classifier-free guidance over the cross-attention tokens; the envelope acts in both halves.
 
         Args:
-            x: noised latents (B, 64, L).
+            x: noised latents (B, Z, L).
             t: noise levels (B,).
             conditions: of the guided half.
             cfg_scale: guidance scale; 1 runs the model once, without guidance.
@@ -278,7 +280,7 @@ class FoleyModel(nn.Module):
             progress: wraps the range of steps, to show progress.
 
         Returns:
-            Latents (B, 64, L), float32.
+            Latents (B, Z, L), float32.
         """
         n_steps = self.padded_length(n_samples) // self.pretransform.samples_per_step
         shape = (self.pretransform.n_latent_channels, n_steps)

@@ -3,6 +3,8 @@
 Two forms: ``VaeEnvelope`` encodes the envelope like a sound, as Stable-V2A (arXiv 2412.15023) does; ``SampledEnvelope``
 takes its level a fixed number of times a latent step and projects the values, which needs no VAE. A dropped envelope is
 -1 everywhere, which no RMS value can be.
+
+Shapes: as in ``stable_foley.backbone``.
 """
 
 from abc import ABC, abstractmethod
@@ -100,11 +102,11 @@ class VaeEnvelope(EnvelopeConditioner):
         return codec.parameters_of(signal)
 
     def draw(self, parameters: Tensor, codec: LatentCodec, generator: torch.Generator | None) -> Tensor:
-        """The codec's parameters (B, P, L) → latents (B, L, 64)."""
+        """The codec's parameters (B, P, L) → latents (B, L, Z)."""
         return codec.draw(parameters, generator).mT
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """Control latent (B, L, 64), as it is."""
+        """Control latent (B, L, Z), as it is."""
         return embedding
 
 
@@ -150,5 +152,5 @@ class SampledEnvelope(EnvelopeConditioner):
         return f"{super().extra_repr()}, values_per_step={self.values_per_step}"
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """Levels (B, L, C · values_per_step) → control latent (B, L, 64)."""
+        """Levels (B, L, C · values_per_step) → control latent (B, L, Z)."""
         return self.proj_out(embedding.to(self.proj_out.weight.dtype))
