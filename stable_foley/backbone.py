@@ -3,8 +3,8 @@
 No other file imports ``stable_audio_tools``. Models are described in that library's own ``model_config.json`` format,
 so the published Stable Audio Open, the small ``mini`` and the ``debug`` model of the tests are built alike.
 
-Shapes: B batch, C channels, N samples, Z latent channels (64 in Stable Audio Open), L latent
-steps, T tokens, D width of the transformer.
+Shapes: B batch, C channels, N samples, Z latent channels (64 in Stable Audio Open), L latent steps,
+T tokens, D width of the transformer.
 """
 
 import contextlib
