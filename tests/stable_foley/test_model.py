@@ -104,10 +104,10 @@ def test_samples_depend_on_their_own_seed_only(debug_model):
 
 def test_padded_length_is_whole_tokens():
     mini = build_model(compose("backbone=mini"))
-    assert mini.backbone.samples_per_token == 2048
-    assert mini.padded_length(441_000) == 216 * 2048
-    assert mini.padded_length(2048) == 2048
-    assert mini.pretransform.encode(mini.padded(torch.zeros(1, 2, 5000))).shape == (1, 64, 12)
+    assert mini.backbone.samples_per_token == 1536
+    assert mini.padded_length(441_000) == 288 * 1536
+    assert mini.padded_length(1536) == 1536
+    assert mini.pretransform.encode(mini.padded(torch.zeros(1, 2, 5000))).shape == (1, 80, 12)
 
 
 @pytest.mark.parametrize(
