@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchaudio.functional import melscale_fbanks
 
 _N_FFT = 2048
-_LOG_FLOOR = -10.0  # natural log of amplitude; all 80 bands at this floor together are noise at -99 dB of full scale
+_LOG_FLOOR = -10.0  # natural log of amplitude; all 80 bands at this floor together are noise at -98 dB of full scale
 _LOG_CEILING = 4.0  # a full-scale sine reaches 3
 _LOG_MEAN = -5.0
 _LOG_SCALE = 2.5

@@ -2,17 +2,16 @@
 
 import pytest
 
-from benchmarks.cavp import measure
+from benchmarks.cavp import BUNDLED, measure
 from cavp.label_tower import WORDS
 from cavp.weights import load_cavp
-from tests.conftest import REPOSITORY
 
 SEED = 6_000_011  # of clips that nothing else uses
 
 
 @pytest.fixture(scope="module")
 def model():
-    return load_cavp(REPOSITORY / "bundled" / "cavp.safetensors", with_audio=True)
+    return load_cavp(BUNDLED, with_audio=True)
 
 
 def test_it_tells_materials_and_finds_sounds_of_clips_it_never_saw(model):
