@@ -34,3 +34,4 @@ bench: setup
 	$(RUN) -m benchmarks.synthetic
 	$(RUN) -m benchmarks.video2rms
 	$(RUN) -m benchmarks.cavp
+	$(RUN) -m benchmarks.control

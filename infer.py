@@ -1,4 +1,4 @@
-"""Put sound on a video: ``python infer.py --checkpoint FILE --video FILE``.
+"""Put sound on a video: ``python infer.py --video FILE``.
 
 Writes NAME.wav, NAME.mp4 (the video with that sound), NAME.envelope.csv, NAME.png and NAME.json to the output folder.
 """
@@ -30,6 +30,7 @@ from data.media import probe, read_sound
 from data.mux import mux, write_video, write_wav
 from data.stopwatch import Stopwatch
 from stable_foley.backbone import DTYPES
+from stable_foley.checkpoint import default_checkpoint
 from stable_foley.pipeline import FoleyPipeline, Prompts
 from stable_foley.plot import comparison_figure
 from stable_foley.sampler import SAMPLERS
@@ -65,8 +66,8 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--checkpoint",
         type=Path,
-        help="best.safetensors or last.ckpt of a training run, or a published .ckpt; None: random weights, "
-        "to measure, with --set backbone=NAME paths.random_weights=true",
+        help="best.safetensors or last.ckpt of a training run, or a published .ckpt; None: the bundled mini, or random "
+        "weights, to measure, with --set backbone=NAME paths.random_weights=true",
     )
     add(
         "--envelope",
@@ -82,6 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--duration", type=float, help="seconds; None: to the end of the video")
     add("--steps", type=int, help="sampling steps; None: the checkpoint's")
     add("--cfg", type=float, help="guidance scale, 1 for none; None: the checkpoint's")
+    add("--level-match", type=float, help="largest gain towards the envelope, dB, 0 for none; None: the checkpoint's")
     add("--sampler", choices=list(SAMPLERS), help="None: the checkpoint's")
     add("--seed", type=int, default=0, help="of the first sample")
     add("--num-samples", type=int, default=1, help="sounds to make, with seeds counting up")
@@ -262,8 +264,11 @@ def run(args: argparse.Namespace) -> None:
         if args.envelope is None:
             args.video2rms = args.video2rms or BUNDLED  # which the record names
             video2rms = load_video2rms(args.video2rms, pick_device(args.device))
+        args.checkpoint = args.checkpoint or default_checkpoint(args.set)
         pipeline = FoleyPipeline.from_checkpoint(args.checkpoint, args.device, args.dtype, args.set)
-    settings = pipeline.settings.changed(name=args.sampler, n_steps=args.steps, cfg_scale=args.cfg)
+    settings = pipeline.settings.changed(
+        name=args.sampler, n_steps=args.steps, cfg_scale=args.cfg, level_match_db=args.level_match
+    )
     with watch.stage("envelope"):
         if args.envelope is None:
             assert video2rms is not None

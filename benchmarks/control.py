@@ -1,29 +1,39 @@
-"""How well the sound obeys: ``python -m benchmarks.control --checkpoint FILE``.
+"""How well the sound obeys: ``python -m benchmarks.control``.
 
 Synthetic clips that no training sees, written as videos, are given new sound: along the envelope of their true sound;
 along it later, louder, softer and silent in one half; asked by words or by another clip's sound for another material
-than the frames show; from the frames alone; with another seed; and along the envelope that is predicted from the
-picture. What a sound is made of is judged by the model's own CAVP, and by random trees that know true strikes alone.
-Rows of the true sounds say what such a judgement is worth. Prints a Markdown table of means, one value a clip, with
-95 % intervals (bootstrap; Wilson's for shares).
+than the frames show; from the frames alone; with another seed; along an envelope that never changes; and along the one
+that is predicted from the picture. What a sound is made of is judged by the model's own CAVP, and by random trees that
+know true strikes alone. Rows of the true sounds say what such a judgement is worth. Prints a Markdown table of means,
+one value a clip, with 95 % intervals (bootstrap; Wilson's for shares).
 """
 
 import argparse
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from scipy.stats import binomtest
 from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.material_forest import MaterialForest
-from benchmarks.sounds import f1_within_100_ms, lag_s, level_db, onset_times_s, pre_echo_db, shifted, silenced
+from benchmarks.sounds import (
+    f1_within_100_ms,
+    lag_s,
+    level_db,
+    onset_times_s,
+    pre_echo_db,
+    pulsation_db,
+    shifted,
+    silenced,
+)
 from cavp.retrieval import heard_materials
 from data.dataset import read_clip_frames
 from data.envelope import Envelope, fine_envelope
@@ -34,8 +44,10 @@ from data.synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
 from evaluation.levels import e_l1_video_foley, rms_correlation
 from evaluation.spectra import log_mel_distance_db
 from evaluation.statistics import bootstrap_mean
+from stable_foley.checkpoint import BUNDLED
 from stable_foley.conditioners.cavp_prompt import CavpPromptConditioner
 from stable_foley.pipeline import FoleyPipeline, Prompts
+from stable_foley.sampler import SamplerSettings
 from video2rms.model import Video2Rms
 from video2rms.predict import load_model, predict_envelope
 
@@ -45,6 +57,8 @@ DURATION_S = 10.0
 FRAME_RATE_HZ = 30.0
 PEAK = 10 ** (-12 / 20)  # of the clips' sounds: there is room for 12 dB more
 SHIFT_S = 0.504  # whole slots of the envelope
+STEADY_RMS = 0.05  # of full scale, -26 dB
+FRAME_SAMPLES = 512  # of the spectra that the latent of mini stands for
 AFTER_S = 0.1  # the last hit before the silence may ring that long
 
 Found = dict[str, list[float]]
@@ -124,8 +138,10 @@ class Judges:
         return {"CAVP": heard_materials(self.encoder.cavp, embedding)[0], "trees": self.forest.heard(sound, hits_s)}
 
 
-def measure_envelope(found: Found, clip: Clip, own: Tensor, sound: partial[Tensor]) -> None:
-    """How the envelope is followed; ``own`` is the sound along the true one."""
+def measure_envelope(
+    found: Found, clip: Clip, own: Tensor, sound: partial[Tensor], pulses_hz: Mapping[str, float]
+) -> None:
+    """How the envelope is followed; ``own`` is the sound along the true one, ``pulses_hz`` rates nobody asked for."""
     words = clip.label
     note(found, "true envelope: RMS correlation", float(rms_correlation(own, clip.wave, SAMPLE_RATE_HZ)))
     note(found, "true envelope: E-L1 (16 kHz)", float(e_l1_video_foley(own, clip.wave, SAMPLE_RATE_HZ)))
@@ -152,6 +168,9 @@ def measure_envelope(found: Found, clip: Clip, own: Tensor, sound: partial[Tenso
         muted = sound(envelope=silenced(clip.envelope, half_s), words=words)
         drop_db = level_db(own, half_s + AFTER_S) - level_db(muted, half_s + AFTER_S)
         note(found, "envelope silent in the second half: drop there (dB)", drop_db)
+    steady = sound(envelope=replace(clip.envelope, rms=torch.full_like(clip.envelope.rms, STEADY_RMS)), words=words)
+    for name, rate_hz in pulses_hz.items():
+        note(found, f"steady envelope: pulsation once a {name} (dB)", pulsation_db(steady, rate_hz))
     seen_s = onset_times_s(sound(envelope=clip.predicted))
     note(found, "picture alone: onset F1, sound with sound", f1_within_100_ms(onset_times_s(clip.wave), seen_s))
     note(found, "picture alone: onset F1 against the strikes", f1_within_100_ms(strikes_s, seen_s))
@@ -191,9 +210,10 @@ def note(found: Found, name: str, value: float) -> None:
         found.setdefault(name, []).append(value)
 
 
-def measure(pipeline: FoleyPipeline, clips: Sequence[Clip], judges: Judges, n_steps: int | None = None) -> Found:
+def measure(pipeline: FoleyPipeline, clips: Sequence[Clip], judges: Judges, settings: SamplerSettings) -> Found:
     """All measures by name, a value for each clip."""
-    settings = pipeline.settings.changed(n_steps=n_steps)
+    samples = {"token": pipeline.model.backbone.samples_per_token, "spectral frame": FRAME_SAMPLES}
+    pulses_hz = {name: SAMPLE_RATE_HZ / n for name, n in samples.items()}
     found: Found = {}
     for number, clip in enumerate(tqdm(clips, desc="generating", unit="clip")):
 
@@ -207,7 +227,7 @@ def measure(pipeline: FoleyPipeline, clips: Sequence[Clip], judges: Judges, n_st
 
         sound = partial(generate, clip)
         own = sound(envelope=clip.envelope, words=clip.label)
-        measure_envelope(found, clip, own, sound)
+        measure_envelope(found, clip, own, sound, pulses_hz)
         following = [*clips[number + 1 :], *clips[:number]]
         other = next((each for each in following if each.material not in clip.materials), None)
         if other is not None:
@@ -228,18 +248,19 @@ def interval(values: Sequence[float]) -> tuple[float, float] | None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="of exp=mini_controlnet")
+    parser.add_argument("--checkpoint", type=Path, default=BUNDLED, help="(default: the bundled one)")
     parser.add_argument("--clips", type=int, default=50, help="(default: %(default)s)")
     parser.add_argument("--steps", type=int, help="sampling steps (default: the checkpoint's)")
     args = parser.parse_args(arguments)
     if args.clips < 2:
         raise InputError(f"--clips {args.clips} is not possible: give at least 2")
     pipeline, video2rms = FoleyPipeline.from_checkpoint(args.checkpoint), load_model()
+    settings = pipeline.settings.changed(n_steps=args.steps)
     judges = Judges(pipeline, N_FOREST_CLIPS)
     with tempfile.TemporaryDirectory() as folder:
         numbers = tqdm(range(args.clips), desc="rendering", unit="clip")
         clips = [held_out(number, pipeline, video2rms, Path(folder)) for number in numbers]
-    found = measure(pipeline, clips, judges, args.steps)
+    found = measure(pipeline, clips, judges, settings)
     sys.stdout.write(f"| {args.clips} synthetic clips | mean | 95 % interval | n |\n|---|---|---|---|\n")
     for name, values in found.items():
         ends = interval(values)

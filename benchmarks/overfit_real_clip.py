@@ -51,14 +51,6 @@ class Settings:
     precision: str
 
 
-@dataclass(frozen=True)
-class Result:
-    """The trained model and its measures by name, a value for each seed."""
-
-    checkpoint: Path
-    measures: dict[str, list[float]]
-
-
 def start(command: list[str]) -> None:
     """Run one of the project's commands; end as it ends where it fails."""
     status = subprocess.run(command, cwd=REPOSITORY, check=False).returncode
@@ -127,8 +119,8 @@ def compare_onsets(own: Tensor, later: Tensor, duration_s: float) -> tuple[float
     return f1_within_100_ms(expected_s, later_s), float(np.median(shifts_s)) if shifts_s else float("nan")
 
 
-def run_chain(settings: Settings) -> Result:
-    """Train both parts, generate, measure; writes metrics.json to the work folder."""
+def run_chain(settings: Settings) -> dict[str, list[float]]:
+    """Train both parts, generate, measure; writes metrics.json to the work folder and gives what is in it."""
     clip = list_clips(settings.root)[0]
     start = time.perf_counter()
     for name, n_steps in (("backbone", settings.backbone_steps), ("control", settings.control_steps)):
@@ -141,7 +133,7 @@ def run_chain(settings: Settings) -> Result:
     minutes = (time.perf_counter() - start) / 60
     results = measure(settings, clip, checkpoint) | {"minutes of training in this call": [minutes]}
     (settings.work_dir / "metrics.json").write_text(json.dumps(results, indent=2) + "\n")
-    return Result(checkpoint, results)
+    return results
 
 
 @user_errors()
@@ -163,7 +155,7 @@ def main(arguments: list[str] | None = None) -> None:
         args.batch_size,
         args.precision,
     )
-    results = run_chain(settings).measures
+    results = run_chain(settings)
     table = "\n".join(
         f"| {name} | {np.mean(values):.3f} | {', '.join(f'{value:.3f}' for value in values)} |"
         for name, values in results.items()

@@ -17,6 +17,7 @@ BEFORE_S = (0.020, 0.005)
 APART_S = 0.5
 _RISEN = 0.3
 _LONGEST_LAG_S = 1.0
+_PULSE_SLOT = 64  # samples, 1.5 ms
 
 
 def onset_times_s(sound: Tensor) -> np.ndarray:
@@ -56,6 +57,19 @@ def lag_s(reference: Tensor, generated: Tensor) -> float:
     padded = F.pad(second - second.mean(), (n, n))
     products = torchaudio.functional.fftconvolve(padded, (first - first.mean()).flip(0), mode="valid")
     return (int(products.argmax()) - n) / FINE_RATE_HZ
+
+
+def pulsation_db(sound: Tensor, rate_hz: float) -> float:
+    """How far a regular pulsation stands out of a steady sound (C, N), in dB: about 0 where there is none.
+
+    The power of the envelope's line at ``rate_hz`` over the median of its surroundings, 1 to 6 Hz away.
+    """
+    power = sound.mean(dim=0).double().square().unfold(0, _PULSE_SLOT, _PULSE_SLOT).mean(dim=1)
+    level = power.sqrt() - power.sqrt().mean()
+    spectrum = torch.fft.rfft(level * torch.hann_window(len(level), dtype=level.dtype)).abs().square()
+    away_hz = (torch.fft.rfftfreq(len(level), _PULSE_SLOT / SAMPLE_RATE_HZ) - rate_hz).abs()
+    around = spectrum[(away_hz > 1) & (away_hz < 6)].median()
+    return float(10 * torch.log10(spectrum[away_hz.argmin()] / around))
 
 
 def pre_echo_db(sound: Tensor, hits_s: np.ndarray) -> list[float]:

@@ -89,7 +89,7 @@ def find_videos(folder: Path) -> list[Path]:
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES and probe(path).has_sound]
     if not videos:
-        raise InputError(f"--real {folder} holds no video with sound: give a folder that does")
+        raise InputError(f"{folder} holds no video with sound: give a folder that does")
     return videos
 
 

@@ -33,8 +33,10 @@ def _without_what_is_not_used() -> Iterator[None]:
     """Imports of stable-audio-tools take a third of the time, and print nothing.
 
     It would load the compiler of torch to set its options, and Lightning for callbacks of a training of its own; where
-    the compiler cannot be imported it goes on without. It prints a line for every CUDA kernel that is not installed.
+    the compiler cannot be imported it goes on without, and says so in a way that sets up the whole program's logging.
+    It prints a line for every CUDA kernel that is not installed.
     """
+    handlers = list(logging.root.handlers)
     callbacks = ModuleType("stable_audio_tools.models.lora.callbacks")
     vars(callbacks).update(LoRASafetensorsCheckpoint=None, StepOffsetCallback=None)
     held_back = {callbacks.__name__: callbacks, "torch._dynamo": None}
@@ -44,6 +46,7 @@ def _without_what_is_not_used() -> Iterator[None]:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
+        logging.root.handlers[:] = handlers
         for name in hidden:
             del sys.modules[name]
 
@@ -73,6 +76,10 @@ class LatentCodec(Protocol):
     samples_per_step: int
     sample_rate_hz: int
     n_audio_channels: int
+
+    @property
+    def loss_weights(self) -> Tensor | float:
+        """How much an error of each latent channel counts in training (Z, 1), 1 on average."""
 
     def parameters_of(self, wave: Tensor) -> Tensor:
         """Sound (B, C, N) → what its latents are drawn from (B, P, L), L = ceil(N / samples_per_step)."""
@@ -122,7 +129,8 @@ class DiT(DiffusionTransformer):
             t: noise level (B,), 0 (clean) to 1 (noise).
             tokens: cross-attention tokens (B, T, cond_token_dim), or None for none.
             global_embed: global condition (B, global_cond_dim), or None.
-            control_residuals: one (B, 1 + L / patch_size, D) a controlled layer, added to that layer's input.
+            control_residuals: one (B, P + L / patch_size, D) a controlled layer, added to that layer's input; P is 1
+                for the prepended global condition, 0 with adaLN.
 
         Returns:
             v (B, Z, L).
@@ -139,7 +147,7 @@ class DiT(DiffusionTransformer):
     def hidden_states(
         self, x: Tensor, t: Tensor, tokens: Tensor | None, global_embed: Tensor | None, **transformer_inputs: Any
     ) -> list[Tensor]:
-        """Outputs (B, 1 + L / patch_size, D) of every layer, the prepended token first.
+        """Outputs (B, P + L / patch_size, D) of every layer, the prepended token, if any, first.
 
         Arguments as in ``forward``; ``transformer_inputs`` are for hooks on the transformer inside.
         """
@@ -189,6 +197,7 @@ class VaeLatent(nn.Module):
         self.samples_per_step = int(config["downsampling_ratio"])
         self.sample_rate_hz = sample_rate_hz
         self.n_audio_channels = int(config["io_channels"])
+        self.loss_weights = 1.0
 
     def parameters_of(self, wave: Tensor) -> Tensor:
         """Mean, then scale before the bottleneck (B, 2 · 64, L) of sound (B, C, N); clip by clip to save memory."""
@@ -248,7 +257,7 @@ def build_backbone(
 
     Args:
         model_config: in the format of stable-audio-tools; ``model.pretransform.type`` is ``autoencoder`` (the VAE) or
-            ``mel`` (the fixed log-mel latent, no weights).
+            ``mel`` (fixed mel cepstra, no weights).
         weights: a file with keys ``model.model.…`` (transformer), ``pretransform.…`` (VAE) and
             ``conditioner.conditioners.…``, as Stable Audio Open has and ``exp=train_backbone.yaml`` writes, or a folder
             with ``model.safetensors`` or ``model.ckpt``; a published Stable-Foley checkpoint holds them too.
@@ -279,7 +288,7 @@ def build_backbone(
     load_into(dit, state, prefix=DIT, source=path)
     if isinstance(codec, VaeLatent):
         load_into(codec, state, prefix=CODEC, source=path)
-    found_sha256 = weights_sha256(state.starting_with(DIT, CODEC))
+    found_sha256 = backbone_sha256(state)
     option = "backbone.weights" if hub_id is None else "paths.stable_audio_open"
     check_sha256(found_sha256, sha256, source=path, option=option, part="backbone")
     conditioners = state.starting_with(SECONDS, *PROJECTIONS)
@@ -300,6 +309,11 @@ def read_backbone(path: Path) -> WeightSelection:
     return WeightSelection(state, {key.removeprefix(prefix): key for key in state}).starting_with(
         DIT, CODEC, SECONDS, *PROJECTIONS
     )
+
+
+def backbone_sha256(state: Mapping[str, Tensor]) -> str:
+    """Checksum of the transformer and the codec among the weights of a backbone, see ``weights_sha256``."""
+    return weights_sha256(WeightSelection(state, {key: key for key in state if key.startswith((DIT, CODEC))}))
 
 
 @contextlib.contextmanager

@@ -1,27 +1,38 @@
 """Owns the way from a checkpoint to the Foley model it is of.
 
 ``python -m stable_foley.checkpoint import --published FILE.ckpt --out model.safetensors`` makes one of a published
-Stable-Foley checkpoint.
+Stable-Foley checkpoint; ``split --checkpoint FILE --backbone FILE --out FILE`` makes two of one that was trained with
+its transformer.
 """
 
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
 from data.errors import InputError, user_errors
+from data.files import check_writable_folder
 from data.weights import state_dict_of
+from stable_foley.backbone import DIT, backbone_sha256
 from stable_foley.config import MAIN_EXPERIMENT, build_model
-from stable_foley.model import FoleyModel
+from stable_foley.model import FoleyModel, trained_prefixes
 from stable_foley.published import Published, is_published, read_published
 from training.checkpoint import Checkpoint, read_content, save_checkpoint
-from training.config import change, check_targets, compose, describing
+from training.config import REPOSITORY, change, check_targets, compose, describing
+
+BUNDLED = REPOSITORY / "bundled" / "controlnet.safetensors"
 
 NEEDED = ("backbone", "conditioners", "model", "sampler", "dataset", "seed", "paths")
 """Parts of a configuration without which no model can be rebuilt."""
+
+
+def default_checkpoint(overrides: Sequence[str] = ()) -> Path | None:
+    """The bundled checkpoint, or None where the overrides ask for random weights, which need no checkpoint."""
+    asked = [value for key, _, value in (each.partition("=") for each in overrides) if key == "paths.random_weights"]
+    return None if asked and OmegaConf.from_dotlist([f"random={asked[-1]}"]).random else BUNDLED
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -60,7 +71,8 @@ def load_model(
     """Rebuild the model of a checkpoint.
 
     Args:
-        path: checkpoint file; None: a model with random weights, as the configuration alone describes it.
+        path: checkpoint file; None: a model with random weights, as the configuration alone describes it; the
+            overrides must say ``paths.random_weights=true``.
         overrides: changes to its configuration, ``key.sub=value``, e.g. where the backbone's weights are now.
         dtype: of the transformer and its control branch, see ``build_backbone``.
 
@@ -74,8 +86,8 @@ def load_model(
         config = compose(MAIN_EXPERIMENT, *overrides)
         if not config.paths.random_weights:
             raise InputError(
-                "There is no checkpoint; give one with --checkpoint FILE, or build a model with random weights, to "
-                "measure and not to listen, with --set paths.random_weights=true."
+                "Without a checkpoint weights are random, to measure and not to listen: say so with "
+                "--set paths.random_weights=true, or give --checkpoint FILE."
             )
         model = build_model(config, dtype)
     else:
@@ -98,13 +110,56 @@ def import_published(path: Path, out: Path) -> Published:
     Raises:
         InputError: the file is no published checkpoint, or is damaged, or ``out`` cannot be written.
     """
-    if out.suffix != ".safetensors":
-        raise InputError(f"--out {out} is no .safetensors file; give it that ending.")
-    if out.exists():
-        raise InputError(f"--out {out} exists; give another name, or remove it first.")
+    _check_new("--out", out)
     published = _published(read_content(path), path, inside=False)
     save_checkpoint(out, Checkpoint(published.weights, published.config))
     return published
+
+
+def split(path: Path, backbone: Path, out: Path) -> None:
+    """Write the two files of a checkpoint that was trained with its transformer: backbone, and control branch over it.
+
+    Args:
+        path: checkpoint of a training with ``model.trainable=all`` and a control branch; not changed.
+        backbone: where transformer, seconds and projections of the prompts go, ``.safetensors``.
+        out: where the control branch goes, ``.safetensors``; its configuration names ``backbone`` and its checksum.
+
+    Raises:
+        InputError: the checkpoint holds no transformer or no control branch, or goes with a VAE, or a file cannot be
+            written.
+    """
+    if backbone.resolve() == out.resolve():
+        raise InputError(f"--backbone and --out are both {out}; give two names.")
+    for option, file in (("--backbone", backbone), ("--out", out)):
+        _check_new(option, file)
+        check_writable_folder(file.parent, option)
+    checkpoint = read_checkpoint(path)
+    branch = trained_prefixes("control")
+    control = {key: value for key, value in checkpoint.weights.items() if key.startswith(branch)}
+    rest = {key: value for key, value in checkpoint.weights.items() if key not in control}
+    if not control or not any(key.startswith(DIT) for key in rest):
+        raise InputError(f"{path} does not hold a transformer and a control branch; give one of model.trainable=all.")
+    config, alone = OmegaConf.create(checkpoint.config), OmegaConf.create(checkpoint.config)
+    with describing(path):
+        if config.backbone.model_config.model.pretransform.type != "mel":
+            raise InputError(f"{path} goes with a VAE, which it does not hold: it cannot do without its backbone.")
+        alone.backbone.update(weights=None, sha256=None)
+        alone.model.control_layers = 0
+        alone.conditioners.envelope = None
+        config.model.trainable = "control"
+        is_bundled = backbone.resolve().parent == BUNDLED.parent
+        config.backbone.weights = f"${{bundled:{backbone.name}}}" if is_bundled else str(backbone.resolve())
+        config.backbone.sha256 = backbone_sha256(rest)
+    for file, weights, its_config in ((backbone, rest, alone), (out, control, config)):
+        save_checkpoint(file, Checkpoint(weights, cast("dict[str, Any]", OmegaConf.to_container(its_config))))
+
+
+def _check_new(option: str, path: Path) -> None:
+    """Refuse a checkpoint to write that exists, or has another ending than it needs."""
+    if path.suffix != ".safetensors":
+        raise InputError(f"{option} {path} is no .safetensors file; give it that ending.")
+    if path.exists():
+        raise InputError(f"{option} {path} exists; give another name, or remove it first.")
 
 
 def report(published: Published, path: Path, out: Path) -> str:
@@ -133,7 +188,15 @@ def main(arguments: list[str] | None = None) -> None:
     importing = commands.add_parser("import", help="make a small checkpoint of a published Stable-Foley one")
     importing.add_argument("--published", type=Path, required=True, help="published checkpoint, .ckpt")
     importing.add_argument("--out", type=Path, required=True, help="checkpoint to write, .safetensors")
+    splitting = commands.add_parser("split", help="make two checkpoints of one that was trained with its transformer")
+    splitting.add_argument("--checkpoint", type=Path, required=True, help="checkpoint of model.trainable=all")
+    splitting.add_argument("--backbone", type=Path, required=True, help="transformer to write, .safetensors")
+    splitting.add_argument("--out", type=Path, required=True, help="control branch to write, .safetensors")
     args = parser.parse_args(arguments)
+    if args.command == "split":
+        split(args.checkpoint, args.backbone, args.out)
+        sys.stdout.write(f"wrote {args.backbone}\nwrote {args.out}\n")
+        return
     sys.stdout.write(report(import_published(args.published, args.out), args.published, args.out) + "\n")
 
 

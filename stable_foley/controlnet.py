@@ -1,4 +1,4 @@
-"""Owns the control branch: a trainable copy of the transformer's first layers that steers the frozen one.
+"""Owns the control branch: a trainable copy of the transformer's first layers that steers it.
 
 Source: L. Zhang et al., "Adding Conditional Control to Text-to-Image Diffusion Models", 2023 (arXiv 2302.05543), in the
 form that Stable-V2A (arXiv 2412.15023) gives it for a diffusion transformer.
@@ -55,7 +55,7 @@ class ControlNet(DiT):
     def residuals(
         self, x: Tensor, t: Tensor, control: Tensor, tokens: Tensor | None, global_embed: Tensor | None
     ) -> list[Tensor]:
-        """Residuals for the inputs of the frozen transformer's first layers.
+        """Residuals for the inputs of the transformer's first layers.
 
         Args:
             x: noised latent (B, Z, L).
@@ -65,7 +65,7 @@ class ControlNet(DiT):
             global_embed: global condition (B, global_cond_dim) or None.
 
         Returns:
-            ``n_layers`` tensors (B, 1 + L / patch_size, D), the prepended token included.
+            ``n_layers`` tensors (B, P + L / patch_size, D), the prepended token, if any, included.
         """
         control = self.conv_in(control.to(self.conv_in.weight.dtype))
         control = rearrange(control, "b c (t p) -> b t (c p)", p=self.patch_size)
@@ -105,7 +105,7 @@ class ControlledDiT(nn.Module):
     ) -> Tensor:
         """Predict v (B, Z, L); see ``DiT.forward`` and ``ControlNet.residuals``.
 
-        ``control_strength`` scales the residuals: 0 leaves the frozen transformer alone, 1 is as trained.
+        ``control_strength`` scales the residuals: 0 leaves the transformer alone, 1 is as trained.
         """
         residuals: Sequence[Tensor] = ()
         if self.controlnet is not None and control is not None and control_strength != 0:

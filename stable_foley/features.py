@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from data.batch import FoleyBatch
 from data.cache import AUDIO, ENVELOPE, FRAMES, SOUND, tensor_name
 from data.weights import weights_sha256
-from stable_foley.model import CONTROL_ID, GLOBAL_IDS, FoleyModel
+from stable_foley.model import CONTROL_ID, SECONDS_IDS, FoleyModel
 
 _RAW = {ENVELOPE: "wave", AUDIO: "wave", FRAMES: "frames"}
 """Features of conditioners, by their ids → the field of a batch that each is made of."""
@@ -88,7 +88,7 @@ def draw_embeddings(
     if ENVELOPE in features:
         envelope = model.conditioners[ENVELOPE]
         embeddings[ENVELOPE] = envelope.draw(features[ENVELOPE], model.pretransform, generator)
-    for key, seconds in zip(GLOBAL_IDS, (torch.zeros_like(batch.duration_s), batch.duration_s), strict=True):
+    for key, seconds in zip(SECONDS_IDS, (torch.zeros_like(batch.duration_s), batch.duration_s), strict=True):
         if key in model.conditioners:
             embeddings[key] = model.conditioners[key].embed(seconds)
     return embeddings

@@ -207,7 +207,7 @@ def run(args: argparse.Namespace) -> None:
     """
     root, split = place_of(args)
     pipeline = FoleyPipeline.from_checkpoint(args.checkpoint, args.device, args.dtype, args.set)
-    settings = pipeline.settings.changed(name=args.sampler, n_steps=args.steps, cfg_scale=args.cfg)
+    settings = pipeline.settings.changed(name=args.sampler, n_steps=args.steps, cfg_scale=args.cfg, level_match_db=0.0)
     dataset = FoleyDataset(root, split, pipeline.spec, frames=pipeline.reads_frames)
     kept = ("checkpoint", "split", "root", "prompt", "envelopes", "seed", "dtype", "set")
     check_settings(args.out / "settings.json", {key: vars(args)[key] for key in kept} | asdict(settings))

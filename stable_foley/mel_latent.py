@@ -1,24 +1,29 @@
-"""The latent of the small model: a fixed 80-band log-mel transform behind the interface of the Stable Audio Open VAE.
+"""The latent of the small model: fixed mel cepstra behind the interface of the Stable Audio Open VAE.
 
 Owns the choice of bands, range and normalisation, and the way back to sound: Griffin-Lim that keeps mel power exact.
 
-Shapes: B batch, C channels, N samples, L latent steps, F frequency bins, T frames (latent steps and one at either end).
+Shapes: B batch, C channels, N samples, L latent steps, F frequency bins, T frames (3 a latent step, one at either end).
 """
 
 import math
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
-from torchaudio.functional import melscale_fbanks
+from torchaudio.functional import create_dct, melscale_fbanks
 
 _N_FFT = 2048
+_HOP = 512
+_N_BANDS = 80
+_N_FRAMES = 3  # a latent step
 _LOG_FLOOR = -10.0  # natural log of amplitude; all 80 bands at this floor together are noise at -98 dB of full scale
 _LOG_CEILING = 4.0  # a full-scale sine reaches 3
-_LOG_MEAN = -5.0
-_LOG_SCALE = 2.5
-_Z_FLOOR = (_LOG_FLOOR - _LOG_MEAN) / _LOG_SCALE
-_Z_CEILING = (_LOG_CEILING - _LOG_MEAN) / _LOG_SCALE
+_LOG_MEAN = -8.75  # over clips of strikes, most of which is silence
+_SPREAD = ((6.4, 0.75), (1.6, 0.6), (0.8, 0.5))
+"""For the orders 0, 1, 2 in time, what the cepstrum is divided by: at order 0 in frequency, and the power of its fall
+with that order plus 1. That is about the 3/4 power of its standard deviation over such clips."""
+_SILENCE_MARGIN = 1e-4  # rounding of the transforms
 _TINY = 1e-20
 
 _MOMENTUM = 0.9
@@ -28,14 +33,20 @@ _WINDOW_VARIANCE = (0.13 * _N_FFT) ** 2  # samples squared, of the Gaussian near
 _COHERENT_RISE = (
     0.1,
     0.3,
-)  # change of log amplitude per step from which on a starting phase is a click's, in part and fully
+)  # change of log amplitude per frame from which on a starting phase is a click's, in part and fully
 
 
 class MelLatent(nn.Module):
-    """Natural-log mel amplitudes, shifted and scaled to about unit variance over strike sounds; no weights.
+    """Log-mel amplitudes of three frames at a time as a two-dimensional cepstrum of about unit variance; no weights.
 
-    Digital silence is -2 in every channel, a strike at full scale reaches about 3. Multiplying a sound by g adds
-    ln(g) / 2.5 to every unclipped latent value. Stereo is averaged on the way in and doubled on the way out.
+    The cepstrum (cosine transform over the bands and over the three frames) tells level, timbre and change apart. Its
+    values are divided by most of how much they vary over strikes, so that noise covers all of them at similar levels:
+    where the bands themselves are modelled, their common level shows through noise that has long covered what tells
+    materials apart, and what is left of the noise is heard as a rough texture.
+
+    Channel c holds order c // 3 in frequency and c % 3 in time. Multiplying a sound by g adds ln(g) · sqrt(240) / 6.4
+    to channel 0 and changes no other, floor and ceiling apart. Stereo is averaged on the way in and doubled on the way
+    out.
 
     Args:
         n_iterations: Rounds of phase reconstruction, at least 1; more is closer and slower.
@@ -44,13 +55,15 @@ class MelLatent(nn.Module):
         ValueError: n_iterations is below 1.
     """
 
-    n_latent_channels = 80
-    samples_per_step = 512
+    n_latent_channels = _N_BANDS * _N_FRAMES
+    samples_per_step = _HOP * _N_FRAMES
     sample_rate_hz = 44_100
     n_audio_channels = 2
 
     window: Tensor
     bands: Tensor
+    cosines: Tensor
+    spread: Tensor
 
     def __init__(self, n_iterations: int = 32) -> None:
         super().__init__()
@@ -61,76 +74,89 @@ class MelLatent(nn.Module):
             _N_FFT // 2 + 1,
             f_min=0.0,
             f_max=self.sample_rate_hz / 2,
-            n_mels=self.n_latent_channels,
+            n_mels=_N_BANDS,
             sample_rate=self.sample_rate_hz,
             mel_scale="slaney",
         )
         window = torch.hann_window(_N_FFT)
+        over_bands = create_dct(_N_BANDS, _N_BANDS, norm="ortho").T  # (order, band)
+        over_frames = create_dct(_N_FRAMES, _N_FRAMES, norm="ortho").T
+        order = torch.arange(1, _N_BANDS + 1)
+        spread = torch.stack([first * order**-power for first, power in _SPREAD], dim=1)  # (order, order in time)
         self.register_buffer("bands", bands.T.contiguous(), persistent=False)  # (80, F)
         self.register_buffer("window", window / window.square().sum().sqrt(), persistent=False)
+        self.register_buffer("cosines", torch.kron(over_bands, over_frames), persistent=False)  # orthonormal (240, 240)
+        self.register_buffer("spread", spread.reshape(-1, 1), persistent=False)  # (240, 1)
+
+    @property
+    def loss_weights(self) -> Tensor:
+        """Weights (240, 1) of errors: half of the way, in decibels, back to errors of the log-mel amplitudes.
+
+        What tells materials apart lies in few channels and would be a hundredth of the loss.
+        """
+        return self.spread / self.spread.mean()
 
     def parameters_of(self, wave: Tensor) -> Tensor:
-        """The latents (B, 80, L) of sound (B, C, N): this transform draws nothing."""
+        """The latents (B, 240, L) of sound (B, C, N): this transform draws nothing."""
         return self.encode(wave)
 
     def draw(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Latents (B, 80, L), as they are; a VAE behind the same interface draws from the generator."""
+        """Latents (B, 240, L), as they are; a VAE behind the same interface draws from the generator."""
         return parameters
 
     @torch.no_grad()
     def encode(self, wave: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Turn sound into latents; step i is centred on sample 512 i + 256.
+        """Turn sound into latents; the frames of step i are centred on samples 1536 i + 256, + 768 and + 1280.
 
         Args:
             wave: (B, C, N) float32, full scale ±1, at 44.1 kHz, N at least 1; zero-padded at its end to whole steps.
             generator: Unused.
 
         Returns:
-            (B, 80, L) float32 with L = ceil(N / 512), at least -2.
+            (B, 240, L) float32 with L = ceil(N / 1536).
 
         Raises:
             ValueError: wave is not (B, C, N) or holds no sample.
         """
         if wave.ndim != 3 or wave.numel() == 0:
             raise ValueError(f"wave has shape {tuple(wave.shape)}; (B, C, N) with at least one sample is needed")
-        half_step = self.samples_per_step // 2
         mono = wave.float().mean(dim=1)
-        mono = F.pad(mono, (half_step, -mono.shape[-1] % self.samples_per_step + half_step))
+        mono = F.pad(mono, (_HOP // 2, -mono.shape[-1] % self.samples_per_step + _HOP // 2))
         with torch.autocast(wave.device.type, enabled=False):
             power = self.bands @ self._stft(mono).abs().square()
-        log_amplitude = power[..., 1:-1].clamp(min=_TINY).log() / 2
-        return (log_amplitude.clamp(min=_LOG_FLOOR) - _LOG_MEAN) / _LOG_SCALE
+            log_amplitude = power[..., 1:-1].clamp(min=_TINY).log() / 2
+            values = log_amplitude.clamp(min=_LOG_FLOOR) - _LOG_MEAN
+            return self.cosines @ rearrange(values, "b f (l t) -> b (f t) l", t=_N_FRAMES) / self.spread
 
     @torch.no_grad()
     def decode(self, latent: Tensor) -> Tensor:
         """Turn latents into sound, the same for the same latent, whatever else is in the batch.
 
         Args:
-            latent: (B, 80, L), L at least 1; clipped to -2 … 3.6, and -2 or less is digital silence.
+            latent: (B, 240, L), L at least 1; bands at -98 dB of full scale together, or less, are digital silence.
 
         Returns:
-            (B, 2, 512 L) float32, both channels equal; not limited to ±1.
+            (B, 2, 1536 L) float32, both channels equal; not limited to ±1.
 
         Raises:
-            ValueError: latent is not (B, 80, L) or holds no step.
+            ValueError: latent is not (B, 240, L) or holds no step.
         """
         if latent.ndim != 3 or latent.shape[1] != self.n_latent_channels or latent.numel() == 0:
             raise ValueError(f"latent has shape {tuple(latent.shape)}; (B, {self.n_latent_channels}, L) is needed")
-        latent = F.pad(latent.float(), (1, 1), mode="replicate").clamp(_Z_FLOOR, _Z_CEILING)
-        power = (2 * (latent * _LOG_SCALE + _LOG_MEAN)).exp() * (latent > _Z_FLOOR)
-        half_step = self.samples_per_step // 2
         with torch.autocast(latent.device.type, enabled=False):
-            mono = self._reconstruct(power)[:, half_step:-half_step]
+            values = self.cosines.T @ (latent.float() * self.spread)
+            log_amplitude = rearrange(values, "b (f t) l -> b f (l t)", t=_N_FRAMES) + _LOG_MEAN
+            log_amplitude = F.pad(log_amplitude, (1, 1), mode="replicate").clamp(_LOG_FLOOR, _LOG_CEILING)
+            power = (2 * log_amplitude).exp() * (log_amplitude > _LOG_FLOOR + _SILENCE_MARGIN)
+            mono = self._reconstruct(power)[:, _HOP // 2 : -_HOP // 2]
         return mono[:, None].repeat(1, self.n_audio_channels, 1)
 
     def _stft(self, mono: Tensor) -> Tensor:
-        return torch.stft(
-            mono, _N_FFT, self.samples_per_step, window=self.window, pad_mode="constant", return_complex=True
-        )
+        return torch.stft(mono, _N_FFT, _HOP, window=self.window, pad_mode="constant", return_complex=True)
 
     def _istft(self, spectrum: Tensor) -> Tensor:
-        n_samples = (spectrum.shape[-1] - 1) * self.samples_per_step
-        return torch.istft(spectrum, _N_FFT, self.samples_per_step, window=self.window, length=n_samples)
+        n_samples = (spectrum.shape[-1] - 1) * _HOP
+        return torch.istft(spectrum, _N_FFT, _HOP, window=self.window, length=n_samples)
 
     def _reconstruct(self, power: Tensor) -> Tensor:
         """Find a sound with these mel powers (B, 80, T) by Griffin-Lim with momentum; (B, 512 (T - 1)).
@@ -168,7 +194,7 @@ class MelLatent(nn.Module):
         """Phases (B, F, T): a click where the level changes quickly, fixed noise where it is steady.
 
         A click's place in its frame follows from the level's slope: seen through a Gaussian window of variance v, the
-        log amplitude at distance d from a click changes by d / v a sample. Clicks everywhere would buzz at the step
+        log amplitude at distance d from a click changes by d / v a sample. Clicks everywhere would buzz at the frame
         rate in steady sound; noise everywhere smears onsets over the window.
 
         Source: Průša, Balazs, Søndergaard 2017, A noniterative method for reconstruction of phase from STFT magnitude.
@@ -176,7 +202,7 @@ class MelLatent(nn.Module):
         n_bins, n_frames = self.bands.shape[1], power.shape[-1]
         log_amplitude = power.sum(dim=1, keepdim=True).clamp(min=math.exp(2 * _LOG_FLOOR)).log() / 2
         rise = torch.gradient(log_amplitude, dim=-1)[0]
-        delay_samples = (rise * _WINDOW_VARIANCE / self.samples_per_step).clamp(-_N_FFT / 2, _N_FFT / 2)
+        delay_samples = (rise * _WINDOW_VARIANCE / _HOP).clamp(-_N_FFT / 2, _N_FFT / 2)
         frequency = torch.arange(n_bins, device=power.device)[:, None] * (2 * math.pi / _N_FFT)
         click = -frequency * (_N_FFT / 2 + delay_samples)
         start, full = _COHERENT_RISE

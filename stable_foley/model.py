@@ -7,8 +7,8 @@ Shapes: as in ``stable_foley.backbone``.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import torch
@@ -24,10 +24,10 @@ from stable_foley.conditioners.envelope import EnvelopeConditioner
 from stable_foley.controlnet import ControlledDiT, ControlNet
 
 Trainable = Literal["control", "control_and_projections", "all"]
-CROSS_ATTENTION_IDS = ("frames", "audio")
-GLOBAL_IDS = ("seconds_start", "seconds_total")
+PROMPT_IDS = ("frames", "audio")  # what training drops and guidance acts on
+SECONDS_IDS = ("seconds_start", "seconds_total")
 CONTROL_ID = "envelope"
-_SECONDS = tuple(f"conditioner.conditioners.{key}." for key in GLOBAL_IDS)  # published checkpoints keep them too
+_SECONDS = tuple(f"conditioner.conditioners.{key}." for key in SECONDS_IDS)  # published checkpoints keep them too
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Conditioner(nn.Module):
 
 
 class FoleyModel(nn.Module):
-    """A frozen diffusion transformer with its latent codec, a control branch and conditioners.
+    """A diffusion transformer with its latent codec, a control branch and conditioners.
 
     Args:
         backbone: transformer and codec, weights loaded.
@@ -88,15 +88,15 @@ class FoleyModel(nn.Module):
         self.model = ControlledDiT(backbone.dit, controlnet)
         self.conditioner = Conditioner(built)
         if backbone.weights is not None:
-            seconds = nn.ModuleDict({k: v for k, v in self.conditioners.items() if k in GLOBAL_IDS})
-            load_into(seconds, _named(backbone.conditioner_weights, GLOBAL_IDS), source=backbone.weights)
-            for key in CROSS_ATTENTION_IDS:  # a backbone that was trained with these knows how to read them
+            seconds = nn.ModuleDict({k: v for k, v in self.conditioners.items() if k in SECONDS_IDS})
+            load_into(seconds, _named(backbone.conditioner_weights, SECONDS_IDS), source=backbone.weights)
+            for key in PROMPT_IDS:  # a backbone that was trained with these knows how to read them
                 known = _named(backbone.conditioner_weights, (key,))
                 if key in self.conditioners and known:
                     load_into(
                         self.conditioners[key].proj_out, known, prefix=f"{key}.proj_out.", source=backbone.weights
                     )
-        self._trained_prefixes = _trained_prefixes(trainable)
+        self._trained_prefixes = trained_prefixes(trainable)
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(name.startswith(self._trained_prefixes))
 
@@ -194,25 +194,41 @@ class FoleyModel(nn.Module):
         """Embeddings by conditioner id → what the transformer reads; ids that are not there are left out.
 
         Args:
-            embeddings: by id.
-            kept: by id, which of the clips keep that condition (B,); the others get tokens of zeros. None: all.
+            embeddings: by id; a prompt that is part of the global condition has to be there, kept or not.
+            kept: by id, which of the clips keep that condition (B,); the others get zeros for it. None: all.
         """
         kept = kept or {}
+        assert embeddings.keys() >= set(self._global_prompts)
 
-        def tokens(ids: tuple[str, ...]) -> Iterator[Tensor]:
+        def tokens(ids: Sequence[str]) -> Iterator[Tensor]:
             for key in ids:
                 if key in embeddings:
                     found = self.conditioners[key](embeddings[key])
                     yield found * kept[key][:, None, None] if key in kept else found
 
-        cross = list(tokens(CROSS_ATTENTION_IDS))
-        global_ = list(tokens(GLOBAL_IDS))
+        cross = list(tokens([key for key in PROMPT_IDS if key not in self._global_prompts]))
+        global_ = list(tokens([*SECONDS_IDS, *self._global_prompts]))
         control = list(tokens((CONTROL_ID,)))
         return Conditions(
             tokens=torch.cat(cross, dim=1) if cross else None,
             global_embed=torch.cat(global_, dim=-1).squeeze(1) if global_ else None,
             control=control[0] if control else None,
         )
+
+    @property
+    def _global_prompts(self) -> list[str]:
+        """Prompts that are part of the global condition, after the seconds, instead of the cross-attention tokens."""
+        prompts = [key for key in PROMPT_IDS if key in self.conditioners]
+        return [key for key in prompts if getattr(self.conditioners[key], "is_global", False)]
+
+    def unprompted(self, conditions: Conditions) -> Conditions:
+        """The same conditions without frames and sound or text prompt, as training drops them."""
+        tokens, global_embed = conditions.tokens, conditions.global_embed
+        width = sum(self.conditioners[key].proj_out.out_features for key in self._global_prompts)
+        if width:
+            assert global_embed is not None
+            global_embed = torch.cat([global_embed[:, :-width], torch.zeros_like(global_embed[:, -width:])], dim=1)
+        return Conditions(None if tokens is None else torch.zeros_like(tokens), global_embed, conditions.control)
 
     def forward(self, x: Tensor, t: Tensor, conditions: Conditions, control_strength: float = 1.0) -> Tensor:
         """Predict v (B, Z, L) for noised latents (B, Z, L) at noise levels t (B,)."""
@@ -232,26 +248,26 @@ class FoleyModel(nn.Module):
         t: Tensor,
         conditions: Conditions,
         cfg_scale: float,
-        negative_tokens: Tensor | None = None,
+        negative: Conditions | None = None,
         control_strength: float = 1.0,
     ) -> Tensor:
-        """Predict v with classifier-free guidance over the cross-attention tokens; the envelope acts in both halves.
+        """Predict v with classifier-free guidance over frames and prompt; the envelope acts in both halves.
 
         Args:
             x: noised latents (B, Z, L).
             t: noise levels (B,).
             conditions: of the guided half.
             cfg_scale: guidance scale; 1 runs the model once, without guidance.
-            negative_tokens: tokens (B, T, D) of the other half; None: zeros.
+            negative: conditions of the other half; None: ``unprompted``.
             control_strength: scale of the control residuals.
         """
-        if cfg_scale == 1 or conditions.tokens is None:
+        if cfg_scale == 1 or not set(PROMPT_IDS) & set(self.conditioners):
             return self(x, t, conditions, control_strength)
-        null = torch.zeros_like(conditions.tokens) if negative_tokens is None else negative_tokens
+        other = negative or self.unprompted(conditions)
         both = Conditions(
-            tokens=torch.cat([conditions.tokens, null]),
-            global_embed=_twice(conditions.global_embed),
-            control=_twice(conditions.control),
+            tokens=_both(conditions.tokens, other.tokens),
+            global_embed=_both(conditions.global_embed, other.global_embed),
+            control=_both(conditions.control, other.control),
         )
         conditional, unconditional = self(torch.cat([x, x]), torch.cat([t, t]), both, control_strength).chunk(2)
         return diffusion.guided(conditional.float(), unconditional.float(), cfg_scale)
@@ -264,7 +280,7 @@ class FoleyModel(nn.Module):
         settings: sampler.SamplerSettings,
         generators: list[torch.Generator],
         *,
-        negative_tokens: Tensor | None = None,
+        negative: Conditions | None = None,
         control_strength: float = 1.0,
         progress: sampler.Progress = iter,
     ) -> Tensor:
@@ -275,7 +291,7 @@ class FoleyModel(nn.Module):
             n_samples: length of the sound.
             settings: sampler, steps, schedule, guidance.
             generators: CPU noise source of each clip; a clip does not depend on the others in the batch.
-            negative_tokens: see ``guided_v``.
+            negative: see ``guided_v``; for as many clips.
             control_strength: scale of the control residuals.
             progress: wraps the range of steps, to show progress.
 
@@ -289,18 +305,13 @@ class FoleyModel(nn.Module):
             return torch.stack([torch.randn(shape, generator=g) for g in generators]).to(self.device)
 
         n_clips = len(generators)
-        batch = replace(
-            conditions,
-            tokens=_expand(conditions.tokens, n_clips),
-            global_embed=_expand(conditions.global_embed, n_clips),
-            control=_expand(conditions.control, n_clips),
-        )
-        negative = _expand(negative_tokens, n_clips)
+        batch = _expand(conditions, n_clips)
+        others = None if negative is None else _expand(negative, n_clips)
 
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
             level = diffusion.sigma_to_level(sigma).expand(n_clips)
             scaled = x / torch.sqrt(1 + sigma**2)
-            v = self.guided_v(scaled, level, batch, settings.cfg_scale, negative, control_strength)
+            v = self.guided_v(scaled, level, batch, settings.cfg_scale, others, control_strength)
             return diffusion.denoised_from_v(x, v.float(), sigma)
 
         sigmas = sampler.polyexponential_sigmas(settings.n_steps, settings.sigma_min, settings.sigma_max)
@@ -309,13 +320,13 @@ class FoleyModel(nn.Module):
         return run(denoise, noise() * sigmas[0], sigmas, noise, progress)
 
 
-def _trained_prefixes(trainable: Trainable) -> tuple[str, ...]:
+def trained_prefixes(trainable: Trainable) -> tuple[str, ...]:
     """Beginnings of the names of all weights that are trained."""
     conditioner = "conditioner.conditioners."
     groups = {
         "control": ("model.controlnet.", f"{conditioner}{CONTROL_ID}."),
-        "control_and_projections": tuple(f"{conditioner}{key}.proj_out." for key in CROSS_ATTENTION_IDS),
-        "all": ("model.model.", *(f"{conditioner}{key}." for key in GLOBAL_IDS)),
+        "control_and_projections": tuple(f"{conditioner}{key}.proj_out." for key in PROMPT_IDS),
+        "all": ("model.model.", *(f"{conditioner}{key}." for key in SECONDS_IDS)),
     }
     if trainable not in groups:
         raise InputError(f"model.trainable is {trainable!r}; expected one of {', '.join(groups)}: correct it.")
@@ -324,7 +335,7 @@ def _trained_prefixes(trainable: Trainable) -> tuple[str, ...]:
 
 
 def _check_conditioners(conditioners: Mapping[str, nn.Module], control_layers: int) -> None:
-    known = (*GLOBAL_IDS, *CROSS_ATTENTION_IDS, CONTROL_ID)
+    known = (*SECONDS_IDS, *PROMPT_IDS, CONTROL_ID)
     unknown = [key for key in conditioners if key not in known]
     if unknown:
         raise InputError(f"model.conditioners names {', '.join(unknown)}; expected {', '.join(known)}: correct it.")
@@ -340,9 +351,14 @@ def _named(weights: Mapping[str, Tensor], ids: tuple[str, ...]) -> dict[str, Ten
     return {name: value for name, value in weights.items() if name.startswith(ids)}
 
 
-def _twice(x: Tensor | None) -> Tensor | None:
-    return None if x is None else torch.cat([x, x])
+def _both(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    if first is None or second is None:
+        assert first is second, "both halves have the same kinds of conditions"
+        return None
+    return torch.cat([first, second])
 
 
-def _expand(x: Tensor | None, n: int) -> Tensor | None:
-    return None if x is None else x.expand(n, *x.shape[1:])
+def _expand(conditions: Conditions, n_clips: int) -> Conditions:
+    """Conditions for ``n_clips`` clips, of one clip or of as many."""
+    parts = (conditions.tokens, conditions.global_embed, conditions.control)
+    return Conditions(*(None if part is None else part.expand(n_clips, *part.shape[1:]) for part in parts))

@@ -6,7 +6,6 @@ from typing import Any, Self
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
-from torch.nn import functional as F
 
 from data.batch import FoleyBatch
 from data.cache import AUDIO, FRAMES, SOUND
@@ -14,7 +13,7 @@ from data.errors import InputError
 from stable_foley import diffusion
 from stable_foley.config import build_model, composed_config
 from stable_foley.features import draw_embeddings, encode_features, encode_levels, encoder_ids
-from stable_foley.model import CONTROL_ID, Conditions, FoleyModel
+from stable_foley.model import CONTROL_ID, PROMPT_IDS, FoleyModel
 from training.config import instantiate
 from training.module import Training
 
@@ -30,7 +29,7 @@ class FoleyTraining(Training):
 
     Args:
         model: the model; its trained parts are optimised.
-        token_dropout: probability that a training clip loses its cross-attention tokens (zeros instead).
+        token_dropout: probability that a training clip loses its frames and its sound prompt (zeros instead).
         control_dropout: probability that a training clip loses its envelope (-1 everywhere instead).
         single_dropout: probability that a training clip loses its frames but not its sound prompt, and that it loses
             its sound prompt but not its frames, at most 0.5; 0 as published. What is asked for alone is so known alone.
@@ -111,12 +110,12 @@ class FoleyTraining(Training):
         single_dropout: float = 0.0,
         levels: Tensor | None = None,
     ) -> Tensor:
-        """Mean squared error of the predicted v over a batch.
+        """Mean squared error of the predicted v over a batch, channels weighted as the codec says.
 
         Args:
             batch: sound and frames, or their cached features.
             generator: CPU noise source of everything random here.
-            token_dropout: probability of dropping a clip's cross-attention tokens.
+            token_dropout: probability of dropping a clip's frames and sound prompt.
             control_dropout: probability of dropping a clip's envelope.
             single_dropout: probability of dropping a clip's frames alone, and its sound prompt alone.
             levels: noise levels (B,); None: drawn.
@@ -133,17 +132,18 @@ class FoleyTraining(Training):
             kept = self._keep(len(latent), control_dropout, generator)
             if null is not None:
                 embeddings[CONTROL_ID] = torch.where(kept[:, None, None], embeddings[CONTROL_ID], null)
-        conditions = self.model.conditions(embeddings, self._single(len(latent), single_dropout, generator))
-        tokens = conditions.tokens
-        if tokens is not None:
-            tokens = tokens * self._keep(len(latent), token_dropout, generator)[:, None, None]
-        conditions = Conditions(tokens, conditions.global_embed, conditions.control)
+        single = self._single(len(latent), single_dropout, generator)
+        if set(PROMPT_IDS) & set(embeddings):
+            kept = self._keep(len(latent), token_dropout, generator)
+            single = {key: single[key] & kept if key in single else kept for key in PROMPT_IDS}
+        conditions = self.model.conditions(embeddings, single)
         noise = torch.randn(latent.shape, generator=generator).to(latent)
         if levels is None:
             levels = diffusion.logit_normal_levels(len(latent), generator, self.level_mean, self.level_std)
         t = levels.to(latent)
         v = self.model(diffusion.noised(latent, noise, t), t, conditions)
-        return F.mse_loss(v.float(), diffusion.v_target(latent, noise, t).float())
+        error = v.float() - diffusion.v_target(latent, noise, t).float()
+        return (self.model.pretransform.loss_weights * error.square()).mean()
 
     def _single(self, n: int, dropout: float, generator: torch.Generator) -> dict[str, Tensor]:
         """Which of ``n`` clips keep their frames, and which their sound prompt; none loses both here."""

@@ -15,7 +15,7 @@ from data.clip import ClipSpec, count_at_rate
 from data.envelope import Envelope
 from data.errors import InputError
 from data.stopwatch import Stopwatch
-from stable_foley.checkpoint import load_model
+from stable_foley.checkpoint import BUNDLED, load_model
 from stable_foley.model import CONTROL_ID, Conditions, FoleyModel
 from stable_foley.sampler import Progress, SamplerSettings
 from training.config import describing, instantiate
@@ -24,6 +24,7 @@ from training.devices import pick_device
 log = logging.getLogger(__name__)
 
 MAX_OVERLAP_S = 1.0
+_SILENT_RMS = 1e-6  # -120 dB of full scale
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class FoleyPipeline:
     @classmethod
     def from_checkpoint(
         cls,
-        path: str | Path | None,
+        path: str | Path | None = BUNDLED,
         device: str | None = None,
         dtype: str = "float32",
         overrides: Sequence[str] = (),
@@ -81,7 +82,7 @@ class FoleyPipeline:
         """Load a checkpoint, which carries its configuration.
 
         Args:
-            path: the checkpoint; None: a model with random weights, see ``load_model``.
+            path: the checkpoint, the bundled one unless given; None: random weights, see ``load_model``.
             device: see the class.
             dtype: of the transformer and its control branch: ``float32``, ``bfloat16`` or ``float16``.
             overrides: see ``load_model``.
@@ -154,13 +155,34 @@ class FoleyPipeline:
                 self.spec.n_samples,
                 settings,
                 generators,
-                negative_tokens=negative,
+                negative=negative,
                 control_strength=control_strength,
                 progress=progress,
             )
         with watch.stage("decode"):
             windows = self.model.pretransform.decode(latent)[..., : self.spec.n_samples].float().cpu()
-        return cross_fade(windows, count_at_rate(self.overlap_s, self.sample_rate_hz))[..., :n_samples]
+        sound = cross_fade(windows, count_at_rate(self.overlap_s, self.sample_rate_hz))[..., :n_samples]
+        if not settings.level_match_db:
+            return sound
+        return self._level_matched(sound, envelope, settings.level_match_db, control_strength)
+
+    def _level_matched(self, sound: Tensor, envelope: Envelope, max_gain_db: float, strength: float) -> Tensor:
+        """Sound (C, N) brought to the level that the envelope asks for, both measured as in the model's training.
+
+        Args:
+            sound: as generated.
+            envelope: RMS values (T,) or (C, T).
+            max_gain_db: limit of what is added; nothing limits what is taken away, so that silence is silent.
+            strength: share of the way, in dB, at most 1.
+        """
+        asked, found = (
+            self._envelope_conditioner.control_signal(
+                replace(each, rms=each.rms[None].cpu()), sound.shape[-1], self.model.pretransform
+            )[0]
+            for each in (envelope, self.measure(sound))
+        )
+        gain = (asked / found.clamp(min=_SILENT_RMS)).clamp(max=10 ** (max_gain_db / 20))
+        return sound * gain ** min(strength, 1.0)
 
     @property
     def _envelope_conditioner(self) -> Any:
@@ -192,8 +214,8 @@ class FoleyPipeline:
 
     def _conditions(
         self, envelope: Envelope, frames: Tensor | None, prompts: Prompts, starts_s: list[float], seed: int
-    ) -> tuple[Conditions, Tensor | None]:
-        """Conditions of all windows, and the tokens of the negative prompt, if any."""
+    ) -> tuple[Conditions, Conditions | None]:
+        """Conditions of all windows, and those of the negative prompt, if any."""
         model, n_windows = self.model, len(starts_s)
         n_samples = model.padded_length(self.spec.n_samples)
         seconds = {"seconds_start": 0.0, "seconds_total": self.spec.duration_s}
@@ -203,31 +225,28 @@ class FoleyPipeline:
             if key in model.conditioners
         }
         raw[CONTROL_ID] = self._envelope_windows(envelope, starts_s)
+        nothing = torch.zeros(n_windows, dtype=torch.bool, device=self.device)
         kept = {}
         if self.reads_frames:
             if frames is None:
                 frames = torch.zeros(1, 3, *reversed(self.spec.frame_width_height))
-                kept["frames"] = torch.zeros(n_windows, dtype=torch.bool, device=self.device)
+                kept["frames"] = nothing
             raw["frames"] = torch.stack([self._frames_window(frames, s) for s in starts_s]).to(self.device)
-        conditions = model.conditions(model.embed(raw, n_samples, torch.Generator().manual_seed(seed)), kept)
-        if "audio" not in model.conditioners:
-            return conditions, None
-        prompted = self._with_prompt(conditions, prompts.text, prompts.sounds)
+        embeddings = model.embed(raw, n_samples, torch.Generator().manual_seed(seed))
+
+        def conditions(text: str | None, sounds: Sequence[Tensor], kept: dict[str, Tensor]) -> Conditions:
+            if "audio" not in model.conditioners:
+                return model.conditions(embeddings, kept)
+            prompt = self._prompt_embedding(text, sounds)
+            if prompt is None:
+                prompt = torch.zeros(1, model.conditioners["audio"].proj_out.in_features, device=self.device)
+                kept = kept | {"audio": nothing}
+            return model.conditions(embeddings | {"audio": prompt.expand(n_windows, -1)}, kept)
+
+        prompted = conditions(prompts.text, prompts.sounds, kept)
         if not prompts.negative_text:
             return prompted, None
-        silent = replace(conditions, tokens=None if conditions.tokens is None else torch.zeros_like(conditions.tokens))
-        return prompted, self._with_prompt(silent, prompts.negative_text, ()).tokens
-
-    def _with_prompt(self, conditions: Conditions, text: str | None, sounds: Sequence[Tensor]) -> Conditions:
-        """The conditions with the prompt's token behind their tokens; without a prompt zeros, as if dropped."""
-        assert conditions.control is not None
-        encoder, embedding = self.model.conditioners["audio"], self._prompt_embedding(text, sounds)
-        width = encoder.proj_out.out_features
-        token = torch.zeros(1, 1, width, device=self.device) if embedding is None else encoder(embedding)
-        tokens = [token.expand(len(conditions.control), -1, -1)]
-        if conditions.tokens is not None:
-            tokens = [conditions.tokens, *tokens]
-        return replace(conditions, tokens=torch.cat(tokens, dim=1))
+        return prompted, conditions(prompts.negative_text, (), {"frames": nothing})
 
     def _prompt_embedding(self, text: str | None, sounds: Sequence[Tensor]) -> Tensor | None:
         """Mean of all prompts' embeddings (1, D), of length 1 as each of them is; None without a prompt."""

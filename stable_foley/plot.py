@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
-import librosa
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
+from torchaudio.transforms import MelSpectrogram
 
 from data.envelope import Envelope, fine_envelope
 
+_N_FFT = 2048
 _HOP_SAMPLES = 256
 _MIN_DB = -80.0
 
@@ -42,7 +44,7 @@ def comparison_figure(
     rows[0].set_ylabel("RMS")
     rows[0].legend(loc="upper right", fontsize="small")
     for i, (title, sound) in enumerate(sounds.items()):
-        mono = sound.mean(0).cpu().numpy()
+        mono = sound.mean(0).cpu()
         rows[1 + 2 * i].plot(np.arange(len(mono)) / sample_rate_hz, mono, linewidth=0.3)
         rows[1 + 2 * i].set_ylabel(title)
         _draw_spectrogram(rows[2 + 2 * i], mono, sample_rate_hz)
@@ -56,10 +58,19 @@ def _times_s(envelope: Envelope) -> np.ndarray:
     return (np.arange(envelope.rms.shape[-1]) + 0.5) / envelope.rate_hz
 
 
-def _draw_spectrogram(axes: Axes, mono: np.ndarray, sample_rate_hz: int) -> None:
-    power = librosa.feature.melspectrogram(y=mono, sr=sample_rate_hz, n_fft=2048, hop_length=_HOP_SAMPLES, n_mels=128)
-    level_db = librosa.power_to_db(power, ref=1.0, amin=1e-10).clip(min=_MIN_DB)
-    frequencies_hz = librosa.mel_frequencies(n_mels=128, fmax=sample_rate_hz / 2)
+def _draw_spectrogram(axes: Axes, mono: Tensor, sample_rate_hz: int) -> None:
+    mel = MelSpectrogram(
+        sample_rate_hz,
+        _N_FFT,
+        hop_length=_HOP_SAMPLES,
+        n_mels=128,
+        pad_mode="constant",
+        norm="slaney",
+        mel_scale="slaney",
+    )
+    level_db = 10 * mel(mono).clamp(min=10 ** (_MIN_DB / 10)).log10()
+    bands = mel.mel_scale.fb / mel.mel_scale.fb.sum(dim=0)
+    frequencies_hz = torch.fft.rfftfreq(_N_FFT, 1 / sample_rate_hz) @ bands  # centres of the bands
     times_s = np.arange(level_db.shape[-1]) * _HOP_SAMPLES / sample_rate_hz
     axes.pcolormesh(times_s, frequencies_hz, level_db, cmap="magma", vmin=_MIN_DB, vmax=30, shading="nearest")
     axes.set_yscale("symlog", linthresh=1000)

@@ -23,7 +23,7 @@ from stable_foley.backbone import CODEC, CONDITIONERS, DIT, LIGHTNING, PROJECTIO
 from stable_foley.conditioners.envelope import VaeEnvelope
 from stable_foley.conditioners.seconds import SecondsConditioner
 from stable_foley.config import MAIN_EXPERIMENT, build_model
-from stable_foley.model import CROSS_ATTENTION_IDS, GLOBAL_IDS, FoleyModel
+from stable_foley.model import PROMPT_IDS, SECONDS_IDS, FoleyModel
 from training.config import WEIGHTS, compose
 
 WINDOW_SAMPLES = 10_000
@@ -129,7 +129,7 @@ def _configuration(state: Mapping[str, Tensor]) -> DictConfig:
     config.tag = "published"
     outs, layers = _count(state, f"{CONTROL}conv_outs."), _count(state, f"{CONTROL}transformer.layers.")
     config.model.control_layers = max(outs, layers)
-    for key in CROSS_ATTENTION_IDS:
+    for key in PROMPT_IDS:
         if not any(name.startswith(f"{CONDITIONERS}{key}.") for name in state):
             del config.conditioners[key]
     sizes = config.backbone.model_config.model
@@ -181,7 +181,7 @@ def build_published_model(model_config: Mapping[str, Any], state: Mapping[str, T
     width = int(model_config["model"]["conditioning"]["cond_dim"])
     ranges = {c["id"]: c["config"] for c in model_config["model"]["conditioning"]["configs"] if c["type"] == "number"}
     conditioners: dict[str, nn.Module] = {
-        key: SecondsConditioner(width, float(ranges[key]["max_val"])) for key in GLOBAL_IDS
+        key: SecondsConditioner(width, float(ranges[key]["max_val"])) for key in SECONDS_IDS
     }
     conditioners["envelope"] = PublishedEnvelope()
     own = {key.removeprefix(LIGHTNING): key for key in state}

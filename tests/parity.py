@@ -24,7 +24,7 @@ from data.envelope import control_envelope, instant_envelope
 from data.errors import InputError, user_errors
 from data.weights import read_weights
 from stable_foley.hub import read_model_config
-from stable_foley.model import GLOBAL_IDS, FoleyModel
+from stable_foley.model import SECONDS_IDS, FoleyModel
 from stable_foley.published import SMOOTHING_SAMPLES, WINDOW_SAMPLES, build_published_model
 from training.config import describing
 
@@ -48,14 +48,14 @@ def relative_error(ours: Tensor, reference: Tensor) -> float:
 
 def seconds_outputs(model: FoleyModel, recorded: Recorded) -> Iterator[tuple[str, Tensor]]:
     """Seconds embeddings."""
-    embeddings = model.embed({key: recorded[key] for key in GLOBAL_IDS}, n_samples=0)
-    for key in GLOBAL_IDS:
+    embeddings = model.embed({key: recorded[key] for key in SECONDS_IDS}, n_samples=0)
+    for key in SECONDS_IDS:
         yield f"{key}_embed", model.conditioners[key](embeddings[key])
 
 
 def transformer_outputs(model: FoleyModel, recorded: Recorded) -> Iterator[tuple[str, Tensor, float]]:
     """Control residuals and v in its three forms, each with the factor by which guidance amplifies errors."""
-    embeddings = model.embed({key: recorded[key] for key in GLOBAL_IDS}, n_samples=0)
+    embeddings = model.embed({key: recorded[key] for key in SECONDS_IDS}, n_samples=0)
     x, t = recorded["x"], recorded["t"]
     tokens = torch.cat([recorded["frames_tokens"], recorded["audio_token"]], dim=1)
     control = recorded["envelope_latent"]

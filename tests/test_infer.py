@@ -139,6 +139,14 @@ def test_help_works_as_a_command():
     assert "--control-strength" in result.stdout
 
 
+def test_the_command_says_what_it_wrote_and_what_took_how_long(inference_folder, tmp_path):
+    options = ["--video", "video.mp4", "--envelope", "video.mp4", "--checkpoint", "model.safetensors", "--steps", "1"]
+    command = [sys.executable, REPOSITORY / "infer.py", *options, "--output-dir", tmp_path]
+    done = subprocess.run(command, cwd=inference_folder, capture_output=True, text=True, check=True)
+    assert f"wrote {tmp_path / 'video.wav'}" in done.stderr
+    assert "seconds: model" in done.stderr
+
+
 def test_without_checkpoint_the_configuration_is_built_with_random_weights(inference_folder, tmp_path, capsys, caplog):
     """What the real sizes are measured with; here at the smallest, with a prompt of two sounds and bfloat16."""
     video, out = inference_folder / "video.mp4", tmp_path / "out"
@@ -163,12 +171,12 @@ def test_without_checkpoint_the_configuration_is_built_with_random_weights(infer
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([], "--checkpoint FILE"),
+        (["--set", "backbone=mini"], "backbone is a section"),
         (["--set", "backbone=abacus", "paths.random_weights=true"], "backbone=abacus"),
         (["--set", "paths.random_weights=true", "colour=red"], "colour"),
     ],
 )
-def test_without_checkpoint_something_must_say_what_to_build(inference_folder, tmp_path, capsys, options, words):
+def test_without_checkpoint_what_cannot_be_built_is_refused(inference_folder, tmp_path, capsys, options, words):
     with pytest.raises(SystemExit) as stopped:
         infer.main(["--video", str(inference_folder / "video.mp4"), "--output-dir", str(tmp_path / "out"), *options])
     assert stopped.value.code == 2

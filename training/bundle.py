@@ -1,7 +1,8 @@
 """Makes a checkpoint small enough to ship: ``python -m training.bundle --checkpoint FILE --out FILE.safetensors``.
 
 Matrices are kept as float16 numbers, half as large; vectors, biases and statistics stay as they are. Whatever loads
-checkpoints gives the model its own type again.
+checkpoints gives the model its own type again. The feature cache and the checkpoint that the training was resumed from
+are taken out of the configuration.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from torch import Tensor
 from data.errors import InputError, user_errors
 from data.weights import state_dict_of
 from training.checkpoint import Checkpoint, read_content, save_checkpoint
+from training.config import describing
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +44,13 @@ def bundle(checkpoint: Path, out: Path) -> int:
     if "config" not in content:
         raise InputError(f"{checkpoint} says nothing of its configuration: give a checkpoint of train.py")
     weights = {name: halved(value, name) for name, value in state_dict_of(content, checkpoint).items()}
-    save_checkpoint(out, Checkpoint(weights, content["config"]))
+    config = content["config"]
+    with describing(checkpoint):
+        if "cache" in config.get("dataset", {}):
+            config["dataset"]["cache"] = None
+        if "ckpt" in config:
+            config["ckpt"] = None
+    save_checkpoint(out, Checkpoint(weights, config))
     return out.stat().st_size
 
 

@@ -126,12 +126,14 @@ def change(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """Apply ``key.sub=value`` to a configuration; names of files are taken as they are, whatever is in them.
 
     Raises:
-        InputError: an override names what is not there, or has no value.
+        InputError: an override names what is not there or a whole section, or has no value.
     """
     OmegaConf.set_struct(config, True)
     try:
         for override in overrides:
             key, equals, value = override.partition("=")
+            if equals and isinstance(OmegaConf.select(config, key), DictConfig) and not value.startswith("{"):
+                raise ValueError(f"{key} is a section, which comes with the checkpoint; change {key}.NAME")
             if equals and is_file_option(key):
                 OmegaConf.update(config, key, None if value in ("null", "") else value)
             else:

@@ -10,25 +10,31 @@ from data.envelope import Envelope
 _MOST_POINTS = 4000
 
 
-def envelope_figure(envelope: Envelope, onsets_s: Tensor, true: Envelope | None = None) -> Figure:
+def envelope_figure(
+    envelope: Envelope,
+    onsets_s: Tensor,
+    behind: Envelope | None = None,
+    labels: tuple[str, str] = ("predicted", "true"),
+) -> Figure:
     """Level over time, with ticks at onsets.
 
     Args:
-        envelope: Predicted envelope (N,); of one with more than 4000 values the largest of each 4000th part is drawn.
+        envelope: Envelope (N,); of one with more than 4000 values the largest of each 4000th part is drawn.
         onsets_s: Times of onsets (K,).
-        true: The sound's envelope, drawn behind it, or None.
+        behind: Another one, such as the sound's own, drawn behind it, or None.
+        labels: What the two are called, where there are two.
 
     Returns:
         A figure to save; nothing is shown.
     """
     figure = Figure(figsize=(12, 3), layout="constrained")
     axes = figure.subplots()
-    if true is not None:
-        axes.fill_between(*_points(true), color="0.8", label="true")
-    axes.plot(*_points(envelope), linewidth=1, label="predicted")
+    if behind is not None:
+        axes.fill_between(*_points(behind), color="0.8", label=labels[1])
+    axes.plot(*_points(envelope), linewidth=1, label=labels[0])
     axes.plot(onsets_s.numpy(), np.zeros(len(onsets_s)), "|", color="black", markersize=12)
     axes.set(xlabel="s", ylabel="RMS", xlim=(0, envelope.duration_s), ylim=(0, None))
-    if true is not None:
+    if behind is not None:
         axes.legend(loc="upper right")
     return figure
 

@@ -1,4 +1,4 @@
-"""The prompt of the small model: a sound, or words of Greatest Hits, in CAVP's space as one cross-attention token."""
+"""The prompt of the small model: a sound, or words of Greatest Hits, in CAVP's space, in the global condition."""
 
 import math
 from collections.abc import Sequence
@@ -21,18 +21,22 @@ _CAVP_RATE_HZ = 16_000
 
 
 class CavpPromptConditioner(nn.Module):
-    """CAVP's embedding of a sound or of words, projected to the width of the cross-attention.
+    """CAVP's embedding of a sound or of words, projected to a part of the global condition.
 
-    CAVP is frozen; the projection alone is trained, and alone in checkpoints.
+    There it scales and shifts every layer from the first training step on; in cross-attention it would be one token
+    beside those of the frames, and a small model, shortly trained, does not learn to listen to it. CAVP is frozen; the
+    projection alone is trained, and alone in checkpoints.
 
     Args:
         cavp: the embedding model, with audio and label tower.
-        output_dim: width D of the token.
+        output_dim: width D of the part.
         sample_rate_hz: sample rate of the sounds that will be given.
 
     Raises:
         InputError: CAVP lacks a tower.
     """
+
+    is_global = True
 
     def __init__(self, cavp: Cavp, output_dim: int, sample_rate_hz: int = 44_100) -> None:
         super().__init__()
@@ -87,8 +91,9 @@ class CavpPromptConditioner(nn.Module):
         return self.cavp.encode_label(prompts)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """Project embeddings (B, D) to one token each (B, 1, output_dim)."""
-        return self.proj_out(embedding.to(self.proj_out.weight.dtype)).unsqueeze(1)
+        """Project embeddings (B, D), scaled to unit variance, to parts (B, 1, output_dim) of the global condition."""
+        scaled = embedding.to(self.proj_out.weight.dtype) * math.sqrt(embedding.shape[-1])
+        return self.proj_out(scaled).unsqueeze(1)
 
 
 def _windows(mono: Tensor, window_samples: int) -> Tensor:

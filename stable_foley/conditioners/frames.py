@@ -19,10 +19,12 @@ class FramesConditioner(nn.Module):
     Args:
         cavp: the embedding model; its video tower suffices.
         output_dim: width D of the tokens.
+        gain: factor of the embeddings, whose length is 1; the square root of their width makes them learnt sooner.
     """
 
-    def __init__(self, cavp: Cavp, output_dim: int) -> None:
+    def __init__(self, cavp: Cavp, output_dim: int, gain: float = 1.0) -> None:
         super().__init__()
+        self.gain = gain
         self.stage1_model = cavp.requires_grad_(False).eval()
         self.proj_out = nn.Linear(cavp.embed_dim, output_dim)
 
@@ -55,7 +57,7 @@ class FramesConditioner(nn.Module):
 
     def forward(self, embedding: Tensor) -> Tensor:
         """Project embeddings (B, T, 512) to tokens (B, T, D)."""
-        return self.proj_out(embedding.to(self.proj_out.weight.dtype))
+        return self.proj_out(embedding.to(self.proj_out.weight.dtype) * self.gain)
 
 
 def video_tower(

@@ -6,7 +6,7 @@ import torch
 
 from benchmarks.control import interval
 from benchmarks.material_forest import MaterialForest, features
-from benchmarks.sounds import lag_s, level_db, pre_echo_db, shifted, silenced
+from benchmarks.sounds import lag_s, level_db, pre_echo_db, pulsation_db, shifted, silenced
 from data.envelope import Envelope
 from data.synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
 
@@ -39,6 +39,20 @@ def test_a_hit_somewhat_late_is_still_found():
 @pytest.mark.parametrize("shift_s", [-0.2, 0.0, 0.504])
 def test_lag(shift_s):
     assert lag_s(clicks(HITS_S - 0.1), clicks(HITS_S - 0.1 + shift_s)) == pytest.approx(shift_s, abs=0.009)
+
+
+@pytest.mark.parametrize("rate_hz", [44_100 / 1536, 44_100 / 512])
+def test_a_pulsation_stands_out_of_steady_noise(rate_hz):
+    generator = torch.Generator().manual_seed(0)
+    time_s = torch.arange(10 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
+    found_db = {}
+    for depth in (0.0, 0.05, 0.1):
+        noises = torch.randn(10, 1, len(time_s), generator=generator)
+        pulse = 1 + depth * torch.sin(2 * torch.pi * rate_hz * time_s)
+        found_db[depth] = np.mean([pulsation_db(noise * pulse, rate_hz) for noise in noises])
+    assert abs(found_db[0.0]) < 4
+    assert found_db[0.05] > 10
+    assert found_db[0.1] == pytest.approx(found_db[0.05] + 6, abs=1.5)
 
 
 def test_level_and_edits_of_envelopes():

@@ -87,7 +87,7 @@ def test_a_branch_takes_the_projections_of_its_transformer(tmp_path):
             backbone.conditioners[key].proj_out.weight.fill_(0.5)
     path = tmp_path / "backbone.safetensors"
     save_checkpoint(path, Checkpoint(backbone.trained_state(), composed_config(config, backbone)))
-    model = build_model(compose("exp=mini_controlnet", *RANDOM, f"backbone.weights={path}"))
+    model = build_model(compose("exp=mini_controlnet", "model.trainable=control", *RANDOM, f"backbone.weights={path}"))
     for key in ("frames", "audio"):
         assert (model.conditioners[key].proj_out.weight == 0.5).all()
         assert not model.conditioners[key].proj_out.weight.requires_grad

@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
 from data.errors import InputError
-from stable_foley.checkpoint import load_model, read_checkpoint
+from stable_foley.checkpoint import BUNDLED, default_checkpoint, load_model, main, read_checkpoint, split
 from stable_foley.config import build_model, composed_config
 from stable_foley.pipeline import FoleyPipeline
 from training.checkpoint import Checkpoint, save_checkpoint
@@ -48,6 +48,50 @@ def test_a_checkpoint_holds_the_trained_weights_only(mini):
     assert all(key.startswith(("model.controlnet.", "conditioner.conditioners.envelope.")) for key in load_file(path))
     kinds = {key.split(".")[0] + "." + key.split(".")[1] for key in load_file(backbone_path)}
     assert kinds == {"model.model", "conditioner.conditioners"}
+
+
+def test_one_trained_with_its_transformer_becomes_two(mini, tmp_path):
+    _, _, start = mini
+    config = compose("exp=train_gh_controlnet", "backbone=mini", "model.trainable=all", f"backbone.weights={start}")
+    model = build_model(config).eval()
+    with torch.no_grad():
+        for p in model.parameters():
+            if p.requires_grad:
+                p.add_(0.01)
+    both = tmp_path / "both.safetensors"
+    save_checkpoint(both, Checkpoint(model.trained_state(), composed_config(config, model)))
+    backbone, control = tmp_path / "backbone.safetensors", tmp_path / "control.safetensors"
+    main(["split", "--checkpoint", str(both), "--backbone", str(backbone), "--out", str(control)])
+    loaded, loaded_config = load_model(control)
+    for name, ours in model.state_dict().items():
+        assert torch.equal(ours, loaded.state_dict()[name]), name
+    assert loaded_config.model.trainable == "control"
+    assert not set(load_file(backbone)) & set(load_file(control))
+    alone, alone_config = load_model(backbone)
+    assert alone_config.backbone.weights is None
+    assert alone.model.controlnet is None
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in alone.state_dict().items())
+    with pytest.raises(InputError, match=r"backbone\.safetensors exists"):
+        split(both, backbone, tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match="two names"):
+        split(both, tmp_path / "one.safetensors", tmp_path / "one.safetensors")
+    with pytest.raises(InputError, match="does not hold a transformer"):
+        split(control, tmp_path / "b.safetensors", tmp_path / "c.safetensors")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in (both, backbone, control))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "bundled"),
+    [
+        ([], True),
+        (["sampler.n_steps=5"], True),
+        (["paths.random_weights=false"], True),
+        (["paths.random_weights=True"], False),
+        (["paths.random_weights=1", "backbone=debug"], False),
+    ],
+)
+def test_the_bundled_one_is_taken_unless_weights_are_to_be_random(overrides, bundled):
+    assert default_checkpoint(overrides) == (BUNDLED if bundled else None)
 
 
 def test_random_weights_depend_on_the_seed_alone():

@@ -41,9 +41,9 @@ def control(n_steps=12):
     return torch.randn(2, 8, n_steps, generator=torch.Generator().manual_seed(2))
 
 
-@pytest.mark.parametrize("patch_size", [1, 4])
-def test_a_fresh_control_branch_changes_nothing_bit_for_bit(patch_size):
-    dit = randomised_dit(patch_size=patch_size)
+@pytest.mark.parametrize("changes", [{}, {"patch_size": 4}, {"global_cond_type": "adaLN"}])
+def test_a_fresh_control_branch_changes_nothing_bit_for_bit(changes):
+    dit = randomised_dit(**changes)
     controlled = ControlledDiT(dit, ControlNet(dit, 3))
     with torch.no_grad():
         assert torch.equal(controlled(**inputs(), control=control()), dit(**inputs()))
@@ -68,8 +68,9 @@ def trained_branch(dit, n_layers=3):
     return branch
 
 
-def test_residuals_are_added_before_the_first_layers():
-    dit = randomised_dit()
+@pytest.mark.parametrize(("global_cond_type", "n_tokens"), [("prepend", 13), ("adaLN", 12)])
+def test_residuals_are_added_before_the_first_layers(global_cond_type, n_tokens):
+    dit = randomised_dit(global_cond_type=global_cond_type)
     branch = trained_branch(dit)
     given = inputs()
     seen = {}
@@ -82,7 +83,7 @@ def test_residuals_are_added_before_the_first_layers():
         dit(**given)
         dit(**given, control_residuals=residuals)
     plain, controlled = seen[0]
-    assert residuals[0].shape == (2, 13, 64)
+    assert residuals[0].shape == (2, n_tokens, 64)
     torch.testing.assert_close(controlled, plain + residuals[0])
 
 
@@ -113,10 +114,11 @@ def test_strength_scales_the_residuals_and_zero_switches_them_off():
     assert 0 < (weak - off).abs().max() < 0.05 * (full - off).abs().max()
 
 
-def test_gradient_checkpointing_gives_the_same_gradients():
+@pytest.mark.parametrize("global_cond_type", ["prepend", "adaLN"])
+def test_gradient_checkpointing_gives_the_same_gradients(global_cond_type):
     gradients = []
     for checkpointing in (False, True):
-        dit = randomised_dit(gradient_checkpointing=checkpointing)
+        dit = randomised_dit(gradient_checkpointing=checkpointing, global_cond_type=global_cond_type)
         branch = trained_branch(dit)
         ControlledDiT(dit, branch)(**inputs(), control=control()).square().mean().backward()
         gradients.append({name: p.grad for name, p in branch.named_parameters()})

@@ -83,7 +83,7 @@ def test_guidance_combines_the_two_halves(debug_model):
     guided = debug_model.guided_v(x, t, conditions, 3.0)
     torch.testing.assert_close(guided, without + 3 * (with_tokens - without), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(debug_model.guided_v(x, t, conditions, 1.0), with_tokens)
-    same = debug_model.guided_v(x, t, conditions, 5.0, negative_tokens=conditions.tokens)
+    same = debug_model.guided_v(x, t, conditions, 5.0, negative=conditions)
     torch.testing.assert_close(same, with_tokens, atol=1e-4, rtol=1e-4)
 
 
@@ -102,12 +102,32 @@ def test_samples_depend_on_their_own_seed_only(debug_model):
     assert torch.equal(sample(1), sample(1))
 
 
+def test_the_prompt_of_the_small_model_is_part_of_the_global_condition():
+    model = build_model(compose("backbone=mini_prompts"))
+    generator = torch.Generator().manual_seed(0)
+    embeddings = {key: torch.rand(2, generator=generator) for key in ("seconds_start", "seconds_total")}
+    embeddings |= {"frames": torch.randn(2, 40, 256, generator=generator), "envelope": torch.rand(2, 4, 96)}
+    embeddings |= {"audio": torch.randn(2, 256, generator=generator)}
+    conditions = model.conditions(embeddings)
+    assert conditions.tokens.shape == (2, 40, 192)
+    assert conditions.global_embed.shape == (2, 3 * 192)
+    nothing = torch.zeros(2, dtype=torch.bool)
+    dropped, unprompted = (
+        model.conditions(embeddings, {"frames": nothing, "audio": nothing}),
+        model.unprompted(conditions),
+    )
+    for part in ("tokens", "global_embed", "control"):
+        assert torch.equal(getattr(dropped, part), getattr(unprompted, part))
+    assert not unprompted.tokens.any()
+    assert torch.equal(unprompted.global_embed[:, :384], conditions.global_embed[:, :384])
+
+
 def test_padded_length_is_whole_tokens():
     mini = build_model(compose("backbone=mini"))
     assert mini.backbone.samples_per_token == 1536
     assert mini.padded_length(441_000) == 288 * 1536
     assert mini.padded_length(1536) == 1536
-    assert mini.pretransform.encode(mini.padded(torch.zeros(1, 2, 5000))).shape == (1, 80, 12)
+    assert mini.pretransform.encode(mini.padded(torch.zeros(1, 2, 5000))).shape == (1, 240, 4)
 
 
 @pytest.mark.parametrize(

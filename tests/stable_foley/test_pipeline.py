@@ -1,5 +1,7 @@
 """Generation: lengths, windows, prompts, seeds, and what is refused."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -60,6 +62,28 @@ def test_without_control_the_envelope_does_not_matter(debug):
 
     assert difference(0.0) == 0
     assert difference(1.0) > 0
+
+
+@pytest.mark.parametrize("limit_db", [6.0, 200.0])
+def test_levels_are_brought_to_the_envelope(mini, limit_db):
+    rms = torch.cat([torch.zeros(50), torch.full((50,), 0.5), torch.full((50,), 1e-3)])
+    plain, matched = (
+        mini.generate(Envelope(rms, 125.0), 1.2, settings=replace(mini.settings, level_match_db=db))
+        for db in (0.0, limit_db)
+    )
+    gain = (matched / plain)[plain.abs() > 1e-9]
+    assert gain.max() <= 10 ** (limit_db / 20) * (1 + 1e-4)
+    inner = torch.tensor([3, 46, 53, 96, 103, 146])  # a window's length from the steps
+    asked, before, after = (each[inner] for each in (rms, mini.measure(plain).rms, mini.measure(matched).rms))
+    assert (after[:2] < 1e-6).all()
+    reachable = torch.minimum(asked, before * 10 ** (limit_db / 20))
+    torch.testing.assert_close(after[2:], reachable[2:], rtol=0.2, atol=0)
+
+
+def test_without_control_levels_are_not_matched(mini):
+    settings = [replace(mini.settings, level_match_db=db) for db in (0.0, 12.0)]
+    plain, other = (mini.generate(flat_envelope(), 1.0, settings=each, control_strength=0.0) for each in settings)
+    assert torch.equal(plain, other)
 
 
 def test_prompts_change_the_sound(debug):

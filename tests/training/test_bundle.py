@@ -8,7 +8,11 @@ from data.errors import InputError
 from training.bundle import halved, main
 from training.checkpoint import Checkpoint, read_content, save_checkpoint
 
-CONFIG = {"model": {"_target_": "torch.nn.Linear"}}
+CONFIG = {
+    "model": {"_target_": "torch.nn.Linear"},
+    "dataset": {"cache": "/a/folder/of/one/machine"},
+    "ckpt": "runs/tag/checkpoints/last.ckpt",
+}
 WEIGHTS = {
     "matrix": torch.linspace(-2, 2, 600).reshape(20, 30),
     "vector": torch.full((3,), 1e5),
@@ -30,7 +34,7 @@ def test_matrices_are_halved_and_the_rest_stays(tmp_path, checkpoint, capsys):
     assert found["matrix"].dtype == torch.float16
     torch.testing.assert_close(found["matrix"].float(), WEIGHTS["matrix"], atol=0, rtol=2**-11)
     assert torch.equal(found["vector"], WEIGHTS["vector"])
-    assert read_content(tmp_path / "small.safetensors")["config"] == CONFIG
+    assert read_content(tmp_path / "small.safetensors")["config"] == CONFIG | {"dataset": {"cache": None}, "ckpt": None}
     assert "SHA-256" in capsys.readouterr().out
     assert checkpoint.read_bytes() == before
 

@@ -1,0 +1,178 @@
+"""How the model does on real recordings, which no training has seen: ``python -m benchmarks.real_clips``.
+
+``--clip`` is a clip with sound, frames and annotation, in the processed layout. Its true envelope drives the
+generation; each half of it is made with the sound of the other half as prompt, so what is asked for is known and
+nothing is copied. ``--published`` is what another model made of the same clip, measured alike. ``--videos`` are given
+sound from their picture alone, and compared with their own sound. Prints Markdown tables of means over seeds;
+``--figure`` draws the clip, the other model's sound and the first seed's.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.sounds import f1_within_100_ms, onset_times_s, pre_echo_db
+from benchmarks.video2rms import find_videos
+from data.dataset import read_clip_frames
+from data.errors import InputError, user_errors
+from data.files import atomic_path, check_writable_folder
+from data.greatest_hits import SourceClip, read_clip
+from data.media import read_sound
+from data.synthetic import SAMPLE_RATE_HZ
+from evaluation.levels import e_l1_video_foley, rms_correlation
+from stable_foley.checkpoint import BUNDLED
+from stable_foley.pipeline import FoleyPipeline, Prompts
+from stable_foley.plot import comparison_figure
+from video2rms.model import Video2Rms
+from video2rms.predict import load_model, predict_envelope
+
+FIGURE_SUFFIXES = (".png", ".jpg", ".webp")
+Generate = Callable[[Sequence[Tensor]], Tensor]
+
+
+def read_truth(clip: SourceClip) -> Tensor:
+    """The sound (2, N) of a clip, its peak at full scale.
+
+    Raises:
+        InputError: It is silent.
+    """
+    sound = read_sound(clip.sound_path, sample_rate_hz=SAMPLE_RATE_HZ, duration_s=clip.duration_s)
+    if not sound.any():
+        raise InputError(f"{clip.sound_path} is silent, so nothing can be compared with it: leave it out")
+    return sound / sound.abs().amax()
+
+
+def frames_of(clip: SourceClip, pipeline: FoleyPipeline) -> Tensor:
+    """Frames (T, 3, H, W) in 0..1, as the model looks at them."""
+    rate_hz, size_px = pipeline.spec.frame_rate_hz, pipeline.spec.frame_size_px
+    return read_clip_frames(clip, 0.0, clip.duration_s, frame_rate_hz=rate_hz, size_px=size_px).float() / 255
+
+
+def in_halves(truth: Tensor, generate: Generate) -> Tensor:
+    """A sound like ``truth`` (C, N), of which each half is generated with the other half as prompt."""
+    half = truth.shape[-1] // 2
+    first, second = truth[:, :half], truth[:, half:]
+    return torch.cat([generate([second])[:, :half], generate([first])[:, half:]], dim=-1)
+
+
+def compare(sound: Tensor, truth: Tensor, hits_s: np.ndarray) -> dict[str, float]:
+    """Measures of a sound (C, N) by name."""
+    levels_db = pre_echo_db(sound, hits_s)
+    return {
+        "onset F1 against the annotation": f1_within_100_ms(hits_s, onset_times_s(sound)),
+        "onset F1, sound with sound": f1_within_100_ms(onset_times_s(truth), onset_times_s(sound)),
+        "RMS correlation": float(rms_correlation(sound, truth, SAMPLE_RATE_HZ)),
+        "E-L1 (16 kHz)": float(e_l1_video_foley(sound, truth, SAMPLE_RATE_HZ)),
+        "level 20 to 5 ms before hits, of their peak (dB)": float(np.median(levels_db or np.nan)),
+        "peak": float(sound.abs().amax()),
+    }
+
+
+def generated_along(pipeline: FoleyPipeline, clip: SourceClip, truth: Tensor, seeds: range) -> list[Tensor]:
+    """Sounds of a clip along its true envelope, one a seed."""
+    frames, envelope = frames_of(clip, pipeline), pipeline.measure(truth)
+
+    def with_seed(seed: int) -> Generate:
+        return lambda prompt: pipeline.generate(
+            envelope, clip.duration_s, frames=frames, prompts=Prompts(sounds=prompt), seed=seed
+        )
+
+    return [in_halves(truth, with_seed(seed)) for seed in seeds]
+
+
+def measure_video(
+    pipeline: FoleyPipeline, video2rms: Video2Rms, path: Path, true_s: np.ndarray, seeds: range
+) -> list[float]:
+    """F1 of the onsets of a video's new sound against those of its own, one a seed; only the picture is looked at."""
+    clip = read_clip(path)
+    envelope, frames = predict_envelope(video2rms, path).envelope, frames_of(clip, pipeline)
+    sounds = (pipeline.generate(envelope, clip.duration_s, frames=frames, seed=seed) for seed in seeds)
+    return [f1_within_100_ms(true_s, onset_times_s(sound)) for sound in sounds]
+
+
+def table(title: str, columns: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
+    """Markdown: a row a measure, a column a sound; means over the seeds."""
+    rows = next(iter(columns.values()))[0]
+    lines = [f"| {title} | {' | '.join(columns)} |", f"|{'---|' * (len(columns) + 1)}"]
+    lines += [
+        f"| {name} | {' | '.join(f'{np.mean([each[name] for each in found]):.4g}' for found in columns.values())} |"
+        for name in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse, before any work, options that do not go together.
+
+    Raises:
+        InputError: naming the option.
+    """
+    if args.seeds < 1:
+        raise InputError(f"--seeds {args.seeds} is not possible: give at least 1")
+    if args.clip is None and args.videos is None:
+        raise InputError("there is nothing to measure: give --clip FOLDER or --videos FOLDER")
+    if args.clip is None and (args.published or args.figure):
+        raise InputError("--published and --figure are about a clip: give --clip FOLDER with them")
+    if args.figure and args.figure.suffix not in FIGURE_SUFFIXES:
+        raise InputError(f"--figure {args.figure} is no picture: give one of {', '.join(FIGURE_SUFFIXES)}")
+    if args.figure:
+        check_writable_folder(args.figure.parent, "--figure")
+
+
+def report_clip(pipeline: FoleyPipeline, clip: SourceClip, truth: Tensor, args: argparse.Namespace) -> None:
+    """Print the measures of the clip's sounds, and draw them."""
+    sounds = {"real": [truth]}
+    if args.published:
+        sound = read_sound(args.published, sample_rate_hz=SAMPLE_RATE_HZ, duration_s=clip.duration_s)
+        sounds["published model"] = [sound]
+    sounds["this model"] = generated_along(pipeline, clip, truth, range(args.seeds))
+    hits_s = np.array([hit.time_s for hit in clip.hits])
+    measured = {name: [compare(each, truth, hits_s) for each in found] for name, found in sounds.items()}
+    sys.stdout.write(table(f"{clip.clip_id}, {args.seeds} seeds", measured))
+    if args.figure:
+        shown = {name: found[0] for name, found in sounds.items()}
+        figure = comparison_figure(shown, SAMPLE_RATE_HZ, onset_times_s=hits_s.tolist())
+        with atomic_path(args.figure) as temporary:
+            figure.savefig(temporary)
+
+
+@user_errors()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print, draw."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
+    parser.add_argument("--checkpoint", type=Path, default=BUNDLED, help="(default: the bundled one)")
+    parser.add_argument("--clip", type=Path, help="folder of a clip in the processed layout, with annotation")
+    parser.add_argument("--published", type=Path, help="another model's sound for it")
+    parser.add_argument("--videos", type=Path, help="folder of videos with sound")
+    parser.add_argument("--figure", type=Path, help="picture to write, .png, .jpg or .webp; needs --clip")
+    parser.add_argument("--seeds", type=int, default=3, help="(default: %(default)s)")
+    args = parser.parse_args(arguments)
+    check(args)
+    clip = None if args.clip is None else read_clip(args.clip)
+    if clip is not None and not clip.hits:
+        raise InputError(f"--clip {args.clip} has no annotated hits: give a clip that has")
+    truth = None if clip is None else read_truth(clip)
+    if truth is not None and not all(half.any() for half in truth.tensor_split(2, dim=-1)):
+        raise InputError(f"--clip {args.clip} is silent in one half, which cannot be a prompt: give another clip")
+    videos = [] if args.videos is None else find_videos(args.videos)
+    true_s = {path: onset_times_s(read_truth(read_clip(path))) for path in videos}
+    pipeline = FoleyPipeline.from_checkpoint(args.checkpoint)
+    if clip is not None and truth is not None:
+        report_clip(pipeline, clip, truth, args)
+    if videos:
+        video2rms = load_model()
+        sys.stdout.write(
+            f"\n| picture alone, {args.seeds} seeds | onset F1, sound with sound | each |\n|---|---|---|\n"
+        )
+        for path in videos:
+            f1 = measure_video(pipeline, video2rms, path, true_s[path], range(args.seeds))
+            sys.stdout.write(f"| {path.name} | {np.mean(f1):.3f} | {', '.join(f'{each:.3f}' for each in f1)} |\n")
+
+
+if __name__ == "__main__":
+    main()

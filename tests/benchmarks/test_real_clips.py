@@ -1,0 +1,58 @@
+"""What the benchmark of real recordings measures, on a recording made here."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from benchmarks.real_clips import in_halves, main
+from data.greatest_hits import Hit, write_hits
+from tests.conftest import tone_clip
+
+
+def test_a_half_is_made_with_the_other_one_as_prompt():
+    truth = torch.cat([torch.full((2, 100), 1.0), torch.full((2, 100), 2.0)], dim=1)
+    made = in_halves(truth, lambda prompt: torch.full((2, 200), float(prompt[0].mean())))
+    assert torch.equal(made, torch.cat([truth[:, 100:], truth[:, :100]], dim=1))
+
+
+@pytest.fixture
+def clip(tmp_path):
+    folder = tone_clip(tmp_path, duration_s=2.0)
+    write_hits(folder / "clip.times.csv", [Hit(t, "metal", "hit", "static") for t in np.arange(0.25, 2, 0.25)])
+    return folder
+
+
+def test_tables_and_figure(clip, tmp_path, capsys):
+    published, figure = tmp_path / "published.wav", tmp_path / "figure.png"
+    samples, rate_hz = soundfile.read(clip / "audio" / "clip.resampled.wav")
+    soundfile.write(published, samples[:-680], rate_hz)  # some models' sounds are a little shorter
+    options = ["--published", str(published), "--figure", str(figure), "--seeds", "1"]
+    main(["--clip", str(clip), *options])
+    rows = dict(line.strip("| ").split(" | ", 1) for line in capsys.readouterr().out.splitlines()[2:])
+    real, other, own = map(float, rows["RMS correlation"].split(" | "))
+    assert real == pytest.approx(1)
+    assert other == pytest.approx(1, abs=0.01)
+    assert 0 < own < 1
+    assert figure.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "nothing to measure"),
+        (["--clip", "nowhere"], "nowhere"),
+        (["--clip", "clip", "--seeds", "0"], "--seeds 0"),
+        (["--clip", "unmarked"], "no annotated hits"),
+        (["--videos", "clip"], "no video with sound"),
+        (["--videos", "clip", "--figure", "a.png"], "--clip"),
+        (["--clip", "clip", "--figure", "a.gif"], "--figure a.gif"),
+    ],
+)
+def test_mistakes_get_a_sentence(clip, tmp_path, monkeypatch, capsys, options, words):
+    tone_clip(tmp_path, "unmarked")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        main(options)
+    assert stopped.value.code == 2
+    assert words in capsys.readouterr().err

@@ -1,0 +1,73 @@
+"""The bundled model does what it is for: it follows the envelope and the prompt, on clips it never saw."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from benchmarks.sounds import f1_within_100_ms, lag_s, level_db, onset_times_s, shifted, silenced
+from data.envelope import fine_envelope
+from data.synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
+from evaluation.levels import rms_correlation
+from stable_foley.pipeline import FoleyPipeline, Prompts
+
+SEED, CLIP = 8_000_009, 2  # of clips that nothing else uses
+DURATION_S = 10.0
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    return FoleyPipeline.from_checkpoint()
+
+
+@pytest.fixture(scope="module")
+def clip(pipeline):
+    """A clip's clean sound at -12 dB and its frames."""
+    width, height = pipeline.spec.frame_width_height
+    rendered = render_clip(SyntheticSpec(DURATION_S, 28.0, width, height, max_offset_s=0.0), SEED, CLIP)
+    frames = rendered.frames[::7].float() / 255  # 28 a second, of which the model looks at 4
+    return rendered.clean * (0.25 / rendered.clean.abs().max()), frames
+
+
+@pytest.fixture(scope="module")
+def sound(pipeline, clip):
+    """The sound that is generated along an envelope."""
+    _, frames = clip
+
+    def generate(envelope, **options):
+        return pipeline.generate(envelope, DURATION_S, frames=frames, **options)
+
+    return generate
+
+
+@pytest.fixture(scope="module")
+def own(clip, sound):
+    return sound(fine_envelope(clip[0], SAMPLE_RATE_HZ))
+
+
+def test_it_follows_the_envelope(clip, own):
+    truth, _ = clip
+    assert rms_correlation(own, truth, SAMPLE_RATE_HZ) > 0.8
+    assert f1_within_100_ms(onset_times_s(truth), onset_times_s(own)) >= 0.7
+    assert level_db(own) == pytest.approx(level_db(truth), abs=3)
+
+
+def test_it_follows_edits_of_it(clip, sound, own):
+    envelope = fine_envelope(clip[0], SAMPLE_RATE_HZ)
+    assert lag_s(own, sound(shifted(envelope, 0.504))) == pytest.approx(0.504, abs=0.02)
+    louder = sound(replace(envelope, rms=4 * envelope.rms))
+    assert level_db(louder) - level_db(own) == pytest.approx(12, abs=2.5)
+    assert level_db(sound(silenced(envelope, 0.0))) < level_db(own) - 40
+
+
+def test_the_same_seed_gives_the_same_sound_and_a_prompt_another(clip, sound, own):
+    envelope = fine_envelope(clip[0], SAMPLE_RATE_HZ)
+    assert torch.equal(sound(envelope), own)
+    metal, cloth = (sound(envelope, prompts=Prompts(f"hitting {material}")) for material in ("metal", "cloth"))
+    assert centroid_hz(metal) > 1.2 * centroid_hz(cloth)
+
+
+def centroid_hz(wave):
+    """Mean frequency of a sound (C, N), by amplitude."""
+    spectrum = torch.fft.rfft(wave.mean(dim=0)).abs()
+    return float((torch.fft.rfftfreq(wave.shape[-1], 1 / SAMPLE_RATE_HZ) * spectrum).sum() / spectrum.sum())
