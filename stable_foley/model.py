@@ -261,7 +261,7 @@ class FoleyModel(nn.Module):
             negative: conditions of the other half; None: ``unprompted``.
             control_strength: scale of the control residuals.
         """
-        if cfg_scale == 1 or not set(PROMPT_IDS) & set(self.conditioners):
+        if cfg_scale == 1 or (conditions.tokens is None and not self._global_prompts):
             return self(x, t, conditions, control_strength)
         other = negative or self.unprompted(conditions)
         both = Conditions(

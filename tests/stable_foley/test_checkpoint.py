@@ -38,7 +38,7 @@ def test_a_model_comes_back_from_its_files(mini):
     for (name, ours), (other, theirs) in zip(loaded.state_dict().items(), model.state_dict().items(), strict=True):
         assert name == other
         assert torch.equal(ours, theirs), name
-    assert config.sampler.name == "dpmpp-3m-sde"
+    assert config.sampler.name == "dpmpp-2m"
     assert not loaded.training
     assert not any(p.requires_grad for p in loaded.parameters())
 

@@ -8,7 +8,8 @@ from stable_foley.backbone import build_codec
 from stable_foley.conditioners.envelope import SampledEnvelope, VaeEnvelope
 from training.config import compose
 
-STEP = 512
+STEP = 1536
+VALUES = 16  # a step
 N_SAMPLES = 44_100 // STEP * STEP
 
 
@@ -19,20 +20,20 @@ def codec():
 
 @pytest.fixture
 def sampled():
-    return SampledEnvelope(fine_envelope, window_samples=1, smoothing_samples=1)
+    return SampledEnvelope(fine_envelope, window_samples=1, smoothing_samples=1, values_per_step=VALUES)
 
 
 @pytest.mark.parametrize(("rms", "level"), [(1.0, 1.0), (0.1, 0.75), (1e-4, 0.0), (0.0, 0.0)])
 def test_levels_are_decibels_from_minus_80_to_0(codec, sampled, rms, level):
     embedding = sampled.embed(Envelope(torch.full((2, 125), rms), 125.0), N_SAMPLES, codec)
-    assert embedding.shape == (2, N_SAMPLES // STEP, 32)
+    assert embedding.shape == (2, N_SAMPLES // STEP, 2 * VALUES)
     inside = embedding[:, 1:-1]
     torch.testing.assert_close(inside, torch.full_like(inside, level), atol=1e-5, rtol=0)
 
 
 def test_a_dropped_envelope_differs_from_silence(codec, sampled):
     null = sampled.null(N_SAMPLES, codec, torch.device("cpu"))
-    assert torch.equal(null, torch.full((1, N_SAMPLES // STEP, 32), -1.0))
+    assert torch.equal(null, torch.full((1, N_SAMPLES // STEP, 2 * VALUES), -1.0))
     assert sampled(null).shape == (1, N_SAMPLES // STEP, 64)
 
 
@@ -41,7 +42,7 @@ def test_a_later_envelope_gives_later_latents(codec, sampled):
     step_s = STEP / 44_100
     early = sampled.embed(Envelope(rms, 1 / step_s), N_SAMPLES, codec)
     late = sampled.embed(Envelope(rms.roll(7, -1), 1 / step_s), N_SAMPLES, codec)
-    torch.testing.assert_close(late[:, 10:80], early[:, 3:73], atol=1e-4, rtol=0)
+    torch.testing.assert_close(late[:, 8:27], early[:, 1:20], atol=1e-4, rtol=0)
 
 
 def test_the_published_form_encodes_the_causal_envelope_of_each_channel():

@@ -87,7 +87,8 @@ def test_a_chunk_does_not_depend_on_batch_or_shard(run, tmp_path):
     for name, wave in one.items():
         torch.testing.assert_close(three[name], wave, atol=2e-3, rtol=0)
         torch.testing.assert_close(shards[name], wave, atol=2e-3, rtol=0)
-    assert (one["a.wav"] - one["b_000s.wav"]).abs().max() > 0.05, "every chunk has noise of its own"
+    other = one["b_000s.wav"]
+    assert (one["a.wav"] - other).abs().max() > 0.5 * other.abs().max(), "every chunk has noise of its own"
 
 
 def test_it_makes_what_the_pipeline_makes(run, root, checkpoint, tmp_path):
