@@ -47,24 +47,24 @@ def own(clip, sound):
 
 def test_it_follows_the_envelope(clip, own):
     truth, _ = clip
-    assert rms_correlation(own, truth, SAMPLE_RATE_HZ) > 0.8
-    assert f1_within_100_ms(onset_times_s(truth), onset_times_s(own)) >= 0.7
-    assert level_db(own) == pytest.approx(level_db(truth), abs=3)
+    assert rms_correlation(own, truth, SAMPLE_RATE_HZ) > 0.95
+    assert f1_within_100_ms(onset_times_s(truth), onset_times_s(own)) >= 0.9
+    assert level_db(own) == pytest.approx(level_db(truth.mean(dim=0, keepdim=True)), abs=1.5)  # the model is mono
 
 
 def test_it_follows_edits_of_it(clip, sound, own):
     envelope = fine_envelope(clip[0], SAMPLE_RATE_HZ)
-    assert lag_s(own, sound(shifted(envelope, 0.504))) == pytest.approx(0.504, abs=0.02)
+    assert lag_s(own, sound(shifted(envelope, 0.504))) == pytest.approx(0.504, abs=0.009)
     louder = sound(replace(envelope, rms=4 * envelope.rms))
-    assert level_db(louder) - level_db(own) == pytest.approx(12, abs=2.5)
-    assert level_db(sound(silenced(envelope, 0.0))) < level_db(own) - 40
+    assert level_db(louder) - level_db(own) == pytest.approx(12, abs=1.5)
+    assert not sound(silenced(envelope, 0.0)).any()
 
 
 def test_the_same_seed_gives_the_same_sound_and_a_prompt_another(clip, sound, own):
     envelope = fine_envelope(clip[0], SAMPLE_RATE_HZ)
     assert torch.equal(sound(envelope), own)
     metal, cloth = (sound(envelope, prompts=Prompts(f"hitting {material}")) for material in ("metal", "cloth"))
-    assert centroid_hz(metal) > 1.2 * centroid_hz(cloth)
+    assert centroid_hz(metal) > 1.4 * centroid_hz(cloth)
 
 
 def centroid_hz(wave):
