@@ -264,8 +264,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.stdout.write(f"| {args.clips} synthetic clips | mean | 95 % interval | n |\n|---|---|---|---|\n")
     for name, values in found.items():
         ends = interval(values)
-        sys.stdout.write(f"| {name} | {np.mean(values):.3f} | ")
-        sys.stdout.write(f"{f'{ends[0]:.3f} to {ends[1]:.3f}' if ends else ''} | {len(values)} |\n")
+        sys.stdout.write(f"| {name} | {np.mean(values):.3g} | ")
+        sys.stdout.write(f"{f'{ends[0]:.3g} to {ends[1]:.3g}' if ends else ''} | {len(values)} |\n")
 
 
 if __name__ == "__main__":
