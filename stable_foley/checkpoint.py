@@ -20,7 +20,7 @@ from stable_foley.backbone import DIT, backbone_sha256
 from stable_foley.config import MAIN_EXPERIMENT, build_model
 from stable_foley.model import FoleyModel, trained_prefixes
 from stable_foley.published import Published, is_published, read_published
-from training.checkpoint import Checkpoint, read_content, save_checkpoint
+from training.checkpoint import Checkpoint, check_new, read_content, save_checkpoint
 from training.config import REPOSITORY, change, check_targets, compose, describing
 
 BUNDLED = REPOSITORY / "bundled" / "controlnet.safetensors"
@@ -110,7 +110,7 @@ def import_published(path: Path, out: Path) -> Published:
     Raises:
         InputError: the file is no published checkpoint, or is damaged, or ``out`` cannot be written.
     """
-    _check_new("--out", out)
+    check_new("--out", out)
     published = _published(read_content(path), path, inside=False)
     save_checkpoint(out, Checkpoint(published.weights, published.config))
     return published
@@ -131,7 +131,7 @@ def split(path: Path, backbone: Path, out: Path) -> None:
     if backbone.resolve() == out.resolve():
         raise InputError(f"--backbone and --out are both {out}; give two names.")
     for option, file in (("--backbone", backbone), ("--out", out)):
-        _check_new(option, file)
+        check_new(option, file)
         check_writable_folder(file.parent, option)
     checkpoint = read_checkpoint(path)
     branch = trained_prefixes("control")
@@ -152,14 +152,6 @@ def split(path: Path, backbone: Path, out: Path) -> None:
         config.backbone.sha256 = backbone_sha256(rest)
     for file, weights, its_config in ((backbone, rest, alone), (out, control, config)):
         save_checkpoint(file, Checkpoint(weights, cast("dict[str, Any]", OmegaConf.to_container(its_config))))
-
-
-def _check_new(option: str, path: Path) -> None:
-    """Refuse a checkpoint to write that exists, or has another ending than it needs."""
-    if path.suffix != ".safetensors":
-        raise InputError(f"{option} {path} is no .safetensors file; give it that ending.")
-    if path.exists():
-        raise InputError(f"{option} {path} exists; give another name, or remove it first.")
 
 
 def report(published: Published, path: Path, out: Path) -> str:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from data.errors import InputError, user_errors
 from data.weights import state_dict_of
-from training.checkpoint import Checkpoint, read_content, save_checkpoint
+from training.checkpoint import Checkpoint, check_new, read_content, save_checkpoint
 from training.config import describing
 
 log = logging.getLogger(__name__)
@@ -38,8 +38,7 @@ def bundle(checkpoint: Path, out: Path) -> int:
     Raises:
         InputError: the file is no checkpoint of a training run, holds numbers beyond float16, or ``out`` is taken.
     """
-    if out.suffix != ".safetensors" or out.exists():
-        raise InputError(f"--out {out} exists, or is no .safetensors file: give another name, or remove it first")
+    check_new("--out", out)
     content = read_content(checkpoint)
     if "config" not in content:
         raise InputError(f"{checkpoint} says nothing of its configuration: give a checkpoint of train.py")

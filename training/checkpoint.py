@@ -42,6 +42,18 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
             raise InputError(f"{path} cannot be written ({error}); make room, or give another place.") from error
 
 
+def check_new(option: str, path: Path) -> None:
+    """Refuse, before any work, a checkpoint to write that is there already, or has another ending than it needs.
+
+    Raises:
+        InputError: naming the option.
+    """
+    if path.suffix != ".safetensors":
+        raise InputError(f"{option} {path} is no .safetensors file; give it that ending.")
+    if path.exists():
+        raise InputError(f"{option} {path} exists; give another name, or remove it first.")
+
+
 def _checksum(weights: Mapping[str, Tensor], config: str) -> str:
     """SHA-256 of a checkpoint: weights and configuration."""
     return hashlib.sha256(f"{weights_sha256(weights)} {config}".encode()).hexdigest()

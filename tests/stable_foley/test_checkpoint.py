@@ -13,6 +13,18 @@ from training.checkpoint import Checkpoint, save_checkpoint
 from training.config import compose, instantiate
 
 
+def saved_mini(path, *overrides):
+    """A mini model whose trained weights are away from the start, and its file."""
+    config = compose("exp=train_gh_controlnet", "backbone=mini", *overrides)
+    model = build_model(config)
+    with torch.no_grad():
+        for p in model.parameters():
+            if p.requires_grad:
+                p.add_(0.01)
+    save_checkpoint(path, Checkpoint(model.trained_state(), composed_config(config, model)))
+    return model
+
+
 @pytest.fixture(scope="module")
 def mini(tmp_path_factory):
     """A mini model over a backbone file, its control branch moved away from the start, and the two files."""
@@ -21,15 +33,8 @@ def mini(tmp_path_factory):
     backbone = build_model(backbone_config)
     backbone_path = folder / "backbone.safetensors"
     save_checkpoint(backbone_path, Checkpoint(backbone.trained_state(), composed_config(backbone_config, backbone)))
-    config = compose("exp=train_gh_controlnet", "backbone=mini", f"backbone.weights={backbone_path}")
-    model = build_model(config)
-    with torch.no_grad():
-        for p in model.parameters():
-            if p.requires_grad:
-                p.add_(0.01)
     path = folder / "control=branch.safetensors"
-    save_checkpoint(path, Checkpoint(model.trained_state(), composed_config(config, model)))
-    return model, path, backbone_path
+    return saved_mini(path, f"backbone.weights={backbone_path}"), path, backbone_path
 
 
 def test_a_model_comes_back_from_its_files(mini):
@@ -52,14 +57,8 @@ def test_a_checkpoint_holds_the_trained_weights_only(mini):
 
 def test_one_trained_with_its_transformer_becomes_two(mini, tmp_path):
     _, _, start = mini
-    config = compose("exp=train_gh_controlnet", "backbone=mini", "model.trainable=all", f"backbone.weights={start}")
-    model = build_model(config).eval()
-    with torch.no_grad():
-        for p in model.parameters():
-            if p.requires_grad:
-                p.add_(0.01)
     both = tmp_path / "both.safetensors"
-    save_checkpoint(both, Checkpoint(model.trained_state(), composed_config(config, model)))
+    model = saved_mini(both, f"backbone.weights={start}", "model.trainable=all")
     backbone, control = tmp_path / "backbone.safetensors", tmp_path / "control.safetensors"
     main(["split", "--checkpoint", str(both), "--backbone", str(backbone), "--out", str(control)])
     loaded, loaded_config = load_model(control)
