@@ -151,6 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--videos", type=Path, help="folder of videos with sound")
     parser.add_argument("--figure", type=Path, help="picture to write, .png, .jpg or .webp; needs --clip")
     parser.add_argument("--seeds", type=int, default=3, help="(default: %(default)s)")
+    parser.add_argument("--level-match", type=float, help="as infer.py has it (default: the checkpoint's)")
     args = parser.parse_args(arguments)
     check(args)
     clip = None if args.clip is None else read_clip(args.clip)
@@ -162,6 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     videos = [] if args.videos is None else find_videos(args.videos)
     true_s = {path: onset_times_s(read_truth(read_clip(path))) for path in videos}
     pipeline = FoleyPipeline.from_checkpoint(args.checkpoint)
+    pipeline.settings = pipeline.settings.changed(level_match_db=args.level_match)
     if clip is not None and truth is not None:
         report_clip(pipeline, clip, truth, args)
     if videos:

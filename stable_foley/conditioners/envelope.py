@@ -15,6 +15,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from data.envelope import Envelope, control_envelope
+from data.errors import InputError
 from stable_foley.backbone import LatentCodec
 
 DROPPED = -1.0
@@ -120,6 +121,9 @@ class SampledEnvelope(EnvelopeConditioner):
         n_audio_channels: channels of the sound.
         output_dim: channels of the control latent.
         values_per_step: values of the control signal a latent step; divides the codec's ``samples_per_step``.
+
+    Raises:
+        InputError: values_per_step is no whole number from 1.
     """
 
     def __init__(
@@ -132,11 +136,22 @@ class SampledEnvelope(EnvelopeConditioner):
         values_per_step: int = 16,
     ) -> None:
         super().__init__(measure, window_samples, smoothing_samples)
+        if not isinstance(values_per_step, int) or values_per_step < 1:
+            raise InputError(f"conditioners.envelope.values_per_step is {values_per_step!r}; expected 1 or more.")
         self.values_per_step = values_per_step
         self.proj_out = nn.Linear(n_audio_channels * values_per_step, output_dim)
 
     def parameters_of(self, signal: Tensor, codec: LatentCodec) -> Tensor:
-        """Control signal (B, C, N) → levels (B, L, C · values_per_step): 0 at -80 dB and below, 1 at full scale."""
+        """Control signal (B, C, N) → levels (B, L, C · values_per_step): 0 at -80 dB and below, 1 at full scale.
+
+        Raises:
+            InputError: values_per_step does not divide the codec's step.
+        """
+        if codec.samples_per_step % self.values_per_step:
+            raise InputError(
+                f"conditioners.envelope.values_per_step is {self.values_per_step}; expected a divisor of "
+                f"{codec.samples_per_step}, the samples of a latent step: correct it."
+            )
         spacing = codec.samples_per_step // self.values_per_step
         values = signal[..., spacing // 2 :: spacing]
         level = 1 - torch.log10(values.clamp(min=_FLOOR_RMS)) / torch.log10(torch.tensor(_FLOOR_RMS))

@@ -1,5 +1,6 @@
 """The frames condition: one cross-attention token per video frame, from CAVP's frozen video tower."""
 
+import math
 from typing import Self
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor, nn
 
 from cavp import Cavp, SlowOnly
 from cavp.weights import load_cavp
+from data.errors import InputError
 from data.weights import check_sha256, encoder_weights, weights_sha256
 
 
@@ -20,10 +22,15 @@ class FramesConditioner(nn.Module):
         cavp: the embedding model; its video tower suffices.
         output_dim: width D of the tokens.
         gain: factor of the embeddings, whose length is 1; the square root of their width makes them learnt sooner.
+
+    Raises:
+        InputError: the gain is not a number above 0.
     """
 
     def __init__(self, cavp: Cavp, output_dim: int, gain: float = 1.0) -> None:
         super().__init__()
+        if not isinstance(gain, int | float) or not 0 < gain < math.inf:
+            raise InputError(f"conditioners.frames.gain is {gain!r}; expected a number above 0: correct it.")
         self.gain = gain
         self.stage1_model = cavp.requires_grad_(False).eval()
         self.proj_out = nn.Linear(cavp.embed_dim, output_dim)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from data.envelope import Envelope, control_envelope, fine_envelope, instant_envelope
+from data.errors import InputError
 from stable_foley.backbone import build_codec
 from stable_foley.conditioners.envelope import SampledEnvelope, VaeEnvelope
 from training.config import compose
@@ -35,6 +36,12 @@ def test_a_dropped_envelope_differs_from_silence(codec, sampled):
     null = sampled.null(N_SAMPLES, codec, torch.device("cpu"))
     assert torch.equal(null, torch.full((1, N_SAMPLES // STEP, 2 * VALUES), -1.0))
     assert sampled(null).shape == (1, N_SAMPLES // STEP, 64)
+
+
+@pytest.mark.parametrize("values_per_step", [0, -1, 1.5, 50])
+def test_values_that_do_not_fill_a_step_are_refused(codec, values_per_step):
+    with pytest.raises(InputError, match=f"values_per_step is {values_per_step}"):
+        SampledEnvelope(fine_envelope, 1, 1, values_per_step=values_per_step).null(STEP, codec, torch.device("cpu"))
 
 
 def test_a_later_envelope_gives_later_latents(codec, sampled):

@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from cavp import Cavp, SlowOnly
+from data.errors import InputError
 from stable_foley.conditioners.frames import FramesConditioner
 
 FRAMES = torch.rand(2, 3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
@@ -55,3 +56,9 @@ def test_embedding_is_the_same_in_training_and_under_autocast(conditioner):
 def test_cached_embedding_takes_the_precision_of_the_projection(conditioner):
     embedding = conditioner.embed(FRAMES)
     assert conditioner.to(torch.bfloat16)(embedding).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("gain", [0, -1.0, float("nan"), float("inf"), "abc"])
+def test_a_gain_that_is_none_is_refused(gain):
+    with pytest.raises(InputError, match="frames.gain is"):
+        FramesConditioner(Cavp(SlowOnly(4)), output_dim=48, gain=gain)
