@@ -60,5 +60,5 @@ def test_cached_embedding_takes_the_precision_of_the_projection(conditioner):
 
 @pytest.mark.parametrize("gain", [0, -1.0, float("nan"), float("inf"), "abc"])
 def test_a_gain_that_is_none_is_refused(gain):
-    with pytest.raises(InputError, match="frames.gain is"):
+    with pytest.raises(InputError, match=r"frames\.gain is"):
         FramesConditioner(Cavp(SlowOnly(4)), output_dim=48, gain=gain)
