@@ -65,6 +65,7 @@ DIT, CODEC, CONDITIONERS = "model.model.", "pretransform.", "conditioner.conditi
 SECONDS = f"{CONDITIONERS}seconds_"
 PROJECTIONS = tuple(f"{CONDITIONERS}{key}.proj_out." for key in ("frames", "audio"))
 """How the names of the backbone's weights begin, in its own files and in whole models."""
+VAE_PARTS = {"encoder": "oobleck", "decoder": "oobleck", "bottleneck": "vae"}
 LIGHTNING = "model."
 """What comes before every name in a checkpoint of the published training."""
 
@@ -338,6 +339,9 @@ def build_codec(pretransform: Mapping[str, Any], sample_rate_hz: int) -> nn.Modu
     """The latent codec of the ``model.pretransform`` part of a ``model_config.json``: frozen, in eval mode."""
     kind = pretransform["type"]
     if kind == "autoencoder":
+        parts = {part: pretransform["config"][part]["type"] for part in ("encoder", "decoder", "bottleneck")}
+        if parts != VAE_PARTS or "pretransform" in pretransform["config"]:
+            raise InputError(f"model.pretransform.config describes {parts}; expected {VAE_PARTS}: correct it.")
         codec: nn.Module = VaeLatent(pretransform["config"], sample_rate_hz)
     elif kind == "mel":
         codec = MelLatent()

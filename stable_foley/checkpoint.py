@@ -17,22 +17,26 @@ from data.errors import InputError, user_errors
 from data.files import check_writable_folder
 from data.weights import state_dict_of
 from stable_foley.backbone import DIT, backbone_sha256
-from stable_foley.config import MAIN_EXPERIMENT, build_model
+from stable_foley.config import MAIN_EXPERIMENT, NEEDED, OPTIONAL, build_checked, inference_config
 from stable_foley.model import FoleyModel, trained_prefixes
 from stable_foley.published import Published, is_published, read_published
 from training.checkpoint import Checkpoint, check_new, read_content, save_checkpoint
-from training.config import REPOSITORY, change, check_targets, compose, describing
+from training.config import REPOSITORY, change, compose, describing, random_weights
+from training.stored_config import kept_sections
 
 BUNDLED = REPOSITORY / "bundled" / "controlnet.safetensors"
 
-NEEDED = ("backbone", "conditioners", "model", "sampler", "dataset", "seed", "paths")
-"""Parts of a configuration without which no model can be rebuilt."""
-
 
 def default_checkpoint(overrides: Sequence[str] = ()) -> Path | None:
-    """The bundled checkpoint, or None where the overrides ask for random weights, which need no checkpoint."""
-    asked = [value for key, _, value in (each.partition("=") for each in overrides) if key == "paths.random_weights"]
-    return None if asked and OmegaConf.from_dotlist([f"random={asked[-1]}"]).random else BUNDLED
+    """Return the bundled checkpoint, or None if the overrides ask for random weights, which need no checkpoint.
+
+    Raises:
+        InputError: ``paths.random_weights`` is set to neither true nor false.
+    """
+    key = "paths.random_weights"
+    asked = [override for override in overrides if override.partition("=")[0] == key]
+    config = change(OmegaConf.create({"paths": {"random_weights": False}}), asked)
+    return None if random_weights(config) else BUNDLED
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -45,13 +49,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if "config" not in content:
         published = _published(content, path, inside=True)
         return Checkpoint(published.weights, published.config)
-    state, config = state_dict_of(content, path), content["config"]
-    missing = [section for section in NEEDED if not isinstance(config, dict) or section not in config]
-    if missing:
-        raise InputError(f"{path} has a configuration without {', '.join(missing)}; give a file that train.py wrote.")
+    config = kept_sections(content["config"], path, NEEDED, OPTIONAL)
+    state: Any = state_dict_of(content, path)
     with describing(path):
         averaged = content.get("callbacks", {}).get("Ema", {}).get("weights", {})
-        return Checkpoint({**state, **averaged} if averaged else state, config)
+        if averaged:
+            state = {**state, **state_dict_of({"state_dict": averaged}, path)}
+    return Checkpoint(state, cast("dict[str, Any]", OmegaConf.to_container(config)))
 
 
 def _published(content: Mapping[str, Any], path: Path, *, inside: bool) -> Published:
@@ -77,27 +81,38 @@ def load_model(
         dtype: of the transformer and its control branch, see ``build_backbone``.
 
     Returns:
-        The model, in eval mode, on the CPU, and the configuration used.
+        The model, in eval mode, on the CPU, and the configuration used: the sections ``NEEDED``, without references.
 
     Raises:
         InputError: file, override or weights are wrong.
     """
     if path is None:
-        config = compose(MAIN_EXPERIMENT, *overrides)
-        if not config.paths.random_weights:
+        if default_checkpoint(overrides) is not None:
             raise InputError(
                 "Without a checkpoint weights are random, to measure and not to listen: say so with "
                 "--set paths.random_weights=true, or give --checkpoint FILE."
             )
-        model = build_model(config, dtype)
+        model, config = build_checked(_main_config(overrides), dtype, "--set")
     else:
         checkpoint = read_checkpoint(path)
-        config = OmegaConf.create(checkpoint.config)
-        check_targets(config, path)
-        config = change(config, overrides)
-        model = build_model(config, dtype)
+        model, config = build_checked(change(OmegaConf.create(checkpoint.config), overrides), dtype, path)
         model.load_trained_state(checkpoint.weights, source=path)
     return model.eval().requires_grad_(False), config
+
+
+def _main_config(overrides: Sequence[str]) -> DictConfig:
+    """Return the main experiment's sections for inference, changed; ``backbone=NAME`` and the like choose its parts.
+
+    Raises:
+        InputError: an override names what is not there, or what generating a sound does not read.
+    """
+    roots = {key.split(".")[0]: key for key in (*NEEDED, *OPTIONAL, "exp")}
+    choices = [override for override in overrides if "." not in override.partition("=")[0]]
+    for choice in choices:
+        if choice.partition("=")[0].lstrip("+~").split("/")[0] not in roots:
+            raise InputError(f"--set {choice} has no effect on the sound; expected one of {', '.join(roots)}.")
+    config = inference_config(compose(MAIN_EXPERIMENT, *choices))
+    return change(config, [override for override in overrides if override not in choices])
 
 
 def import_published(path: Path, out: Path) -> Published:

@@ -12,8 +12,12 @@ from stable_foley.hub import read_model_config
 from stable_foley.model import FoleyModel
 from training import config as training_config
 from training.config import absolute, describing
+from training.stored_config import kept_sections, resolved
 
 MAIN_EXPERIMENT = "exp=train_gh_controlnet.yaml"
+NEEDED = ("backbone", "conditioners", "model", "sampler", "dataset.spec", "seed", "paths")
+"""Sections of a configuration that generating a sound reads."""
+OPTIONAL = ("control_layers",)
 
 
 def build_model(config: DictConfig, dtype: str = "float32") -> FoleyModel:
@@ -26,10 +30,45 @@ def build_model(config: DictConfig, dtype: str = "float32") -> FoleyModel:
     Raises:
         InputError: a part of the configuration or a file does not fit.
     """
-    with describing("the configuration"):
+    return training_config.build_model(_complete(config, dtype, "the configuration"))
+
+
+def inference_config(config: DictConfig) -> DictConfig:
+    """Return what generating a sound reads of a composed training configuration; references stay.
+
+    Raises:
+        InputError: the configuration refers to what only a training has.
+    """
+    return kept_sections(training_config.composed_config(config), "the configuration", NEEDED, OPTIONAL)
+
+
+def build_checked(config: DictConfig, dtype: str, source: object) -> tuple[FoleyModel, DictConfig]:
+    """Build the model of a configuration that need not be trusted, see ``training.stored_config``.
+
+    Args:
+        config: the sections that generating a sound reads, changed as they should be.
+        dtype: of the transformer and its control branch, see ``build_backbone``.
+        source: where the configuration comes from, named in errors.
+
+    Returns:
+        The model, and the plain configuration that it was built from.
+
+    Raises:
+        InputError: the configuration would build something else, or a part of it or a file does not fit.
+    """
+    config = resolved(_complete(config, dtype, source), source)
+    model = training_config.build_model(config)
+    if not isinstance(model, FoleyModel):
+        raise InputError(f"{source} describes a {type(model).__name__}; give a checkpoint of a Foley model.")
+    return model, config
+
+
+def _complete(config: DictConfig, dtype: str, source: object) -> DictConfig:
+    """Return a copy of the configuration with the backbone's stated sizes and type."""
+    with describing(source):
         config = with_sizes(config)
         OmegaConf.update(config, "backbone.dtype", dtype, force_add=True)
-    return training_config.build_model(config)
+    return config
 
 
 def with_sizes(config: DictConfig) -> DictConfig:

@@ -18,7 +18,7 @@ from data.stopwatch import Stopwatch
 from stable_foley.checkpoint import BUNDLED, load_model
 from stable_foley.model import CONTROL_ID, Conditions, FoleyModel
 from stable_foley.sampler import Progress, SamplerSettings
-from training.config import describing, instantiate
+from training.config import instantiate
 from training.devices import pick_device
 
 log = logging.getLogger(__name__)
@@ -88,8 +88,9 @@ class FoleyPipeline:
             overrides: see ``load_model``.
         """
         model, config = load_model(None if path is None else Path(path), overrides, dtype)
-        with describing("the configuration"):
-            spec, settings = instantiate(config.dataset.spec), instantiate(config.sampler)
+        spec, settings = instantiate(config.dataset.spec), instantiate(config.sampler)
+        if not isinstance(spec, ClipSpec):
+            raise InputError(f"dataset.spec is a {type(spec).__name__}; expected a ClipSpec: give a Foley model.")
         return cls(model, spec, settings, device)
 
     @property

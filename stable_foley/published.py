@@ -22,7 +22,7 @@ from data.weights import WeightSelection, fitting_weights, load_into, refuse_dif
 from stable_foley.backbone import CODEC, CONDITIONERS, DIT, LIGHTNING, PROJECTIONS, SECONDS, build_backbone
 from stable_foley.conditioners.envelope import VaeEnvelope
 from stable_foley.conditioners.seconds import SecondsConditioner
-from stable_foley.config import MAIN_EXPERIMENT, build_model
+from stable_foley.config import MAIN_EXPERIMENT, build_model, inference_config
 from stable_foley.model import PROMPT_IDS, SECONDS_IDS, FoleyModel
 from training.config import WEIGHTS, compose
 
@@ -124,9 +124,7 @@ def _configuration(state: Mapping[str, Tensor]) -> DictConfig:
 
     What no weight shows is as in Stable Audio Open; a weight that is missing is reported when all are compared.
     """
-    config = compose(MAIN_EXPERIMENT)
-    OmegaConf.set_struct(config, False)
-    config.tag = "published"
+    config = inference_config(compose(MAIN_EXPERIMENT))
     outs, layers = _count(state, f"{CONTROL}conv_outs."), _count(state, f"{CONTROL}transformer.layers.")
     config.model.control_layers = max(outs, layers)
     for key in PROMPT_IDS:

@@ -1,7 +1,6 @@
 """Owns the way from a Hydra configuration to objects."""
 
 import contextlib
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,11 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from data.errors import InputError
-from data.weights import N_LISTED
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 OmegaConf.register_new_resolver("bundled", lambda name: str(REPOSITORY / "bundled" / name), replace=True)
 WEIGHTS = ("stable_audio_open", "cavp", "clap")
 """Keys of ``paths`` that name weights."""
-BUILT = ("backbone", "conditioners", "model", "sampler", "dataset")
-"""Parts of a configuration that using a checkpoint builds."""
 FAULTS = (
     OmegaConfBaseException,
     ValueError,
@@ -89,39 +85,6 @@ def instantiate(config: DictConfig, **arguments: Any) -> Any:
         return hydra.utils.instantiate(config, _convert_="all", **arguments)
 
 
-def check_targets(config: DictConfig, source: object) -> None:
-    """Refuse a configuration from a file that would have anything called but what this project's own name.
-
-    Args:
-        config: a whole training configuration.
-        source: its file.
-
-    Raises:
-        InputError: it has another ``_target_`` than those in configs/.
-    """
-    files = [*(REPOSITORY / "configs").rglob("*.yaml"), *(REPOSITORY / "exp").glob("*.yaml")]
-    own = {target for path in files for target in re.findall(r"_target_: *(\S+)", path.read_text(encoding="utf-8"))}
-    with describing(f"the configuration in {source}"):
-        built = [config[section] for section in BUILT if section in config]
-        parts = [OmegaConf.to_container(section, resolve=True) for section in built if section is not None]
-        parts.append(OmegaConf.to_container(config))  # what nothing refers to yet
-    foreign = sorted({str(target) for target in _targets(parts)} - own)
-    if foreign:
-        raise InputError(
-            f"{source} is refused, since its configuration would call {', '.join(foreign[:N_LISTED])}; expected what "
-            "configs/ has: use a file that you trust, or add it there."
-        )
-
-
-def _targets(part: Any) -> Iterator[Any]:
-    """All values of ``_target_`` in a nested configuration."""
-    if isinstance(part, dict):
-        yield from (value for key, value in part.items() if key == "_target_")
-    if isinstance(part, dict | list):
-        for inner in part.values() if isinstance(part, dict) else part:
-            yield from _targets(inner)
-
-
 def change(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """Apply ``key.sub=value`` to a configuration; names of files are taken as they are, whatever is in them.
 
@@ -157,9 +120,22 @@ def build_model(config: DictConfig) -> Any:
     Raises:
         InputError: a part of the configuration or a file does not fit.
     """
+    random_weights(config)
     with describing("the configuration"), torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(config.seed))
         return instantiate(config.model)
+
+
+def random_weights(config: DictConfig) -> bool:
+    """Return ``paths.random_weights``, false where it is not set.
+
+    Raises:
+        InputError: it is neither true nor false.
+    """
+    value = OmegaConf.select(config, "paths.random_weights", default=False)
+    if value not in (True, False):
+        raise InputError(f"paths.random_weights={value} is not possible; give true or false.")
+    return bool(value)
 
 
 def composed_config(config: DictConfig) -> dict[str, Any]:

@@ -25,8 +25,9 @@ from data.media import iter_frames, probe
 from data.stopwatch import Stopwatch
 from data.weights import load_into, state_dict_of
 from training.checkpoint import read_content
-from training.config import REPOSITORY, build_model, check_targets
+from training.config import REPOSITORY, build_model
 from training.devices import pick_device
+from training.stored_config import kept_sections, resolved
 from video2rms.figure import envelope_figure
 from video2rms.model import FRAME_RATE_HZ, Video2Rms
 from video2rms.onsets import pick_onsets
@@ -73,10 +74,9 @@ def load_model(checkpoint: Path = BUNDLED, device: str | torch.device = "cpu") -
             f"{checkpoint} is no checkpoint of Video2RMS ({kind or 'nothing'} instead of {OWN_TARGET}): give one that "
             "exp=mini_video2rms or exp=train_gh_video2rms made"
         )
-    config = OmegaConf.create(described)
-    check_targets(config, checkpoint)
+    config = kept_sections(described, checkpoint, ("model", "seed"), ("paths",))
     OmegaConf.update(config, "paths.random_weights", True, force_add=True)  # the checkpoint holds all of them
-    model: Video2Rms = build_model(config)
+    model: Video2Rms = build_model(resolved(config, checkpoint))
     load_into(model, weights, source=checkpoint)
     return model.eval().to(device)
 

@@ -1,0 +1,177 @@
+"""Trust in configurations that come from files: what may stand in one, and what may be built from it.
+
+A checkpoint can come from anybody, and Hydra builds whatever a configuration names. So everything goes this way: keep
+the sections that are needed, allow plain references only, apply the user's changes, resolve all references once, check
+the plain data that result, and build from exactly these.
+"""
+
+import functools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from data.errors import InputError
+from data.weights import N_LISTED
+from training.config import REPOSITORY, describing
+
+MAX_VALUES = 10_000
+"""Values that a configuration may hold; the largest of this project has about 200."""
+
+_KEY = r"[A-Za-z_]\w*(?:\.\w+|\[\d+\])*"
+_REFERENCE = re.compile(rf"\$\{{(?:(?:oc\.select:)?(\.*{_KEY})(?:,null)?|bundled:[\w-]+(?:\.[\w-]+)*)\}}")
+_NAME = re.compile(r"[A-Za-z]\w*|_target_|_partial_")
+_PACKAGE = re.compile(r"# @package (\S+)")
+
+
+def kept_sections(described: Any, source: object, needed: Sequence[str], optional: Sequence[str] = ()) -> DictConfig:
+    """Return the sections of a configuration from a file that building a model needs, references unresolved.
+
+    Args:
+        described: the configuration as the file holds it.
+        source: its file, named in errors.
+        needed: keys such as ``model`` or ``dataset.spec``.
+        optional: keys that may be missing.
+
+    Raises:
+        InputError: a section is missing; a value is no text, number, list or mapping; or a value holds anything in
+            ``${…}`` but the name of another key or ``bundled:FILE``.
+    """
+    kept: dict[str, Any] = {}
+    for key in (*needed, *optional):
+        value = _value(described, key)
+        if value is not _MISSING:
+            *parents, name = key.split(".")
+            functools.reduce(lambda part, parent: part.setdefault(parent, {}), parents, kept)[name] = value
+        elif key in needed:
+            raise InputError(f"{source} has a configuration without {key}; give a file that train.py wrote.")
+    _check_values(kept, source)
+    with describing(f"the configuration in {source}"):
+        return OmegaConf.create(kept)
+
+
+def resolved(config: DictConfig, source: object) -> DictConfig:
+    """Return a configuration as plain data, without references, once it is clear what would be built from it.
+
+    Args:
+        config: configuration, changed as it should be.
+        source: where it comes from, named in errors.
+
+    Raises:
+        InputError: a reference leads nowhere, or a part would be built by anything but what configs/ names there.
+    """
+    _check_values(OmegaConf.to_container(config), source)
+    with describing(f"the configuration in {source}"):
+        plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    _check_values(plain, source, references=False)
+    foreign = sorted(set(_foreign(plain, "")))
+    if foreign:
+        raise InputError(
+            f"{source} is refused, since its configuration would call {', '.join(foreign[:N_LISTED])}; expected what "
+            "configs/ has in that place: use a file that you trust, or add it there."
+        )
+    return OmegaConf.create(plain)
+
+
+_MISSING = object()
+
+
+def _value(described: Any, key: str) -> Any:
+    """Return the value at a key with dots, or ``_MISSING``."""
+    for name in key.split("."):
+        if not isinstance(described, Mapping) or name not in described:
+            return _MISSING
+        described = described[name]
+    return described
+
+
+def _check_values(part: Any, source: object, *, references: bool = True) -> None:
+    """Refuse values of other kinds than YAML has, too many of them, and resolvers."""
+    waiting, n_values = [part], 0
+    while waiting:
+        value = waiting.pop()
+        n_values += 1
+        if n_values > MAX_VALUES:
+            raise InputError(f"{source} has a configuration of more than {MAX_VALUES} values; give a checkpoint.")
+        if isinstance(value, dict):
+            waiting += [*value, *value.values()]
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, str):
+            if "${" in (_REFERENCE.sub("", value) if references else value):
+                raise InputError(
+                    f"{source} is refused, since its configuration holds {value[:80]!r}; expected references to other "
+                    "keys, ${key}, or to bundled files, ${bundled:FILE}, only: use a file that you trust."
+                )
+        elif not isinstance(value, int | float | None):
+            raise InputError(f"{source} has a configuration with a {type(value).__name__}; give a checkpoint.")
+
+
+def _foreign(part: Any, place: str) -> Iterator[str]:
+    """Yield what a plain configuration would build at places where configs/ builds something else or nothing."""
+    if isinstance(part, list):
+        for i, inner in enumerate(part):
+            yield from _foreign(inner, f"{place}[{i}]")
+    if not isinstance(part, dict):
+        return
+    if "_target_" in part or "_partial_" in part:
+        built = (str(part.get("_target_")), part.get("_partial_", False))
+        if built not in _allowed(place):
+            yield f"{built[0]} as {place}"
+    for key, inner in part.items():
+        if not isinstance(key, str) or not _NAME.fullmatch(key):
+            yield f"{key} in {place}"
+        yield from _foreign(inner, f"{place}.{key}" if place else str(key))
+
+
+def _allowed(place: str, visited: frozenset[str] = frozenset()) -> set[tuple[str, Any]]:
+    """Return what configs/ builds at a place, directly or by a reference to another place: target and ``_partial_``."""
+    if place in visited:
+        return set()
+    targets, references = _places()
+    found = set(targets.get(place, ()))
+    names = place.split(".")
+    for n in range(1, len(names) + 1):
+        for other in references.get(".".join(names[:n]), ()):
+            found |= _allowed(".".join([other, *names[n:]]), visited | {place})
+    return found
+
+
+@functools.cache
+def _places() -> tuple[dict[str, set[tuple[str, Any]]], dict[str, set[str]]]:
+    """Return, for each place in a configuration, what the files of configs/ and exp/ build there and refer to."""
+    targets: dict[str, set[tuple[str, Any]]] = {}
+    references: dict[str, set[str]] = {}
+    for folder in (REPOSITORY / "configs", REPOSITORY):
+        for path in sorted(folder.rglob("*.yaml") if folder.name == "configs" else folder.glob("exp/*.yaml")):
+            for place, part in _parts(yaml.safe_load(path.read_text(encoding="utf-8")), _package(path, folder)):
+                if isinstance(part, dict) and "_target_" in part:
+                    targets.setdefault(place, set()).add((part["_target_"], part.get("_partial_", False)))
+                elif isinstance(part, str) and (match := _REFERENCE.fullmatch(part)) and match[1]:
+                    references.setdefault(place, set()).add(_absolute(match[1], place))
+    return targets, references
+
+
+def _package(path: Path, folder: Path) -> str:
+    """Return the place in a whole configuration that a file describes, empty for all of it."""
+    stated = _PACKAGE.match(path.read_text(encoding="utf-8"))
+    place = stated[1] if stated else ".".join(path.parent.relative_to(folder).parts)
+    return "" if place == "_global_" else place
+
+
+def _parts(part: Any, place: str) -> Iterator[tuple[str, Any]]:
+    """Yield all parts of a nested configuration with their places."""
+    yield place, part
+    if isinstance(part, dict):
+        for key, inner in part.items():
+            yield from _parts(inner, f"{place}.{key}" if place else str(key))
+
+
+def _absolute(reference: str, place: str) -> str:
+    """Return a reference such as ``.name``, seen from a place, as a key of the whole configuration."""
+    name = reference.lstrip(".")
+    n_up = len(reference) - len(name)
+    return ".".join([*place.split(".")[:-n_up], name]) if n_up else name
