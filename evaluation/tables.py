@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data.files import atomic_path
+from data.spreadsheet import guarded
 from evaluation.clip import ClipResult
 from evaluation.measures import MEASURES, Measure
 from evaluation.statistics import Estimate
@@ -50,16 +51,19 @@ def _system_record(system: SystemSummary, evaluation: Evaluation) -> dict[str, A
 
 
 def write_csv(path: Path, evaluation: Evaluation) -> None:
-    """Writes a line for every clip of every system; a cell is empty where a value is not defined."""
+    """Write a line for every clip of every system; a cell is empty where a value is not defined.
+
+    Names and notes are guarded against running as formulas in a spreadsheet, see `data.spreadsheet.guarded`.
+    """
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(file)  # with line ends of Windows: otherwise Python 3.11 leaves those in names unquoted
         writer.writerow([*ROW_HEADER, *(measure.name for measure in MEASURES)])
         writer.writerows(map(_cells, evaluation.rows))
 
 
 def _cells(row: ClipResult) -> list[Any]:
-    about = [row.system, row.clip_id, row.status, "; ".join(row.notes), row.duration_s, row.onset_reference]
-    return about + [row.values.get(measure.name) for measure in MEASURES]
+    names = [guarded(text) for text in (row.system, row.clip_id, row.status, "; ".join(row.notes))]
+    return [*names, row.duration_s, row.onset_reference, *(row.values.get(measure.name) for measure in MEASURES)]
 
 
 def markdown(evaluation: Evaluation) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from data.spreadsheet import unguarded
 from evaluation.clip import ClipResult
 from evaluation.frechet import FrechetEstimate
 from evaluation.measures import MEASURES
@@ -74,6 +75,16 @@ def test_csv_has_every_row_and_empty_cells(evaluation, tmp_path):
     assert (lines[3][F1], lines[3][E_L1]) == ("", "0.02")
     assert lines[5]["status"] == "failed"
     assert "not finite" in lines[5]["notes"]
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(1)", "\tx", "\rx", "a\rb", "\r\nx", "'=1", '="a",b;c'])
+def test_no_name_or_note_is_a_formula(tmp_path, name):
+    rows = [ClipResult(name, name, "failed", (f"{name}.wav is damaged",))]
+    write_csv(tmp_path / "per_clip.csv", summarise(Path("real"), {name: Path("x")}, rows, {}))
+    with (tmp_path / "per_clip.csv").open(encoding="utf-8", newline="") as file:
+        _, cells = csv.reader(file)
+    assert all(cell[:1] not in tuple("=+-@\t\r\n") for cell in cells)
+    assert [unguarded(cell) for cell in cells[:4]] == [name, name, "failed", f"{name}.wav is damaged"]
 
 
 def test_json_is_strict_and_says_what_is_missing(evaluation, tmp_path):
