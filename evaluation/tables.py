@@ -11,10 +11,14 @@ from data.files import atomic_path
 from data.spreadsheet import guarded
 from evaluation.clip import ClipResult
 from evaluation.measures import MEASURES, Measure
-from evaluation.statistics import Estimate
+from evaluation.statistics import MIN_FOR_INTERVAL, Estimate
 from evaluation.summary import Evaluation, SystemSummary
 
 ROW_HEADER = ("system", "clip", "status", "notes", "duration_s", "onset_reference")
+NOTE = (
+    "Means over clips with bootstrapped 95 % intervals; n where not all compared clips have a value. Means over fewer "
+    f"than {MIN_FOR_INTERVAL} clips have no interval: a bootstrap of so few would be too narrow."
+)
 
 
 def write_json(path: Path, evaluation: Evaluation, settings: Mapping[str, Any]) -> None:
@@ -67,7 +71,7 @@ def _cells(row: ClipResult) -> list[Any]:
 
 
 def markdown(evaluation: Evaluation) -> str:
-    """Overall figures as a Markdown table, a column a system: mean, 95 % interval, clips where there are fewer."""
+    """Return overall figures as a Markdown table, a column a system, and paired differences below."""
     names = [system.name for system in evaluation.systems]
     lines = [f"| | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
     lines += [f"| {' | '.join(cells)} |" for cells in overall_cells(evaluation)]
@@ -78,7 +82,7 @@ def markdown(evaluation: Evaluation) -> str:
             for measure in MEASURES
             if (estimate := comparison.differences.get(measure.name)) is not None
         ]
-    lines += ["", "Means over clips with bootstrapped 95 % intervals; n where not all compared clips have a value."]
+    lines += ["", NOTE]
     return "\n".join(lines) + "\n"
 
 
