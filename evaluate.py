@@ -35,6 +35,8 @@ def build_parser() -> argparse.ArgumentParser:
     """All options, with their defaults."""
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").splitlines()[0],
+        epilog="Exit status: 0 if clips of every --generated folder were compared; 1 if results were written, but no "
+        "clip of some folder could be compared; 2 if an option or a folder does not fit, and nothing was written.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
@@ -122,8 +124,11 @@ def warn_of_gaps(rows: list[ClipResult]) -> None:
         log.warning("%s: %d clips, %s", reason, len(clips), named(clips))
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> list[str]:
     """Pair, measure, summarise, write.
+
+    Returns:
+        Names of the systems of which no clip could be compared.
 
     Raises:
         InputError: an option or a folder does not fit.
@@ -150,13 +155,18 @@ def run(args: argparse.Namespace) -> None:
     warn_of_gaps(rows)
     for name in ("metrics.json", "per_clip.csv", "table.md", "report.html"):
         log.info("wrote %s", args.out / name)
+    return [system.name for system in evaluation.systems if system.n_compared == 0]
 
 
 @user_errors()
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line."""
+    """Run the command line; status 1 if no clip of a system could be compared."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    run(build_parser().parse_args(arguments))
+    args = build_parser().parse_args(arguments)
+    without_figures = run(args)
+    if without_figures:
+        log.error("no clip of %s could be compared: %s says why", named(without_figures), args.out / "per_clip.csv")
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":
