@@ -1,8 +1,12 @@
 """Files as a whole: written so that a reader never meets half of one, and a sentence for those that cannot be read."""
 
 import errno
+import functools
+import hashlib
 import os
+import platform
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,14 +18,17 @@ from data.errors import InputError
 
 PARTIAL = ".partial-"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_ABANDONED_S = 24 * 3600  # no writer leaves its file untouched for that long
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Gives a temporary file to write, which takes the place of `path` only once the block has ended well.
+    """Give a temporary file to write, which takes the place of `path` only once the block has ended well.
 
     The temporary file lies beside `path` and has its suffix, by which writers of media choose the format. It is removed
-    when the block fails or is interrupted; a file already at `path` then stays as it was.
+    when the block fails or is interrupted; a file already at `path` then stays as it was. What was written is on the
+    disk before it takes that place, so that a power cut leaves the old file or the new one. What writers that were
+    killed left in the folder is removed with the first file that a process writes there.
 
     Args:
         path: The file to write. Missing parent folders are created.
@@ -34,9 +41,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder, not a file to write: give a file name inside it")
-    temporary = path.with_name(f"{PARTIAL}{token_hex(8)}{path.suffix}")
+    temporary = _beside(path, path.suffix)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path.parent.absolute())
         temporary.touch()
         mode = temporary.stat().st_mode
     except OSError as error:
@@ -45,7 +53,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(mode)  # some writers replace the file by one that its owner alone can read
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
         temporary.replace(path)
+        _sync_folder(path.parent)
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
@@ -54,9 +65,65 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def _beside(path: Path, suffix: str = "") -> Path:
+    """A new name beside a path that tells which process writes there."""
+    return path.with_name(f"{PARTIAL}{_machine()}-{os.getpid()}-{token_hex(8)}{suffix}")
+
+
+@functools.cache
+def _machine() -> str:
+    """Name the place where numbers of processes are unique: a machine since its start, or a container on it."""
+    names = [platform.node()]  # two machines that share a folder may have the same
+    with suppress(OSError):  # Linux alone has these
+        names.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
+        names.append(str(Path("/proc/self/ns/pid").readlink()))
+    return hashlib.sha256(" ".join(names).encode()).hexdigest()[:8]
+
+
+@functools.cache
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files in a folder whose writers are gone; once a folder in each process.
+
+    A file of another machine says nothing about its writer but that it is alive while the file changes.
+    """
+    for path in folder.glob(f"{PARTIAL}*"):
+        machine, _, rest = path.name.removeprefix(PARTIAL).partition("-")
+        number = rest.partition("-")[0]
+        with suppress(OSError):  # another process may remove it, or it may not be ours to remove
+            if machine == _machine() and number.isdecimal():
+                is_abandoned = not _is_alive(int(number))
+            else:
+                is_abandoned = time.time() - path.stat().st_mtime > _ABANDONED_S
+            if is_abandoned and path.is_file():
+                path.unlink()
+
+
+def _is_alive(process_id: int) -> bool:
+    """Whether a process of this machine is there, its own or another's; unknown counts as alive."""
+    if os.name == "nt":  # where the question would end the process
+        return True
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have a new name in a folder written to the disk, where the system can."""
+    with suppress(OSError):  # Windows opens no folders, some network folders cannot do this
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Gives a temporary folder to fill, which takes the place of `path` only once the block has ended well.
+    """Give a temporary folder to fill, which takes the place of `path` only once the block has ended well.
 
     The temporary folder lies beside `path`. It is removed when the block fails or is interrupted; what was at `path`
     then stays as it was. A process that is killed leaves it to `remove_partial`; one that is killed while it replaces a
@@ -74,8 +141,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file, not a folder to write: move it away")
-    temporary = path.with_name(f"{PARTIAL}{token_hex(8)}")
-    replaced = path.with_name(f"{PARTIAL}{token_hex(8)}")
+    temporary, replaced = _beside(path), _beside(path)
     try:
         temporary.mkdir(parents=True)
         yield temporary
@@ -91,7 +157,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds a lock file, which is there only meanwhile; that of a process that was killed counts no more.
+    """Hold a lock file while the block runs; a lock that a killed process left does not count.
 
     Args:
         path: The lock file, in the folder that it keeps others out of. Missing folders are created.
@@ -115,7 +181,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def remove_partial(folder: Path) -> int:
-    """Removes what writers of `atomic_path` and `atomic_folder` that were killed left in a folder; none may be at work.
+    """Remove what writers of `atomic_path` and `atomic_folder` that were killed left in a folder; none may be at work.
 
     Returns:
         How many files and folders there were.

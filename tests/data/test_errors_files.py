@@ -1,11 +1,25 @@
 """The way mistakes are shown, and files that are written whole or not at all."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from data.errors import InputError, user_errors
-from data.files import atomic_folder, atomic_path, remove_partial
+from data.files import PARTIAL, atomic_folder, atomic_path, remove_partial
+from tests.conftest import REPOSITORY
+
+WRITE_AND_WAIT = """
+import sys
+from pathlib import Path
+from data.files import atomic_path
+with atomic_path(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    print(temporary.name, flush=True)
+    sys.stdin.read()
+"""
 
 
 @pytest.mark.parametrize(
@@ -63,6 +77,50 @@ def test_atomic_path_leaves_the_old_file_when_interrupted(tmp_path, error):
         write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def start_writer(path):
+    """A process that is in the middle of writing a file, and the name of its temporary file."""
+    command = [sys.executable, "-c", WRITE_AND_WAIT, str(path)]
+    writer = subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return writer, writer.stdout.readline().strip()
+
+
+def test_what_killed_writers_left_goes_with_the_next_file_and_what_others_write_stays(tmp_path):
+    killed, left = start_writer(tmp_path / "clip.wav")
+    killed.kill()
+    killed.wait()
+    assert [path.name for path in tmp_path.iterdir()] == [left]
+    alive, writing = start_writer(tmp_path / "clip.wav")
+    assert [path.name for path in tmp_path.iterdir()] == [writing]
+    with atomic_path(tmp_path / "other.wav"):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {writing, "other.wav"}
+    alive.communicate("")
+    assert alive.returncode == 0
+    assert (tmp_path / "clip.wav").read_text() == "half"
+
+
+def test_files_of_other_machines_go_once_nobody_can_be_writing_them(tmp_path):
+    old, new = tmp_path / f"{PARTIAL}0-1-2.wav", tmp_path / f"{PARTIAL}0-1-3.wav"
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (0, 0))
+    with atomic_path(tmp_path / "clip.wav"):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {new.name, "clip.wav"}
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_place(tmp_path, monkeypatch):
+    path, synced = tmp_path / "clip.wav", []
+
+    def record(handle):
+        synced.append((os.fstat(handle).st_ino, path.exists()))
+
+    monkeypatch.setattr(os, "fsync", record)
+    with atomic_path(path) as temporary:
+        temporary.write_text("whole")
+    assert synced == [(path.stat().st_ino, False), (tmp_path.stat().st_ino, True)]
 
 
 def _file_as_folder(folder: Path) -> Path:
