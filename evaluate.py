@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from data.errors import InputError, user_errors
+from data.errors import InputError, check_range, check_seed, user_errors
 from data.files import atomic_path, check_writable_folder
 from data.greatest_hits import recording_id
-from data.parallel import for_each
+from data.parallel import check_workers, for_each
 from evaluation.clip import ClipResult, compare_clip
 from evaluation.embeddings import read_prompts, score_with_clap
 from evaluation.folders import ClipFiles, name_systems, pair_folders
@@ -29,6 +29,7 @@ from stable_foley.conditioners.clap import ClapEncoder
 
 log = logging.getLogger("evaluate")
 N_NAMED = 5
+MOST_REPORT_CLIPS = 1000  # some 200 KB each, in one page
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -74,9 +75,9 @@ def check_options(args: argparse.Namespace) -> None:
     Raises:
         InputError: naming the option.
     """
-    for option, value in (("--workers", args.workers), ("--report-clips", args.report_clips), ("--seed", args.seed)):
-        if value < 0:
-            raise InputError(f"{option} {value} is not possible: give 0 or more")
+    check_workers(args.workers)
+    check_range("--report-clips", args.report_clips, 0, MOST_REPORT_CLIPS, whole=True)
+    check_seed(args.seed)
     if args.prompts is not None and args.clap is None:
         raise InputError(f"--prompts {args.prompts} needs CLAP: give its weights, --clap 630k-audioset-best.pt")
     check_writable_folder(args.out, "--out")

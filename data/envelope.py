@@ -284,15 +284,15 @@ def _point(path: Path, line: Line) -> tuple[float, float]:
     try:
         time_s, rms = (float(cell.replace(",", ".")) for cell in line.cells)
     except ValueError:
-        raise InputError(f"{path}, {line} holds no numbers: expected a time in seconds and an RMS amplitude") from None
+        raise InputError(f"{path}, {line} holds no numbers: give a time in seconds and an RMS amplitude") from None
     if not 0 <= time_s <= _LAST_CSV_TIME_S:  # not a number is in no range
         raise InputError(
-            f"{path}, {line} has the time {time_s:g} s: expected 0 to {_LAST_CSV_TIME_S:,} (24 h), in seconds from the "
+            f"{path}, {line} has the time {time_s:g} s: give 0 to {_LAST_CSV_TIME_S:,} (24 h), in seconds from the "
             "start of the video"
         )
     if not 0 <= rms <= _HIGHEST_CSV_RMS:
         raise InputError(
-            f"{path}, {line} has the RMS {rms:g}: expected an amplitude from 0 to {_HIGHEST_CSV_RMS:,}, "
+            f"{path}, {line} has the RMS {rms:g}: give an amplitude from 0 to {_HIGHEST_CSV_RMS:,}, "
             "where 1 is full scale"
         )
     return time_s, rms

@@ -23,14 +23,16 @@ class Line:
     Args:
         number: Its number in the file, from 1.
         cells: Its cells, without surrounding white space.
+        separator: What separates them.
     """
 
     number: int
     cells: list[str]
+    separator: str
 
     def __str__(self) -> str:
         """Return how an error names the line."""
-        text = ", ".join(self.cells)
+        text = self.separator.join(self.cells)
         return f"line {self.number}, `{text if len(text) <= _MOST_SHOWN else f'{text[:_MOST_SHOWN]}…'}`,"
 
 
@@ -73,7 +75,7 @@ def read_table(path: Path, header: Sequence[str]) -> list[Line]:
     separator = next((s for s in _SEPARATORS if _is_header(first, s, header)), None)
     if separator is None:
         raise InputError(
-            f"{path} begins with {first[:_MOST_SHOWN]!r}: expected the header `{wanted}`, "
+            f"{path} begins with {first[:_MOST_SHOWN]!r}: give a table with the header `{wanted}`, "
             "separated by commas, semicolons or tabs"
         )
     try:
@@ -81,7 +83,7 @@ def read_table(path: Path, header: Sequence[str]) -> list[Line]:
     except csv.Error as error:
         raise InputError(f"{path} cannot be read as a table ({error}): give a CSV file `{wanted}`") from error
     if not lines:
-        raise InputError(f"{path} has no line below its header `{wanted}`: expected at least one, add it")
+        raise InputError(f"{path} has no line below its header `{wanted}`: write at least one")
     wrong = next((line for line in lines if len(line.cells) != len(header)), None)
     if wrong is not None:
         raise InputError(
@@ -110,7 +112,7 @@ def _lines(text: str, separator: str) -> list[Line]:
         while cells and not cells[-1]:
             cells.pop()
         if cells:
-            lines.append(Line(reader.line_num, cells))
+            lines.append(Line(reader.line_num, cells, separator))
     return lines
 
 

@@ -238,15 +238,15 @@ def test_csv_curve_of_any_spreadsheet_is_read_off_at_125_hz(tmp_path, text, enco
 
 @pytest.mark.parametrize(
     ("text", "told"),
-    [("", "expected the header"), ("time_s,rms\n", "no line"), ("t,r\n0,1\n", "'t,r'"),
+    [("", "`time_s,rms`"), ("time_s,rms\n", "no line"), ("t,r\n0,1\n", "'t,r'"),
      ("time_s|rms\n0|1\n", r"'time_s\|rms'"), ("0,1\n1,1\n", "'0,1'"),
-     ("time_s,rms\n0,nan\n", "line 2, `0, nan`"), ("time_s,rms\n0,0\n\n1,-0.1\n", "line 4, `1, -0.1`"),
-     ("time_s,rms\n-1,0\n", "-1, 0"), ("time_s,rms\ninf,0\n", "inf, 0"), ("time_s,rms\n0,loud\n", "0, loud"),
-     ("time_s,rms\n0\n", "line 2, `0`"), ("time_s,rms\n0,0,0\n", "0, 0, 0"),
-     ("time_s,rms\n0,5,0,1\n", "commas"), ("time_s;rms\n0,1\n", "semicolons"),
-     ("time_s,rms\n1,0\n0,0\n", "line 3, `0, 0`"), ("time_s,rms\n1,0\n1,0\n", "line 3, `1, 0`"),
+     ("time_s,rms\n0,nan\n", "line 2, `0,nan`"), ("time_s,rms\n0,0\n\n1,-0.1\n", "line 4, `1,-0.1`"),
+     ("time_s,rms\n-1,0\n", "-1,0"), ("time_s,rms\ninf,0\n", "inf,0"), ("time_s,rms\n0,loud\n", "0,loud"),
+     ("time_s,rms\n0\n", "line 2, `0`"), ("time_s,rms\n0,0,0\n", "0,0,0"),
+     ("time_s,rms\n0,5,0,1\n", "commas"), ("time_s;rms\n0,1\n", "semicolons"), ("time_s;rms\n0,5;-1,5\n", "`0,5;-1,5`"),
+     ("time_s,rms\n1,0\n0,0\n", "line 3, `0,0`"), ("time_s,rms\n1,0\n1,0\n", "line 3, `1,0`"),
      ("time_s,rms\n0,1e300\n", "1e\\+300"), ("time_s,rms\n0,1000.5\n", "1000.5"),
-     ("time_s,rms\n0,1\n1e6,1\n", "line 3, `1e6, 1`"), ("time_s,rms\n1767225600,1\n", "1767225600"),
+     ("time_s,rms\n0,1\n1e6,1\n", "line 3, `1e6,1`"), ("time_s,rms\n1767225600,1\n", "1767225600"),
      ("time_s,rms\n1e-9,0\n3e-9,1\n", "values a second"), ("time_s,rms\n0.000001,0\n0.000003,1\n", "values a second"),
      ('time_s,rms\n0,"1\n' + 9 * "0,1\n", "line 11"), (f"time_s,rms\n0,{'1' * 200_000}\n", "table")],
 )  # fmt: skip

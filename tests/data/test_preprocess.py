@@ -390,6 +390,7 @@ def test_denoised_sound_is_as_long_and_in_time(raw, tmp_path):
         (["--frame-size", "320"], "WIDTHxHEIGHT"),
         (["--frame-size", "-1x5"], "--frame-size"),
         (["--workers", "-1"], "--workers -1"),
+        (["--workers", "1000000000"], "--workers 1000000000"),
         (["--seed", "-1"], "--seed -1"),
     ],
 )

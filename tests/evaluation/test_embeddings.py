@@ -107,9 +107,9 @@ def test_prompts_are_read(tmp_path, separator):
         ("", "`clip,prompt`"),
         ("clip,prompt\n", "`clip,prompt`"),
         ("id,text\na,b\n", "'id,text'"),
-        ("clip,prompt\na,metal, far away\n", "line 2, `a, metal, far away`"),
+        ("clip,prompt\na,metal, far away\n", "line 2, `a,metal,far away`"),
         ("clip,prompt\na,\n", "line 2, `a`"),
-        ("clip,prompt\n,b\n", "line 2, `, b`"),
+        ("clip,prompt\n,b\n", "line 2, `,b`"),
     ],
 )
 def test_other_tables_are_refused(tmp_path, text, words):

@@ -173,7 +173,9 @@ def test_the_processed_layout_as_a_command(real_pair, tmp_path):
     ("options", "words"),
     [
         (["--workers", "-1"], "--workers -1"),
+        (["--workers", "1000000000"], "--workers 1000000000"),
         (["--report-clips", "-1"], "--report-clips -1"),
+        (["--report-clips", "1000000000"], "--report-clips 1000000000"),
         (["--seed", "-1"], "--seed -1"),
         (["--prompts", "p.csv"], "needs CLAP"),
         (["--reference", "nowhere"], "nowhere"),
