@@ -3,6 +3,11 @@
 ``make demo`` runs this. Everything lies in outputs/demo, the sound that the clip was rendered with in ``reference/``.
 """
 
+if __name__ == "__main__":  # before the imports, which take seconds
+    from data.errors import end_on_interrupt
+
+    end_on_interrupt()
+
 import argparse
 import subprocess
 import sys

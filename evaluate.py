@@ -4,6 +4,11 @@ Writes metrics.json, per_clip.csv, table.md and report.html (worst clips first, 
 folder. Files are paired by name; what cannot be compared gets a row with the reason.
 """
 
+if __name__ == "__main__":  # before the imports, which take seconds
+    from data.errors import end_on_interrupt
+
+    end_on_interrupt()
+
 import argparse
 import logging
 import os

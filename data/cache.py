@@ -5,6 +5,11 @@ in it is named after its encoder. What has changed has another name, so nothing 
 share the features of the encoders that they have in common.
 """
 
+if __name__ == "__main__":  # before the imports, which take seconds
+    from data.errors import end_on_interrupt
+
+    end_on_interrupt()
+
 import hashlib
 import json
 import math

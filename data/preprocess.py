@@ -4,6 +4,11 @@ Takes Greatest Hits (``<id>_mic.mp4`` or ``<id>_denoised.mp4`` with ``<id>_times
 sound. Killed and started again it does what is missing; what cannot be processed gets a row with the reason.
 """
 
+if __name__ == "__main__":  # before the imports, which take seconds
+    from data.errors import end_on_interrupt
+
+    end_on_interrupt()
+
 import argparse
 import json
 import logging

@@ -4,6 +4,11 @@
 are compared with, never copied or fitted; where there are none, the page does without.
 """
 
+if __name__ == "__main__":  # before the imports, which take seconds
+    from data.errors import end_on_interrupt
+
+    end_on_interrupt()
+
 import argparse
 import html
 import sys

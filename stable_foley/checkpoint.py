@@ -5,6 +5,11 @@ Stable-Foley checkpoint; ``split --checkpoint FILE --backbone FILE --out FILE`` 
 its transformer.
 """
 
+if __name__ == "__main__":  # before the imports, which take seconds
+    from data.errors import end_on_interrupt
+
+    end_on_interrupt()
+
 import argparse
 import sys
 from collections.abc import Mapping, Sequence

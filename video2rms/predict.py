@@ -3,6 +3,11 @@
 Reads frames at 30 a second in windows, so that hours of video need no more memory than seconds.
 """
 
+if __name__ == "__main__":  # before the imports, which take seconds
+    from data.errors import end_on_interrupt
+
+    end_on_interrupt()
+
 import argparse
 import math
 import sys

@@ -4,6 +4,11 @@ Writes report.md with its pictures, and report.json with every number, to the ou
 clipped, missing or in two splits is listed with the reason.
 """
 
+if __name__ == "__main__":  # before the imports, which take seconds
+    from data.errors import end_on_interrupt
+
+    end_on_interrupt()
+
 import argparse
 import json
 import logging

@@ -1,6 +1,7 @@
 """The way mistakes are shown, and files that are written whole or not at all."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -197,3 +198,37 @@ def test_what_killed_writers_left_is_removed(tmp_path):
     (tmp_path / "mine.txt").touch()
     assert remove_partial(tmp_path) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+COMMANDS = [
+    ["infer.py", "--video", "missing.mp4"],
+    ["evaluate.py", "--reference", "missing", "--generated", "missing"],
+    ["demo.py", "--output-dir", "/dev/null/demo"],
+    ["-m", "video2rms.predict", "--video", "missing.mp4", "--out", "missing.csv"],
+    ["-m", "stable_foley.generate_split", "--split", "missing.txt", "--checkpoint", "missing", "--out", "missing"],
+    ["-m", "stable_foley.checkpoint", "import", "--published", "missing.ckpt", "--out", "missing.safetensors"],
+    ["-m", "data.preprocess", "--raw-dir", "missing", "--out-dir", "missing"],
+    ["-m", "data.cache", "exp=train_gh_controlnet.yaml", "dataset.cache=missing"],
+    ["-m", "data.report", "--root", "missing"],
+    ["-m", "data.synthetic_report", "--out-dir", "/dev/null/report"],
+]
+
+
+@pytest.mark.parametrize(
+    ("command", "imported"),
+    [(command, "torch._C") for command in COMMANDS]
+    + [(COMMANDS[0], imported) for imported in ("argparse", "numpy", "torch.nn.functional")],
+)
+def test_an_interrupt_while_a_command_imports_ends_it_with_one_line(command, imported):
+    """It comes when the module is imported; `-X importtime` says when that is."""
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", *command], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
+    )
+    lines = []
+    for line in process.stderr:
+        if not line.startswith("import time:"):
+            lines.append(line)
+        elif line.split("|")[-1].strip() == imported:
+            process.send_signal(signal.SIGINT)
+    assert process.wait() == 130
+    assert lines == ["interrupted\n"]
