@@ -6,6 +6,11 @@ real sound and its annotation go to ``DIR/reference``. What then measures them:
 Interrupted or killed, the same command generates what is missing; several machines take a shard each.
 """
 
+if __name__ == "__main__":  # before the imports, which take seconds
+    from data.errors import end_on_interrupt
+
+    end_on_interrupt()
+
 import argparse
 import json
 import logging
@@ -15,8 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from data.batch import collate
@@ -24,24 +28,17 @@ from data.chunks import Chunk
 from data.clip import count_at_rate
 from data.dataset import FoleyDataset
 from data.envelope import read_envelope_csv
-from data.errors import InputError, user_errors
-from data.files import atomic_path
-from data.greatest_hits import write_hits
+from data.errors import InputError, check_range, check_seed, user_errors
+from data.files import atomic_path, check_writable_folder
+from data.greatest_hits import Hit, write_hits
 from data.mux import write_wav
 from stable_foley.backbone import DTYPES
+from stable_foley.noise import noise_source
 from stable_foley.pipeline import FoleyPipeline
 from stable_foley.resynthesis import resynthesise
 from stable_foley.sampler import SAMPLERS, SamplerSettings
 
 log = logging.getLogger("generate_split")
-UNLABELLED = "sound"
-"""Prompt in words of a chunk without annotated hits."""
-
-
-def noise_source(seed: int, name: str) -> torch.Generator:
-    """The noise of a chunk: by seed and name, whatever batch or shard it is in."""
-    state = np.random.SeedSequence([seed, *name.encode()]).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 
 
 def chunk_name(chunk: Chunk) -> str:
@@ -76,6 +73,23 @@ def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
         raise InputError(f"{path.parent} holds sounds of other settings ({changes}); give another --out.")
 
 
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A chunk with its generated sound.
+
+    Attributes:
+        target: where the sound goes.
+        sound: generated (C, N).
+        real: the chunk's own sound (C, N).
+        hits: its annotation.
+    """
+
+    target: Path
+    sound: Tensor
+    real: Tensor
+    hits: Sequence[Hit]
+
+
 @dataclass(frozen=True)
 class SplitGenerator:
     """Makes sound for chunks of a data set and writes it.
@@ -86,7 +100,7 @@ class SplitGenerator:
         dataset: chunks in that form.
         out: folder of the results.
         seed: of the noise, together with a chunk's name.
-        in_words: whether the prompt is the chunk's label instead of its sound.
+        in_words: whether the prompt is the chunk's label instead of its sound; a chunk without label gets none.
         envelopes: folder of ``<name>.csv`` to control with; None: the envelopes of the chunks' own sounds.
     """
 
@@ -102,11 +116,11 @@ class SplitGenerator:
         """Where the sound of a chunk goes."""
         return self.out / "generated" / f"{chunk_name(self.dataset.chunks[index])}.wav"
 
-    def generate(self, indices: Sequence[int]) -> None:
-        """Generate the sounds of some chunks at once; write them, the real sounds and the annotations.
+    def generate(self, indices: Sequence[int]) -> list[Result]:
+        """Generate the sounds of some chunks at once.
 
         Raises:
-            InputError: a chunk or its envelope cannot be read.
+            InputError: a chunk or its envelope cannot be read, or its sound is not finite.
         """
         items = [self.dataset.item(index) for index in indices]
         targets = [self.target(index) for index in indices]
@@ -114,43 +128,67 @@ class SplitGenerator:
             self.pipeline.model,
             collate(items),
             self.settings,
-            [noise_source(self.seed, target.stem) for target in targets],
+            [noise_source(self.seed, *target.stem.encode()) for target in targets],
             envelopes=[read_envelope_csv(self.envelopes / f"{t.stem}.csv") for t in targets]
             if self.envelopes
             else None,
-            texts=[item.label or UNLABELLED for item in items] if self.in_words else None,
+            texts=[item.label or None for item in items] if self.in_words else None,
         )
+        results = []
         for index, item, target, sound in zip(indices, items, targets, sounds, strict=True):
-            rate_hz = self.pipeline.sample_rate_hz
-            n_samples = count_at_rate(item.duration_s, rate_hz)
-            reference = self.out / "reference" / target.name
-            write_hits(reference.with_suffix(".times.csv"), self.dataset.chunks[index].hits)
             assert item.wave is not None
-            write_wav(reference, item.wave[:, :n_samples], rate_hz)
-            write_wav(target, sound[:, :n_samples], rate_hz)
+            if not sound.isfinite().all():
+                raise InputError(f"the sound of {target.stem} is not finite: give a trained model, or a lower --cfg")
+            n_samples = count_at_rate(item.duration_s, self.pipeline.sample_rate_hz)
+            hits = self.dataset.chunks[index].hits
+            results.append(Result(target, sound[:, :n_samples], item.wave[:, :n_samples], hits))
+        return results
+
+    def write(self, result: Result) -> None:
+        """Write the sound of a chunk last, after its real sound and its annotation: it says that all are there.
+
+        Raises:
+            InputError: a file cannot be written.
+        """
+        rate_hz = self.pipeline.sample_rate_hz
+        reference = self.out / "reference" / result.target.name
+        write_hits(reference.with_suffix(".times.csv"), result.hits)
+        write_wav(reference, result.real, rate_hz)
+        write_wav(result.target, result.sound, rate_hz)
 
     def run(self, indices: Sequence[int], batch_size: int) -> list[str]:
-        """Generate what is missing; returns what could not be, a sentence for each chunk."""
+        """Generate and write what is missing.
+
+        Returns:
+            What could not be generated, a sentence for each chunk.
+
+        Raises:
+            InputError: a file cannot be written; what was written before stays.
+        """
         missing = [index for index in indices if not self.target(index).exists()]
         log.info("%d of %d chunks are there, %d to do", len(indices) - len(missing), len(indices), len(missing))
-        problems = []
+        problems: list[str] = []
+        n_clipped = 0
         with tqdm(total=len(missing), unit="chunk") as progress:
             for start in range(0, len(missing), batch_size):
                 batch = missing[start : start + batch_size]
-                try:
-                    self.generate(batch)
-                except InputError:  # which of them it is shows one by one
-                    problems += [problem for index in batch if (problem := self._alone(index))]
+                for result in self._generate_each(batch, problems):
+                    n_clipped += bool((result.sound.abs() > 1).any())
+                    self.write(result)
                 progress.update(len(batch))
+        if n_clipped:
+            log.warning("%d sounds exceed full scale and were clipped there", n_clipped)
         return problems
 
-    def _alone(self, index: int) -> str | None:
-        """Generate one chunk; the problem, if there is one."""
+    def _generate_each(self, batch: Sequence[int], problems: list[str]) -> list[Result]:
+        """Generate a batch; if that fails one chunk at a time, adding a sentence to `problems` for each that fails."""
         try:
-            self.generate([index])
+            return self.generate(batch)
         except InputError as error:
-            return str(error)
-        return None
+            if len(batch) == 1:
+                problems.append(str(error))
+                return []
+        return [result for index in batch for result in self._generate_each([index], problems)]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -166,7 +204,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--root", type=Path, help="folder of the recordings; None: that of the split file")
     add("--checkpoint", type=Path, required=True, help="best.safetensors of a training run, or a published .ckpt")
     add("--out", type=Path, required=True, help="where to write")
-    add("--prompt", choices=["sound", "text"], default="sound", help="the chunk's own sound, or its label")
+    add(
+        "--prompt",
+        choices=["sound", "text"],
+        default="sound",
+        help="the chunk's own sound, or its label; none without label",
+    )
     add("--envelopes", type=Path, help="folder of <name>.csv (time_s,rms); None: those of the real sounds")
     add("--steps", type=int, help="sampling steps; None: the checkpoint's")
     add("--cfg", type=float, help="guidance scale, 1 for none; None: the checkpoint's")
@@ -187,8 +230,8 @@ def place_of(args: argparse.Namespace) -> tuple[Path, str | Path | None]:
     Raises:
         InputError: options do not fit.
     """
-    if args.batch_size < 1 or args.seed < 0:
-        raise InputError(f"--batch-size {args.batch_size}, --seed {args.seed} do not work; give at least 1 and 0.")
+    check_range("--batch-size", args.batch_size, 1, 1024, whole=True)
+    check_seed(args.seed)
     if not 0 <= args.shard < args.num_shards:
         raise InputError(f"--shard {args.shard} of --num-shards {args.num_shards} is not one; give 0 to N - 1.")
     if args.split.endswith(".txt"):
@@ -206,8 +249,11 @@ def run(args: argparse.Namespace) -> None:
         InputError: an option or a file does not fit.
     """
     root, split = place_of(args)
+    check_writable_folder(args.out, "--out")
+    changes = {"name": args.sampler, "n_steps": args.steps, "cfg_scale": args.cfg, "level_match_db": 0.0}
+    SamplerSettings().changed(**changes)  # refuses values out of range before a model is loaded
     pipeline = FoleyPipeline.from_checkpoint(args.checkpoint, args.device, args.dtype, args.set)
-    settings = pipeline.settings.changed(name=args.sampler, n_steps=args.steps, cfg_scale=args.cfg, level_match_db=0.0)
+    settings = pipeline.settings.changed(**changes)
     dataset = FoleyDataset(root, split, pipeline.spec, frames=pipeline.reads_frames)
     kept = ("checkpoint", "split", "root", "prompt", "envelopes", "seed", "dtype", "set")
     check_settings(args.out / "settings.json", {key: vars(args)[key] for key in kept} | asdict(settings))

@@ -13,10 +13,11 @@ from torch.nn import functional as F
 
 from data.clip import ClipSpec, count_at_rate
 from data.envelope import Envelope
-from data.errors import InputError
+from data.errors import InputError, check_range, check_seed
 from data.stopwatch import Stopwatch
 from stable_foley.checkpoint import BUNDLED, load_model
 from stable_foley.model import CONTROL_ID, Conditions, FoleyModel
+from stable_foley.noise import noise_source
 from stable_foley.sampler import Progress, SamplerSettings
 from training.config import instantiate
 from training.devices import pick_device
@@ -24,6 +25,7 @@ from training.devices import pick_device
 log = logging.getLogger(__name__)
 
 MAX_OVERLAP_S = 1.0
+MAX_CONTROL_STRENGTH = 10.0
 _SILENT_RMS = 1e-6  # -120 dB of full scale
 
 
@@ -131,8 +133,8 @@ class FoleyPipeline:
                 training, for a model that reads frames. Others do not look at them.
             prompts: what it should sound like.
             settings: sampling settings; None: the checkpoint's.
-            seed: of the noise.
-            control_strength: scale of the envelope's influence: 0 none, 1 as trained.
+            seed: of the noise, 0 to 2**32 - 1. The noise of a window depends on the seed and the window's number only.
+            control_strength: scale of the envelope's influence: 0 none, 1 as trained, at most 10.
             progress: wraps the range of sampling steps, to show progress.
             watch: is told how long the stages ``conditions``, ``steps`` and ``decode`` take.
 
@@ -140,8 +142,10 @@ class FoleyPipeline:
             Sound (C, N), float32, N = duration_s · sample rate.
 
         Raises:
-            InputError: a condition that this model cannot serve.
+            InputError: a value is out of its range, or this model cannot serve a condition.
         """
+        check_seed(seed, "seed")
+        check_range("control_strength", control_strength, 0, MAX_CONTROL_STRENGTH)
         settings = settings or self.settings
         self._check(prompts, settings)
         n_samples = count_at_rate(duration_s, self.sample_rate_hz)
@@ -149,7 +153,7 @@ class FoleyPipeline:
         watch = watch or Stopwatch()
         with watch.stage("conditions"):
             conditions, negative = self._conditions(envelope, frames, prompts or Prompts(), starts_s, seed)
-        generators = [torch.Generator().manual_seed(seed + i * 2**32) for i in range(len(starts_s))]
+        generators = [noise_source(seed, i) if i else torch.Generator().manual_seed(seed) for i in range(len(starts_s))]
         with watch.stage("steps"):
             latent = self.model.sample(
                 conditions,

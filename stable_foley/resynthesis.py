@@ -21,12 +21,12 @@ def resynthesise(
     generators: Sequence[torch.Generator],
     *,
     envelopes: Sequence[Envelope] | None = None,
-    texts: Sequence[str] | None = None,
+    texts: Sequence[str | None] | None = None,
 ) -> Tensor:
-    """Sound for recorded chunks, as validation and tables of the field want it.
+    """Generate recorded chunks anew, for validation and for comparisons of models.
 
-    A chunk's frames, length and envelope are its conditions, and its own sound is the prompt, where the model has a
-    conditioner for them. What a chunk gets depends on its own noise source, not on the others of the batch.
+    A chunk's frames, length and envelope are its conditions, and its own sound is the prompt, as far as the model has
+    conditioners for them. The sound of a chunk depends on its own noise source, not on the others of the batch.
 
     Args:
         model: the model, in eval mode.
@@ -34,7 +34,7 @@ def resynthesise(
         settings: how to sample.
         generators: CPU noise source of each chunk.
         envelopes: control with these, rms (T,) or (C, T), instead.
-        texts: prompts in words instead of the sounds.
+        texts: prompts in words instead of the sounds; a chunk with None gets no prompt, as if training had dropped it.
 
     Returns:
         Sounds (B, C, N), float32, on the CPU.
@@ -54,8 +54,11 @@ def resynthesise(
             envelope = Envelope(envelopes[i].rms[None].to(model.device), envelopes[i].rate_hz)
             features[ENVELOPE] = model.envelope_parameters(envelope, n_samples)
         if AUDIO in model.conditioners and texts is not None:
-            features[AUDIO] = model.conditioners[AUDIO].embed_text([texts[i]])
+            prompt, text = model.conditioners[AUDIO], texts[i]
+            width = prompt.proj_out.in_features
+            features[AUDIO] = torch.zeros(1, width, device=model.device) if text is None else prompt.embed_text([text])
         parts.append(draw_embeddings(model, features, clip, generator))
     embeddings = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
-    latent = model.sample(model.conditions(embeddings), n_samples, settings, list(generators))
+    kept = {} if texts is None else {AUDIO: torch.tensor([text is not None for text in texts], device=model.device)}
+    latent = model.sample(model.conditions(embeddings, kept), n_samples, settings, list(generators))
     return model.pretransform.decode(latent)[..., :n_samples].float().cpu()

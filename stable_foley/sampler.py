@@ -6,14 +6,13 @@ Sources: T. Karras et al., "Elucidating the Design Space of Diffusion-Based Gene
 C. Lu et al., "DPM-Solver++", 2022 (arXiv 2211.01095).
 """
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from data.errors import InputError
+from data.errors import InputError, check_range
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 NoiseSource = Callable[[Tensor], Tensor]
@@ -103,13 +102,13 @@ class SamplerSettings:
 
     Attributes:
         name: one of ``SAMPLERS``.
-        n_steps: denoising steps, at least 1.
-        sigma_min: last noise-to-signal ratio before 0.
-        sigma_max: first noise-to-signal ratio.
-        cfg_scale: guidance scale; 1 is no guidance.
-        level_match_db: how many dB louder the sound may be made afterwards, wherever it is softer than its envelope
-            asks for; where it is louder it is made softer. 0 leaves it as it is, as published. Training's samples and
-            evaluations show what the model does by itself: they leave it out.
+        n_steps: denoising steps, 1 to 1000.
+        sigma_min: last noise-to-signal ratio before 0, 1e-5 to 1e5.
+        sigma_max: first noise-to-signal ratio, above ``sigma_min``, at most 1e5.
+        cfg_scale: guidance scale, 0 to 100; 1 is no guidance.
+        level_match_db: how many dB louder the sound may be made afterwards, 0 to 200, wherever it is softer than its
+            envelope asks for; where it is louder it is made softer. 0 leaves it as it is, as published. Training's
+            samples and evaluations show what the model does by itself: they leave it out.
 
     Raises:
         InputError: a value is out of its range.
@@ -125,16 +124,13 @@ class SamplerSettings:
     def __post_init__(self) -> None:
         if self.name not in SAMPLERS:
             raise InputError(f"sampler {self.name!r} is not known; expected one of {', '.join(SAMPLERS)}.")
-        if not isinstance(self.n_steps, int) or self.n_steps < 1:
-            raise InputError(f"{self.n_steps} sampling steps are not possible; give a whole number from 1 on.")
-        if not math.isfinite(self.cfg_scale):
-            raise InputError(f"guidance scale {self.cfg_scale} is not possible; give a finite number, 1 for none.")
-        if not 0 <= self.level_match_db < math.inf:
-            raise InputError(f"a level match of {self.level_match_db} dB is not possible; give 0 (none) or more.")
-        if not 0 < self.sigma_min < self.sigma_max:
-            raise InputError(
-                f"sigma_min {self.sigma_min}, sigma_max {self.sigma_max} do not fit; expected 0 < min < max."
-            )
+        check_range("n_steps (--steps)", self.n_steps, 1, 1000, whole=True)
+        check_range("cfg_scale (--cfg)", self.cfg_scale, 0, 100)
+        check_range("level_match_db (--level-match)", self.level_match_db, 0, 200)
+        check_range("sigma_min", self.sigma_min, 1e-5, 1e5)
+        check_range("sigma_max", self.sigma_max, 1e-5, 1e5)
+        if self.sigma_min >= self.sigma_max:
+            raise InputError(f"sigma_min {self.sigma_min} is not below sigma_max {self.sigma_max}; give a smaller one.")
 
     def changed(self, **given: str | float | None) -> "SamplerSettings":
         """These settings, those that are given (not None) in their place."""

@@ -1,6 +1,7 @@
 """Fixtures shared by all tests: the folder of real recordings and of recorded model outputs."""
 
 import signal
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,18 @@ def tone_clip(root: Path, clip_id: str = "clip", duration_s: float = 1.0) -> Pat
         image = Image.new("RGB", (64, 48), (40 * i % 256, 100, 200))
         image.save(folder / "frames" / f"{clip_id}.frame_{i + 1:06d}.jpg")
     return folder
+
+
+@contextmanager
+def no_file_larger_than(n_bytes):
+    """A disk that is full, as far as this process can tell."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture(scope="session")

@@ -109,7 +109,7 @@ def test_a_processed_clip_becomes_a_video(inference_folder, tmp_path):
     [
         (["--start", "7"], "--start 7.0"),
         (["--duration", "-1"], "--duration -1.0"),
-        (["--steps", "0"], "0 sampling steps"),
+        (["--steps", "0"], "--steps) 0"),
         (["--num-samples", "0"], "--num-samples 0"),
         (["--device", "abacus"], "abacus"),
         (["--prompt", "wood"], "no prompt encoder"),

@@ -6,6 +6,7 @@ import pytest
 import soundfile
 import torch
 
+from data.batch import collate
 from data.clip import ClipSpec
 from data.dataset import FoleyDataset
 from data.envelope import Envelope, write_envelope_csv
@@ -13,10 +14,12 @@ from data.errors import InputError
 from data.greatest_hits import read_hits
 from data.media import read_sound
 from stable_foley import generate_split
-from stable_foley.checkpoint import load_model
+from stable_foley.checkpoint import BUNDLED, load_model
 from stable_foley.config import build_model, composed_config
+from stable_foley.noise import noise_source
 from stable_foley.pipeline import FoleyPipeline, Prompts
-from tests.conftest import tone_clip
+from stable_foley.resynthesis import resynthesise
+from tests.conftest import no_file_larger_than, tone_clip
 from training.checkpoint import Checkpoint, save_checkpoint
 from training.config import compose, instantiate
 
@@ -98,7 +101,7 @@ def test_it_makes_what_the_pipeline_makes(run, root, checkpoint, tmp_path):
     pipeline = FoleyPipeline(model, instantiate(config.dataset.spec), instantiate(config.sampler), "cpu")
     item = FoleyDataset(root, root / "test.txt", pipeline.spec, frames=False)[2]
     envelope = pipeline.measure(item.wave)
-    generator = generate_split.noise_source(0, "a")
+    generator = noise_source(0, *b"a")
     settings = pipeline.settings.changed(n_steps=2)
     conditions, _ = pipeline._conditions(envelope, None, Prompts(), [0.0], 0)
     latent = model.sample(conditions, pipeline.spec.n_samples, settings, [generator])
@@ -174,11 +177,45 @@ def test_a_broken_recording_does_not_stop_the_others(run, tmp_path, capsys):
     assert "y.resampled.wav" in message
 
 
+def test_a_full_disk_ends_it_at_once_and_the_rest_follows(run, tmp_path, capsys):
+    for name, duration_s in (("x", 1.0), ("y", 2.0), ("z", 1.0)):
+        tone_clip(tmp_path / "data", name, duration_s=duration_s)
+    options = ("--root", str(tmp_path / "data"), "--batch-size", "1")
+    with no_file_larger_than(400_000), pytest.raises(SystemExit) as stopped:
+        run(tmp_path / "out", *options, split="all")
+    assert stopped.value.code == 2
+    assert "cannot be written" in capsys.readouterr().err
+    assert sounds(tmp_path / "out").keys() == {"x.wav"}
+    run(tmp_path / "out", *options, split="all")
+    assert sounds(tmp_path / "out").keys() == {"x.wav", "y.wav", "z.wav"}
+
+
+def test_in_words_a_chunk_without_label_gets_no_prompt(tmp_path):
+    root = tmp_path / "data"
+    tone_clip(root, "a", duration_s=10.0)
+    options = ["--split", "all", "--root", root, "--checkpoint", BUNDLED, "--out", tmp_path / "out", "--prompt", "text"]
+    generate_split.main([*map(str, options), "--steps", "1"])
+    assert sounds(tmp_path / "out").keys() == {"a.wav"}
+    pipeline = FoleyPipeline.from_checkpoint(device="cpu")
+    settings = pipeline.settings.changed(n_steps=1, level_match_db=0.0)
+    item = FoleyDataset(root, None, pipeline.spec).item(0)
+    generator = torch.Generator().manual_seed(0)
+    (plain,) = resynthesise(pipeline.model, collate([item]), settings, [generator], texts=[None])
+    expected = pipeline.generate(
+        pipeline.measure(item.wave), pipeline.spec.duration_s, frames=item.frames, settings=settings
+    )
+    torch.testing.assert_close(plain, expected, atol=1e-3, rtol=0)
+
+
 @pytest.mark.parametrize(
     ("options", "split", "words"),
     [
         (["--shard", "2", "--num-shards", "2"], None, "--shard 2"),
         (["--batch-size", "0"], None, "--batch-size 0"),
+        (["--batch-size", "1000000"], None, "--batch-size 1000000"),
+        (["--seed", "4294967296"], None, "--seed 4294967296"),
+        (["--steps", "1000000000"], None, "--steps) 1000000000"),
+        (["--set", "dataset.batch_size=3"], None, "dataset.batch_size"),
         ([], "test", "--root FOLDER"),
         ([], "nowhere/test.txt", "nowhere"),
         (["--envelopes", "nowhere"], None, "nowhere"),

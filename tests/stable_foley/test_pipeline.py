@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from data.envelope import Envelope
 from data.errors import InputError
 from stable_foley.config import build_model
+from stable_foley.noise import noise_source
 from stable_foley.pipeline import FoleyPipeline, Prompts, cross_fade, window
 from stable_foley.sampler import SamplerSettings
 from training.config import compose, instantiate
@@ -50,6 +52,28 @@ def test_seeds_repeat_and_differ(mini):
     first, again, other = (mini.generate(flat_envelope(), 1.0, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.allclose(first, other)
+
+
+def test_no_two_windows_share_their_noise(mini):
+    """Neither those of a sound, nor those of sounds with other seeds; the first is that of the plain seed."""
+    noises = {}
+    for seed in (0, 1, 2**31, 2**32 - 1):
+        noises[seed, 0] = torch.randn(8, generator=torch.Generator().manual_seed(seed))
+        for number in (1, 2, 3):
+            noises[seed, number] = torch.randn(8, generator=noise_source(seed, number))
+    assert len({tuple(noise.tolist()) for noise in noises.values()}) == 16
+    raw = np.random.MT19937(np.random.SeedSequence([5, 1])).random_raw(4)[1:]  # NumPy starts at the last word
+    assert torch.randint(2**16, (3,), generator=noise_source(5, 1)).tolist() == (raw % 2**16).tolist()
+
+
+def test_windows_of_a_sound_differ(mini):
+    hop_s = mini.spec.duration_s - mini.overlap_s
+    settings = replace(mini.settings, sigma_max=1e4)  # all noise, whatever the envelope
+    sound = mini.generate(Envelope(torch.full((10_000,), 0.1), 125.0), 2 * hop_s + mini.overlap_s, settings=settings)
+    hop, n = round(hop_s * RATE_HZ), round((hop_s - mini.overlap_s) * RATE_HZ) - 1
+    start = round(mini.overlap_s * RATE_HZ)
+    first, second = sound[0, start : start + n], sound[0, start + hop : start + hop + n]
+    assert (first - second).abs().max() > 0.1 * first.abs().max()
 
 
 def test_without_control_the_envelope_does_not_matter(debug):
@@ -156,6 +180,8 @@ def test_bfloat16_is_close_to_float32(mini):
         ({"prompts": Prompts(text="wood")}, "no prompt encoder"),
         ({"prompts": Prompts(sounds=[torch.zeros(2, 100)])}, "no prompt encoder"),
         ({"settings": SamplerSettings(n_steps=2, cfg_scale=4.0)}, "Guidance 4.0"),
+        ({"seed": 2**32}, "4294967296"),
+        ({"control_strength": 1e300}, "1e\\+300"),
     ],
 )
 def test_what_the_model_cannot_serve_is_refused(mini, arguments, words):
