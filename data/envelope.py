@@ -210,26 +210,28 @@ def _to_float64(values: Tensor) -> Tensor:
     return values.to(device="cpu" if values.device.type == "mps" else values.device, dtype=torch.float64)
 
 
-def write_envelope_csv(path: Path, envelope: Envelope) -> None:
+def write_envelope_csv(path: Path, envelope: Envelope, start_s: float = 0.0) -> None:
     """Write an envelope as a table of times (the middles of the slots) and RMS values.
 
     Args:
         path: File to write, header `time_s,rms`.
         envelope: One envelope, rms (T,).
+        start_s: Where it starts in the video, in seconds from 0; before that the table says silence.
 
     Raises:
         InputError: A batch of envelopes, or a path that cannot be written.
     """
     if envelope.rms.ndim != 1:
         raise InputError(f"an envelope of shape {tuple(envelope.rms.shape)} is no single one: write one row of it")
-    time_s = (np.arange(len(envelope.rms)) + 0.5) / envelope.rate_hz
+    time_s = start_s + (np.arange(len(envelope.rms)) + 0.5) / envelope.rate_hz
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_CSV_HEADER)
+        writer.writerows([(0.0, 0.0), (start_s, 0.0)] if start_s > 0 else [])
         writer.writerows(zip(time_s.tolist(), envelope.rms.tolist(), strict=True))
 
 
-def read_envelope_csv(path: Path, duration_s: float | None = None) -> Envelope:
+def read_envelope_csv(path: Path, duration_s: float | None = None, start_s: float = 0.0) -> Envelope:
     """Read an envelope from a table of times and RMS values, in any increasing steps.
 
     Times that are the middles of even slots, as `write_envelope_csv` makes them, are taken as they are. All others are
@@ -240,31 +242,51 @@ def read_envelope_csv(path: Path, duration_s: float | None = None) -> Envelope:
     Args:
         path: CSV file with the header `time_s,rms`; seconds from the start of the video, 0 to 86,400 (24 h), and RMS
             amplitudes, 0 to 1000 (+60 dBFS).
-        duration_s: Seconds that are needed, from time 0, above 0; None: up to the last time.
+        duration_s: Seconds that are needed, from `start_s`, above 0; None: up to the last time.
+        start_s: Where the envelope is to start in the video, in seconds from 0.
 
     Returns:
-        Envelope with rms (T,), float32, from time 0 on; it may end before `duration_s`.
+        Envelope with rms (T,), float32, from `start_s` on; it may end before `duration_s`.
 
     Raises:
-        InputError: The file is missing or no such table, a value lies outside its range, times are not in order, or
-            even times are closer than 192,000 a second.
+        InputError: The file is missing or no such table, a value lies outside its range, times are not in order, even
+            times are closer than 192,000 a second, or no time is after `start_s`.
     """
     time_s, rms = _read_points(path)
-    n_slots = len(time_s)
-    rate_hz = (n_slots - 0.5) / time_s[-1] if time_s[-1] > 0 else 0.0
-    is_even = np.allclose(time_s * rate_hz, np.arange(n_slots) + 0.5, rtol=0, atol=1e-2)
-    if is_even and rate_hz > _HIGHEST_CSV_RATE_HZ:
+    if start_s > 0 and time_s[-1] <= start_s:
+        raise InputError(
+            f"{path} ends {time_s[-1]:g} s after the start of the video, but the part starts at {start_s:g} s: "
+            "give a table with the times of the video, or an earlier start"
+        )
+    rate_hz = _even_rate_hz(path, time_s)
+    first = 0
+    if start_s > 0:
+        is_even, time_s = rate_hz is not None, time_s - start_s
+        first = np.count_nonzero(time_s <= 0)
+        is_even |= first > 0 and time_s[first - 1] > -1e-6  # what `write_envelope_csv` puts before the slots of a part
+        rate_hz = _even_rate_hz(path, time_s[first:]) if is_even else None
+    is_curve = rate_hz is None
+    if rate_hz is None:
+        rate_hz = FINE_RATE_HZ
+    n_slots = max(1, math.ceil(time_s[-1] * rate_hz)) if is_curve else len(time_s) - first
+    if duration_s is not None:
+        n_slots = max(1, min(n_slots, math.ceil(duration_s * rate_hz)))
+    middles_s = (np.arange(n_slots) + 0.5) / rate_hz
+    values = np.interp(middles_s, time_s, rms) if is_curve else rms[first : first + n_slots]
+    return Envelope(torch.from_numpy(values.astype(np.float32)), rate_hz)
+
+
+def _even_rate_hz(path: Path, time_s: np.ndarray) -> float | None:
+    """Slots a second, if the times are the middles of even slots from time 0 on; None if they are not."""
+    rate_hz = (len(time_s) - 0.5) / time_s[-1] if time_s[-1] > 0 else 0.0
+    if not np.allclose(time_s * rate_hz, np.arange(len(time_s)) + 0.5, rtol=0, atol=1e-2):
+        return None
+    if rate_hz > _HIGHEST_CSV_RATE_HZ:
         raise InputError(
             f"{path} holds {rate_hz:.4g} values a second, expected at most {_HIGHEST_CSV_RATE_HZ:,}: "
             "give times in seconds"
         )
-    if not is_even:
-        rate_hz = FINE_RATE_HZ
-        n_slots = max(1, math.ceil(time_s[-1] * rate_hz))
-    if duration_s is not None:
-        n_slots = max(1, min(n_slots, math.ceil(duration_s * rate_hz)))
-    values = rms[:n_slots] if is_even else np.interp((np.arange(n_slots) + 0.5) / rate_hz, time_s, rms)
-    return Envelope(torch.from_numpy(values.astype(np.float32)), rate_hz)
+    return float(rate_hz)
 
 
 def _read_points(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -65,6 +65,38 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def atomic_files(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder for files that belong together; they move to `folder` once the block has ended well.
+
+    Each replaces a file of the same name. When the block fails or is interrupted none of them appears.
+
+    Args:
+        folder: Where the files go. Missing folders are created.
+
+    Yields:
+        The (empty) temporary folder, in which files are written by `atomic_path`.
+
+    Raises:
+        InputError: The folder cannot be created or written.
+    """
+    temporary = _beside(folder / "files")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(folder.absolute())
+        temporary.mkdir()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"{folder} cannot be written ({reason}): give a writable folder") from error
+    try:
+        yield temporary
+        for path in sorted(temporary.iterdir()):
+            path.replace(folder / path.name)
+        _sync_folder(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def _beside(path: Path, suffix: str = "") -> Path:
     """A new name beside a path that tells which process writes there."""
     return path.with_name(f"{PARTIAL}{_machine()}-{os.getpid()}-{token_hex(8)}{suffix}")
@@ -82,7 +114,7 @@ def _machine() -> str:
 
 @functools.cache
 def _remove_abandoned(folder: Path) -> None:
-    """Remove the temporary files in a folder whose writers are gone; once a folder in each process.
+    """Remove the temporary files and folders in a folder whose writers are gone; once a folder in each process.
 
     A file of another machine says nothing about its writer but that it is alive while the file changes.
     """
@@ -93,9 +125,9 @@ def _remove_abandoned(folder: Path) -> None:
             if machine == _machine() and number.isdecimal():
                 is_abandoned = not _is_alive(int(number))
             else:
-                is_abandoned = time.time() - path.stat().st_mtime > _ABANDONED_S
-            if is_abandoned and path.is_file():
-                path.unlink()
+                is_abandoned = path.is_file() and time.time() - path.stat().st_mtime > _ABANDONED_S
+            if is_abandoned:
+                _remove(path)
 
 
 def _is_alive(process_id: int) -> bool:
@@ -188,11 +220,15 @@ def remove_partial(folder: Path) -> int:
     """
     left = list(folder.glob(f"{PARTIAL}*"))
     for path in left:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        _remove(path)
     return len(left)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def check_writable_folder(folder: Path, option: str) -> None:

@@ -294,3 +294,37 @@ def test_only_the_part_of_a_csv_that_is_needed_is_made(tmp_path, times_s):
 def test_impossible_values_are_refused(tmp_path, call):
     with pytest.raises(InputError):
         call(tmp_path)
+
+
+@pytest.mark.parametrize("start_s", [2.0, 0.7337])
+def test_a_part_of_a_video_has_the_times_of_the_video(tmp_path, start_s):
+    rms = torch.rand(188, generator=torch.Generator().manual_seed(0))
+    write_envelope_csv(tmp_path / "part.csv", Envelope(rms, 125.0), start_s)
+    again = read_envelope_csv(tmp_path / "part.csv", start_s=start_s)
+    assert again.rate_hz == pytest.approx(125, abs=1e-6)
+    torch.testing.assert_close(again.rms, rms, atol=1e-6, rtol=0)
+    whole = read_envelope_csv(tmp_path / "part.csv")
+    assert (whole.rms[: round(start_s * 125) - 1] == 0).all()
+    assert whole.duration_s == pytest.approx(start_s + 1.5, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0,0\n2,0.2\n4,0.4\n", (0.1, 0.15, 0.2)),  # a curve
+        ("".join(f"{(i + 0.5) / 10},{i / 100}\n" for i in range(30)), (0.1, 0.15, 0.2)),  # slots
+        ("1.5,0.5\n4,0.5\n", (0.5, 0.5, 0.5)),
+        ("0,0\n3,0.3\n", (0.1, 0.15, 0.2)),  # a single point after the start
+    ],
+)
+def test_what_is_read_from_a_start_on_is_the_rest_of_the_whole(tmp_path, text, expected):
+    (tmp_path / "drawn.csv").write_text("time_s,rms\n" + text)
+    part = read_envelope_csv(tmp_path / "drawn.csv", start_s=1.0)
+    found = [part.rms[min(round(time_s * part.rate_hz), len(part.rms) - 1)].item() for time_s in (0, 0.5, 1)]
+    assert found == pytest.approx(expected, abs=0.006)
+
+
+def test_a_table_that_ends_before_the_start_is_refused(tmp_path):
+    (tmp_path / "drawn.csv").write_text("time_s,rms\n0,0.5\n1.5,0.5\n")
+    with pytest.raises(InputError, match=r"ends 1\.5 s"):
+        read_envelope_csv(tmp_path / "drawn.csv", start_s=2.0)

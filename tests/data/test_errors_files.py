@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from data.errors import InputError, user_errors
-from data.files import PARTIAL, atomic_folder, atomic_path, remove_partial
+from data.files import PARTIAL, atomic_files, atomic_folder, atomic_path, remove_partial
 from tests.conftest import REPOSITORY
 
 WRITE_AND_WAIT = """
@@ -232,3 +232,22 @@ def test_an_interrupt_while_a_command_imports_ends_it_with_one_line(command, imp
             process.send_signal(signal.SIGINT)
     assert process.wait() == 130
     assert lines == ["interrupted\n"]
+
+
+def test_files_that_belong_together_appear_together_or_not_at_all(tmp_path):
+    folder = tmp_path / "new" / "out"
+
+    def write(text, error=None):
+        with atomic_files(folder) as temporary:
+            for name in ("a.wav", "a.json"):
+                (temporary / name).write_text(text)
+                assert not (folder / name).exists() or (folder / name).read_text() == "first"
+            if error:
+                raise error
+
+    write("first")
+    with pytest.raises(RuntimeError):
+        write("second", RuntimeError())
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {"a.wav": "first", "a.json": "first"}
+    write("third")
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {"a.wav": "third", "a.json": "third"}
