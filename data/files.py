@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from data.errors import InputError
 
 PARTIAL = ".partial-"
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ABANDONED_S = 24 * 3600  # no writer leaves its file untouched for that long
 
 
@@ -58,7 +58,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        if error.errno not in NO_ROOM:
             raise
         raise InputError(f"{path} cannot be written ({error.strerror}): make room, or give another output") from error
     finally:

@@ -3,6 +3,7 @@
 import heapq
 import io
 import itertools
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -18,11 +19,12 @@ from torch import Tensor
 from data.clip import count_at_rate
 from data.container import Packets, need_video, opened, origin_s, video_stream
 from data.errors import InputError
-from data.files import atomic_path
+from data.files import NO_ROOM, atomic_path
 from data.frames import as_fraction
 from data.media import probe
 
-_OUTPUT_SUFFIXES = (".mp4", ".mov", ".mkv")
+_OUTPUT_FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
+_TRIED_PACKETS = 100
 _AAC_BITS_PER_S = 256_000
 _H264_OPTIONS = {"x264-params": "mbtree=0"}  # with it, pictures below about 100 pixels give other bytes now and then
 
@@ -112,38 +114,82 @@ def mux(video_path: Path, wave: Tensor, sample_rate_hz: int, out_path: Path) -> 
     duration_s = probe(video_path).duration_s
     n_missing = count_at_rate(duration_s, sample_rate_hz) - samples.shape[1]
     samples = np.pad(samples, ((0, 0), (0, max(0, n_missing))))[:, : samples.shape[1] + n_missing]
+    with atomic_path(out_path) as temporary, opened(video_path) as source:
+        _copy_with_sound(source, video_path, str(temporary), out_path, samples, sample_rate_hz, duration_s)
+
+
+def check_mux(video_path: Path, out_path: Path) -> None:
+    """Refuse a video whose picture `mux` cannot copy, by copying its start in memory.
+
+    Args:
+        video_path: A video file.
+        out_path: The file to write later, with the suffix .mp4, .mov or .mkv.
+
+    Raises:
+        InputError: The video cannot be read, or the format of the output cannot hold its picture.
+    """
+    _check_suffix(out_path)
+    samples, rate_hz = np.zeros((2, 1024), np.float32), 44_100
+    duration_s = probe(video_path).duration_s
+    with opened(video_path) as source:
+        memory = io.BytesIO()
+        _copy_with_sound(source, video_path, memory, out_path, samples, rate_hz, duration_s, _TRIED_PACKETS)
+
+
+def _copy_with_sound(
+    source: InputContainer,
+    video_path: Path,
+    target_file: str | io.BytesIO,
+    out_path: Path,
+    samples: np.ndarray,
+    sample_rate_hz: int,
+    duration_s: float,
+    n_packets: int | None = None,
+) -> None:
+    """Copy the picture of a video, or its first packets, to a file or to memory, and sound (C, N) beside it."""
+    stream, suffix = need_video(video_path, source), out_path.suffix.lower()
     durations = _durations(video_path, duration_s)
     # MP4 rounds its durations to milliseconds otherwise
-    options = {} if out_path.suffix.lower() == ".mkv" else {"movie_timescale": str(sample_rate_hz)}
-    with atomic_path(out_path) as temporary, opened(video_path) as source:
-        stream = need_video(video_path, source)
-        copying = _writing(f"{video_path} cannot be copied to {out_path}", "give another folder, or the suffix .mkv")
-        with copying, av.open(str(temporary), "w", options=options) as target:
-            picture = _picture_like(stream, target, out_path)
-            target.metadata.update(source.metadata)
-            target.set_chapters(_chapters(source))
-            packets = _video_packets(source, picture, durations), _aac_packets(target, samples, sample_rate_hz)
-            for packet in heapq.merge(*packets, key=lambda packet: packet.dts * packet.time_base):
-                target.mux(packet)
-        _check_pixels(temporary, stream, out_path)
+    options = {} if suffix == ".mkv" else {"movie_timescale": str(sample_rate_hz)}
+    copying = _writing(f"the picture of {video_path} cannot be copied to {out_path}", _conversion(video_path))
+    with copying, av.open(target_file, "w", format=_OUTPUT_FORMATS[suffix], options=options) as target:
+        picture = _picture_like(stream, target, video_path, out_path)
+        target.metadata.update(source.metadata)
+        target.set_chapters(_chapters(source))
+        packets = itertools.islice(_video_packets(source, picture, durations), n_packets)
+        with_sound = packets, _aac_packets(target, samples, sample_rate_hz)
+        for packet in heapq.merge(*with_sound, key=lambda packet: packet.dts * packet.time_base):
+            target.mux(packet)
+    written = io.BytesIO(target_file.getvalue()) if isinstance(target_file, io.BytesIO) else target_file
+    _check_pixels(written, stream, out_path)
+
+
+def _conversion(video_path: Path) -> str:
+    """The remedy for a picture that cannot be copied."""
+    converted = shlex.quote(f"{video_path.stem}-h264.mp4")
+    return f"convert the video first: ffmpeg -i {shlex.quote(str(video_path))} -c:v libx264 {converted}"
 
 
 @contextmanager
-def _writing(failure: str, remedy: str = "make room, or give another folder") -> Iterator[None]:
-    """Makes one sentence of what goes wrong while an output is written."""
+def _writing(failure: str, remedy: str | None = None) -> Iterator[None]:
+    """Make one sentence of what goes wrong while an output is written; the remedy is for anything but want of room."""
     try:
         yield
     except (av.FFmpegError, soundfile.LibsndfileError, OSError) as error:
         reason = getattr(error, "strerror", None) or str(error).rstrip(".") or type(error).__name__
+        if remedy is None or getattr(error, "errno", None) in NO_ROOM:
+            remedy = "make room, or give another folder"
         raise InputError(f"{failure} ({reason}): {remedy}") from error
 
 
-def _picture_like(stream: Any, target: OutputContainer, out_path: Path) -> Any:
+def _picture_like(stream: Any, target: OutputContainer, video_path: Path, out_path: Path) -> Any:
     """A new stream of the output for the packets of a picture."""
     try:
         picture = target.add_stream_from_template(stream, opaque=True)
     except ValueError as error:
-        raise InputError(f"{out_path} cannot hold the picture ({error}): give an output with suffix .mkv") from error
+        raise InputError(
+            f"{out_path} cannot hold the picture of {video_path} ({error}): {_conversion(video_path)}"
+        ) from error
     picture.metadata.update(stream.metadata)
     if stream.sample_aspect_ratio:
         picture.codec_context.sample_aspect_ratio = stream.sample_aspect_ratio
@@ -152,10 +198,10 @@ def _picture_like(stream: Any, target: OutputContainer, out_path: Path) -> Any:
     return picture
 
 
-def _check_pixels(written: Path, stream: Any, out_path: Path) -> None:
-    """Refuses an output that says another shape of its pixels than the video."""
-    with opened(written) as container:
-        if (need_video(written, container).sample_aspect_ratio or 1) != (stream.sample_aspect_ratio or 1):
+def _check_pixels(written: str | io.BytesIO, stream: Any, out_path: Path) -> None:
+    """Refuse an output that says another shape of its pixels than the video."""
+    with av.open(written) as container:
+        if (container.streams.video[0].sample_aspect_ratio or 1) != (stream.sample_aspect_ratio or 1):
             raise InputError(f"{out_path} cannot hold pixels that are not square: give an output with suffix .mp4")
 
 
@@ -233,6 +279,6 @@ def _playable(wave: Tensor) -> np.ndarray:
 
 def _check_suffix(path: Path) -> None:
     """Refuses an output whose suffix names no container for video."""
-    if path.suffix.lower() not in _OUTPUT_SUFFIXES:
-        expected = ", ".join(_OUTPUT_SUFFIXES)
+    if path.suffix.lower() not in _OUTPUT_FORMATS:
+        expected = ", ".join(_OUTPUT_FORMATS)
         raise InputError(f"{path} has the suffix `{path.suffix}`, expected {expected}: change the output")
