@@ -262,7 +262,7 @@ def read_envelope_csv(path: Path, duration_s: float | None = None, start_s: floa
     first = 0
     if start_s > 0:
         is_even, time_s = rate_hz is not None, time_s - start_s
-        first = np.count_nonzero(time_s <= 0)
+        first = int(np.count_nonzero(time_s <= 0))
         is_even |= first > 0 and time_s[first - 1] > -1e-6  # what `write_envelope_csv` puts before the slots of a part
         rate_hz = _even_rate_hz(path, time_s[first:]) if is_even else None
     is_curve = rate_hz is None

@@ -1,16 +1,20 @@
 """infer.py as a user runs it: what it writes for a video and for a processed clip, and what it refuses."""
 
 import json
+import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 import infer
 from data.envelope import fine_envelope, read_envelope_csv
 from data.media import probe, read_frames, read_sound
 from tests.conftest import REPOSITORY
+from tests.data.clips import make_video
 from video2rms.predict import BUNDLED, load_model, predict_envelope
 
 RATE_HZ = 44_100
@@ -66,7 +70,7 @@ def test_without_an_envelope_it_is_predicted_from_the_picture(inference_folder, 
     video = inference_folder / "silent.mp4"
     infer.main(["--video", str(video), *options, "--output-dir", str(tmp_path)])
     expected = predict_envelope(load_model(), video, start_s=0.5).envelope
-    written = read_envelope_csv(tmp_path / "silent.envelope.csv")
+    written = read_envelope_csv(tmp_path / "silent.envelope.csv", start_s=0.5)
     torch.testing.assert_close(written.rms, expected.rms, atol=1e-6, rtol=0)
     assert read_sound(tmp_path / "silent.wav", sample_rate_hz=RATE_HZ).shape == (2, 2.5 * RATE_HZ)
 
@@ -120,6 +124,12 @@ def test_a_processed_clip_becomes_a_video(inference_folder, tmp_path):
         (["--envelope", "nowhere.wav"], "nowhere.wav"),
         (["--video2rms", "nowhere.safetensors"], "leave out one of them"),
         (["--seed", "-1"], "--seed -1"),
+        (["--seed", "4294967295", "--num-samples", "2"], "--seed 4294967295 --num-samples 2"),
+        (["--num-samples", "100000000"], "--num-samples 100000000"),
+        (["--steps", "1000000000"], "--steps) 1000000000"),
+        (["--level-match", "4000"], "--level-match) 4000"),
+        (["--control-strength", "1e300"], "--control-strength 1e+300"),
+        (["--set", "dataset.batch_size=3"], "dataset.batch_size"),
         (["--output-dir", "Makefile/out"], "--output-dir"),
     ],
 )
@@ -129,6 +139,125 @@ def test_wrong_options_end_with_status_2_and_leave_nothing(inference_folder, tmp
     assert stopped.value.code == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+RESULTS = {f"video.{kind}" for kind in ("wav", "mp4", "envelope.csv", "png", "json")}
+
+
+def refused(capsys, folder, out, *options, **files):
+    """The sentence by which the command refuses; what is in the output folder stays as it was."""
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(SystemExit) as stopped:
+        run(folder, out, *options, **files)
+    assert stopped.value.code == 2
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize("other", ["video.mov", "video_mic.mp4"])
+def test_results_of_another_video_are_never_replaced(inference_folder, tmp_path, capsys, other):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for name in ("video.mp4", "model.safetensors"):
+        shutil.copy(inference_folder / name, folder)
+    shutil.copy(inference_folder / "video.mp4", folder / other)
+    run(folder, out)
+    sentence = refused(capsys, folder, out, video=other, envelope=other)
+    assert str(folder / "video.mp4") in sentence
+    assert str(folder / other) in sentence
+    run(folder, out, "--seed", "1")
+    assert json.loads((out / "video.json").read_text())["seed"] == 1
+
+
+def test_files_of_other_people_are_never_replaced(inference_folder, tmp_path, capsys):
+    (tmp_path / "video.wav").write_text("recorded in the field")
+    assert str(tmp_path / "video.wav") in refused(capsys, inference_folder, tmp_path)
+
+
+def test_an_edited_envelope_is_never_replaced(inference_folder, tmp_path, capsys):
+    csv = tmp_path / "video.envelope.csv"
+    run(inference_folder, tmp_path)
+    first = (tmp_path / "video.wav").read_bytes()
+    csv.write_text("time_s,rms\n0,0\n1,0\n1.1,0.2\n3,0\n")
+    edited = csv.read_bytes()
+    assert str(csv) in refused(capsys, inference_folder, tmp_path)
+    run(inference_folder, tmp_path, envelope=csv)
+    assert csv.read_bytes() == edited
+    assert (tmp_path / "video.wav").read_bytes() != first
+    assert str(csv) in refused(capsys, inference_folder, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == RESULTS
+
+
+def test_times_of_an_envelope_are_those_of_the_video(inference_folder, tmp_path):
+    part = ["--start", "1.3", "--duration", "1.5"]
+    table = tmp_path / "whole.csv"
+    rows = [(i / 100, 0.3 if 150 <= i < 170 else 0.0) for i in range(301)]
+    table.write_text("time_s,rms\n" + "".join(f"{time_s},{rms}\n" for time_s, rms in rows))
+    run(inference_folder, tmp_path / "a", *part, envelope=table)
+    written = read_envelope_csv(tmp_path / "a" / "video.envelope.csv")
+    loud_s = (written.rms > 0.15).nonzero().squeeze(1) / written.rate_hz
+    assert (loud_s.min().item(), loud_s.max().item()) == (pytest.approx(1.5, abs=0.02), pytest.approx(1.7, abs=0.02))
+    run(inference_folder, tmp_path / "b", *part, envelope=tmp_path / "a" / "video.envelope.csv")
+    first, second = (read_sound(tmp_path / n / "video.wav", sample_rate_hz=RATE_HZ) for n in "ab")
+    torch.testing.assert_close(first, second, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("clip", [False, True])
+def test_a_sound_above_full_scale_is_made_softer_or_clipped(inference_folder, tmp_path, caplog, clip):
+    table = tmp_path / "loud.csv"
+    table.write_text("time_s,rms\n0,50\n3,50\n")
+    run(inference_folder, tmp_path, "--level-match", "100", *(["--clip"] if clip else []), envelope=table)
+    record = json.loads((tmp_path / "video.json").read_text())
+    sound = read_sound(tmp_path / "video.wav", sample_rate_hz=RATE_HZ)
+    at_limit = int((sound.abs() > 0.9999).sum())
+    if clip:
+        assert record["gain_db"] == 0
+        assert record["clipped_samples"] == pytest.approx(at_limit, rel=0.01)
+        assert at_limit > 1000
+        assert any(str(record["clipped_samples"]) in message for message in caplog.messages)
+    else:
+        assert record["gain_db"] < -20
+        assert (record["clipped_samples"], at_limit) == (0, 0)
+        assert sound.abs().max().item() == pytest.approx(10 ** (-0.1 / 20), abs=1e-3)
+        assert any(f"{-record['gain_db']:.1f} dB" in message for message in caplog.messages)
+
+
+def test_a_video_that_no_mp4_can_hold_is_refused_before_a_model_is_loaded(inference_folder, tmp_path, capsys):
+    source = make_video(tmp_path / "vp8.mkv", codec="libvpx")
+    with pytest.raises(SystemExit) as stopped:
+        infer.main(["--video", str(source), "--checkpoint", "nowhere", "--output-dir", str(tmp_path / "out")])
+    assert stopped.value.code == 2
+    assert f"ffmpeg -i {source} -c:v libx264" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("option", "value"), [("--envelope", 1e30), ("--audio-prompt", 1e5)])
+def test_sounds_far_above_full_scale_are_named(inference_folder, tmp_path, capsys, option, value):
+    (tmp_path / "out").mkdir()
+    soundfile.write(tmp_path / "loud.wav", np.full((RATE_HZ, 2), value), RATE_HZ, subtype="FLOAT")
+    options = [option, str(tmp_path / "loud.wav"), "--set", "backbone=debug", "paths.random_weights=true"]
+    with pytest.raises(SystemExit) as stopped:
+        infer.main(["--video", str(inference_folder / "video.mp4"), *options, "--output-dir", str(tmp_path / "out")])
+    assert stopped.value.code == 2
+    assert "loud.wav" in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_of_a_long_prompt_the_first_minute_counts(tmp_path, caplog):
+    noise = np.random.default_rng(0).normal(0, 0.1, (90 * 8000, 1))
+    soundfile.write(tmp_path / "long.wav", noise, 8000)
+    with caplog.at_level("INFO"):
+        prompt = infer.read_prompt(tmp_path / "long.wav", 8000)
+    torch.testing.assert_close(prompt[0, :].double(), torch.from_numpy(noise[: 60 * 8000, 0]), atol=1e-4, rtol=0)
+    assert any("first 60 s" in message for message in caplog.messages)
+
+
+def test_a_name_with_a_line_break_stays_on_one_line(inference_folder, tmp_path, caplog):
+    shutil.copy(inference_folder / "silent.mp4", tmp_path / "two\nlines.mp4")
+    with caplog.at_level("INFO"):
+        run(inference_folder, tmp_path / "out", video=tmp_path / "two\nlines.mp4", envelope="flat.csv")
+    assert (tmp_path / "out" / "two\nlines.wav").exists()
+    assert not [message for message in caplog.messages if "\n" in message]
 
 
 def test_help_works_as_a_command():

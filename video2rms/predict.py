@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from data.clip import count_at_rate, part_duration_s
 from data.envelope import FINE_RATE_HZ, Envelope, write_envelope_csv
-from data.errors import InputError, user_errors
+from data.errors import InputError, printable, user_errors
 from data.files import atomic_path, check_writable_folder
 from data.frames import FrameWindow
 from data.media import iter_frames, probe
@@ -127,7 +127,9 @@ def predict_envelope(
         window_frames=WINDOW_FRAMES,
     )
     n_frames = count_at_rate(lead_s + asked_s, FRAME_RATE_HZ)
-    with tqdm(total=n_frames, unit="frame", desc=path.name, disable=not progress or n_frames <= WINDOW_FRAMES) as bar:
+    with tqdm(
+        total=n_frames, unit="frame", desc=printable(path.name), disable=not progress or n_frames <= WINDOW_FRAMES
+    ) as bar:
         read = _counted(watch.timed("video", windows), bar)
         levels = join_levels(watch.timed("network", predict_levels(model, read)))
     first = round(lead_s * FINE_RATE_HZ)
@@ -146,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Predict, write, and say what was found and how long it took."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
     parser.add_argument("--video", type=Path, required=True, help="video file")
-    parser.add_argument("--out", type=Path, required=True, help="CSV to write, `time_s,rms`")
+    parser.add_argument("--out", type=Path, required=True, help="CSV to write, `time_s,rms`, times of the video")
     parser.add_argument("--plot", type=Path, help="PNG to write")
     parser.add_argument("--checkpoint", type=Path, default=BUNDLED, help="of a training run (default: the bundled one)")
     parser.add_argument("--start", type=float, default=0.0, help="seconds into the video (default: %(default)s)")
@@ -166,13 +168,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = predict_envelope(
         model, args.video, start_s=args.start, duration_s=args.duration, progress=True, watch=watch
     )
-    write_envelope_csv(args.out, found.envelope)
+    write_envelope_csv(args.out, found.envelope, args.start)
     if args.plot:
         with atomic_path(args.plot) as temporary:
             envelope_figure(found.envelope, found.onsets_s).savefig(temporary, dpi=110, format="png")
     sys.stdout.write(
-        f"{len(found.onsets_s)} hits in {found.envelope.duration_s:.2f} s; seconds: {watch}\n{args.out}\n"
-        + (f"{args.plot}\n" if args.plot else "")
+        f"{len(found.onsets_s)} onsets with a probability of {ONSET_THRESHOLD} or more in "
+        f"{found.envelope.duration_s:.2f} s (the envelope may rise at others); seconds: {watch}\n"
+        + "".join(f"{printable(path)}\n" for path in outputs.values())
     )
 
 
