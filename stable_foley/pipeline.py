@@ -237,7 +237,7 @@ class FoleyPipeline:
                 frames = torch.zeros(1, 3, *reversed(self.spec.frame_width_height))
                 kept["frames"] = nothing
             raw["frames"] = torch.stack([self._frames_window(frames, s) for s in starts_s]).to(self.device)
-        embeddings = model.embed(raw, n_samples, torch.Generator().manual_seed(seed))
+        embeddings = model.embed(raw, n_samples, noise_source(seed, 0, 1))  # other noise than that of any window
 
         def conditions(text: str | None, sounds: Sequence[Tensor], kept: dict[str, Tensor]) -> Conditions:
             if "audio" not in model.conditioners:

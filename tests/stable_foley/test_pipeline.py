@@ -66,6 +66,23 @@ def test_no_two_windows_share_their_noise(mini):
     assert torch.randint(2**16, (3,), generator=noise_source(5, 1)).tolist() == (raw % 2**16).tolist()
 
 
+def test_the_envelope_is_encoded_with_other_noise_than_the_windows_start_from(mini, monkeypatch):
+    noises, embed, sample = [], mini.model.embed, mini.model.sample
+
+    def watched_embed(raw, n_samples, generator):
+        noises.append(torch.randn(8, generator=generator.clone_state()))
+        return embed(raw, n_samples, generator)
+
+    def watched_sample(conditions, n_samples, settings, generators, **options):
+        noises.extend(torch.randn(8, generator=generator.clone_state()) for generator in generators)
+        return sample(conditions, n_samples, settings, generators, **options)
+
+    monkeypatch.setattr(mini.model, "embed", watched_embed)
+    monkeypatch.setattr(mini.model, "sample", watched_sample)
+    mini.generate(flat_envelope(), 3.0, seed=1)
+    assert len({tuple(noise.tolist()) for noise in noises}) == len(noises) == 3
+
+
 def test_windows_of_a_sound_differ(mini):
     hop_s = mini.spec.duration_s - mini.overlap_s
     settings = replace(mini.settings, sigma_max=1e4)  # all noise, whatever the envelope

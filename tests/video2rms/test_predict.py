@@ -55,6 +55,15 @@ def test_a_part_of_a_video(tmp_path, checkpoint):
     assert part.onsets_s.numel() == 0 or 0 <= part.onsets_s.min() <= part.onsets_s.max() <= 2
 
 
+def test_the_command_says_what_it_counts_and_writes_times_of_the_video(tmp_path, capsys):
+    path = make_video(tmp_path / "video.mp4", times_s=[k / 25 for k in range(100)])
+    main(["--video", str(path), "--out", str(tmp_path / "part.csv"), "--start", "1.3", "--duration", "2"])
+    found = predict_envelope(load_model(), path, start_s=1.3, duration_s=2.0)
+    assert capsys.readouterr().out.startswith(f"{len(found.onsets_s)} onsets")
+    written = read_envelope_csv(tmp_path / "part.csv", start_s=1.3)
+    torch.testing.assert_close(written.rms, found.envelope.rms, atol=1e-6, rtol=0)
+
+
 def test_windows_of_a_file_are_seen_as_a_whole(tmp_path, checkpoint):
     path = make_video(tmp_path / "video.mp4", times_s=[k / 25 for k in range(1150)])
     model = load_model(checkpoint)
