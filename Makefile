@@ -1,15 +1,23 @@
-# setup · demo · test · lint · bench, each usable on a fresh machine with Python 3.11 and git
-PYTHON ?= python3.11
+# setup · demo · test · lint · bench, each usable on a fresh machine with Python 3.11 to 3.13 and git
 VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/installed
+# PYTHON=/path/to/python chooses the Python of a new environment; without it, the first of these that fits
+PYTHONS := python3.13 python3.12 python3.11 python3
+FITS := import sys, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .PHONY: setup demo test lint bench
 
 setup: $(STAMP)
 
-$(STAMP): requirements.txt requirements-nodeps.txt
-	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+$(RUN):
+	@for python in $(if $(PYTHON),"$(PYTHON)",$(PYTHONS)); do \
+		if "$$python" -c "$(FITS)" > /dev/null 2>&1; then exec "$$python" -m venv $(VENV); fi; \
+	done; \
+	echo "error: $(if $(PYTHON),PYTHON=$(PYTHON) is not,none of $(PYTHONS) is) a Python 3.11 to 3.13 with venv and pip:" \
+		"install one, or give its path as PYTHON=" >&2; exit 2
+
+$(STAMP): requirements.txt requirements-nodeps.txt | $(RUN)
 	$(RUN) -m pip install --quiet --requirement requirements.txt
 	$(RUN) -m pip install --quiet --no-deps --ignore-requires-python --requirement requirements-nodeps.txt
 	touch $@
@@ -17,8 +25,9 @@ $(STAMP): requirements.txt requirements-nodeps.txt
 demo: setup
 	$(RUN) demo.py
 
+# one process a core, at most four (each takes up to 4 GB), with one thread of torch each
 test: setup
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 lint: setup
 	$(RUN) -m ruff check .

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from data.errors import InputError, user_errors
+from data.errors import InputError, check_range, check_seed, user_errors
 from data.files import atomic_path, check_writable_folder
 from data.greatest_hits import recording_id
-from data.parallel import for_each
+from data.parallel import check_workers, for_each
 from evaluation.clip import ClipResult, compare_clip
 from evaluation.embeddings import read_prompts, score_with_clap
 from evaluation.folders import ClipFiles, name_systems, pair_folders
@@ -29,12 +29,15 @@ from stable_foley.conditioners.clap import ClapEncoder
 
 log = logging.getLogger("evaluate")
 N_NAMED = 5
+MOST_REPORT_CLIPS = 1000  # some 200 KB each, in one page
 
 
 def build_parser() -> argparse.ArgumentParser:
     """All options, with their defaults."""
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").splitlines()[0],
+        epilog="Exit status: 0 if clips of every --generated folder were compared; 1 if results were written, but no "
+        "clip of some folder could be compared; 2 if an option or a folder does not fit, and nothing was written.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
@@ -72,9 +75,9 @@ def check_options(args: argparse.Namespace) -> None:
     Raises:
         InputError: naming the option.
     """
-    for option, value in (("--workers", args.workers), ("--report-clips", args.report_clips), ("--seed", args.seed)):
-        if value < 0:
-            raise InputError(f"{option} {value} is not possible: give 0 or more")
+    check_workers(args.workers)
+    check_range("--report-clips", args.report_clips, 0, MOST_REPORT_CLIPS, whole=True)
+    check_seed(args.seed)
     if args.prompts is not None and args.clap is None:
         raise InputError(f"--prompts {args.prompts} needs CLAP: give its weights, --clap 630k-audioset-best.pt")
     check_writable_folder(args.out, "--out")
@@ -122,8 +125,11 @@ def warn_of_gaps(rows: list[ClipResult]) -> None:
         log.warning("%s: %d clips, %s", reason, len(clips), named(clips))
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> list[str]:
     """Pair, measure, summarise, write.
+
+    Returns:
+        Names of the systems of which no clip could be compared.
 
     Raises:
         InputError: an option or a folder does not fit.
@@ -150,13 +156,18 @@ def run(args: argparse.Namespace) -> None:
     warn_of_gaps(rows)
     for name in ("metrics.json", "per_clip.csv", "table.md", "report.html"):
         log.info("wrote %s", args.out / name)
+    return [system.name for system in evaluation.systems if system.n_compared == 0]
 
 
 @user_errors()
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line."""
+    """Run the command line; status 1 if no clip of a system could be compared."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    run(build_parser().parse_args(arguments))
+    args = build_parser().parse_args(arguments)
+    without_figures = run(args)
+    if without_figures:
+        log.error("no clip of %s could be compared: %s says why", named(without_figures), args.out / "per_clip.csv")
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

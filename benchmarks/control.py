@@ -236,7 +236,7 @@ def measure(pipeline: FoleyPipeline, clips: Sequence[Clip], judges: Judges, sett
 
 
 def interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % interval of a mean; None with one value alone."""
+    """Return the 95 % interval of a mean; None with fewer than 10 values that are not shares."""
     if set(values) <= {0.0, 1.0}:
         ends = binomtest(round(sum(values)), len(values)).proportion_ci(method="wilson")
         return float(ends.low), float(ends.high)

@@ -14,6 +14,7 @@ from data.chunks import Chunk, cut_all
 from data.clip import ClipSpec
 from data.errors import InputError
 from data.greatest_hits import list_clips, need_pictures
+from data.loaders import check_epoch
 
 _logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
@@ -53,8 +54,7 @@ class ChunkDataset(Dataset[Item | None], ABC):
         samples_per_epoch: int | None = None,
         skip_damaged: bool = False,
     ) -> None:
-        if samples_per_epoch is not None and samples_per_epoch < 1:
-            raise InputError(f"samples_per_epoch is {samples_per_epoch}, expected at least 1: leave it out for all")
+        check_epoch(samples_per_epoch)
         clips = list_clips(root, split, skip_damaged=skip_damaged)
         if frames:
             need_pictures(clips, root)

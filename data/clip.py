@@ -3,7 +3,9 @@
 import math
 from dataclasses import dataclass
 
-from data.errors import InputError
+from data.errors import InputError, check_range
+
+MOST_CLIP_BYTES = 4 * 2**30
 
 
 def count_at_rate(duration_s: float, rate_hz: float) -> int:
@@ -49,19 +51,40 @@ def part_duration_s(source: object, whole_s: float, start_s: float, duration_s: 
     return asked_s
 
 
+def check_memory(n_samples: int, n_frames: int, width_px: int, height_px: int) -> None:
+    """Refuse clips that take more than 4 GiB each, sound as float32 and frames as RGB in 8 bits.
+
+    Args:
+        n_samples: Samples of all channels.
+        n_frames: Frames.
+        width_px: Width of a frame.
+        height_px: Height of a frame.
+
+    Raises:
+        InputError: Naming what a clip takes.
+    """
+    n_bytes = 4 * n_samples + 3 * n_frames * width_px * height_px
+    if n_bytes > MOST_CLIP_BYTES:
+        raise InputError(
+            f"a clip with {n_samples:,} samples and {n_frames:,} frames of {width_px}x{height_px} pixels takes "
+            f"{n_bytes / 2**30:,.1f} GiB, expected at most {MOST_CLIP_BYTES / 2**30:.0f}: lower its duration, "
+            "frame rate or frame size"
+        )
+
+
 @dataclass(frozen=True)
 class ClipSpec:
     """Form of the clips a model works on.
 
     Args:
-        duration_s: Duration in seconds, above 0.
-        sample_rate_hz: Samples a second of the sound, a whole number above 0.
+        duration_s: Duration in seconds, 0.001 to 3600.
+        sample_rate_hz: Samples a second of the sound, a whole number from 1 to 192,000.
         n_channels: Channels of the sound, 1 or 2.
-        frame_rate_hz: Video frames a second, above 0.
-        frame_size_px: Width and height of a frame in pixels, whole numbers above 0, or one number for both.
+        frame_rate_hz: Video frames a second, 0.001 to 1000.
+        frame_size_px: Width and height of a frame in pixels, whole numbers from 1 to 8192, or one number for both.
 
     Raises:
-        InputError: A value lies outside what is stated above.
+        InputError: A value lies outside what is stated above, or all together take too much memory, see `check_memory`.
     """
 
     duration_s: float = 10.0
@@ -76,15 +99,13 @@ class ClipSpec:
         sizes_px = self.frame_size_px if isinstance(self.frame_size_px, tuple) else 2 * (self.frame_size_px,)
         if len(sizes_px) != 2:
             raise InputError(f"clip.frame_size_px is {sizes_px}, expected width and height, or one number for both")
-        values = [(name, getattr(self, name)) for name in ("duration_s", "sample_rate_hz", "frame_rate_hz")]
-        values += [("frame_size_px", size_px) for size_px in sizes_px]
-        for name, value in values:
-            if not (math.isfinite(value) and value > 0):
-                raise InputError(f"clip.{name} is {value}, expected a finite number above 0: change the configuration")
-            if name in ("sample_rate_hz", "frame_size_px") and not isinstance(value, int):
-                raise InputError(f"clip.{name} is {value}, expected a whole number: change the configuration")
-        if self.n_channels not in (1, 2):
-            raise InputError(f"clip.n_channels is {self.n_channels}, expected 1 (mono) or 2 (stereo): choose one")
+        check_range("clip.duration_s", self.duration_s, 0.001, 3600)
+        check_range("clip.sample_rate_hz", self.sample_rate_hz, 1, 192_000, whole=True)
+        check_range("clip.n_channels", self.n_channels, 1, 2, whole=True)
+        check_range("clip.frame_rate_hz", self.frame_rate_hz, 0.001, 1000)
+        for size_px in sizes_px:
+            check_range("clip.frame_size_px", size_px, 1, 8192, whole=True)
+        check_memory(self.n_channels * self.n_samples, self.n_frames, *self.frame_width_height)
 
     @property
     def n_samples(self) -> int:

@@ -15,7 +15,7 @@ from data.chunk_dataset import ChunkDataset
 from data.clip import ClipSpec
 from data.dataset import FoleyDataset
 from data.errors import InputError
-from data.loaders import EpochSampler, loader
+from data.loaders import EpochSampler, check_batches, loader
 
 
 class ChunkDataModule(LightningDataModule, ABC):
@@ -39,7 +39,7 @@ class ChunkDataModule(LightningDataModule, ABC):
         factors: By what the sound of training items may be multiplied.
 
     Raises:
-        InputError: batch_size or num_workers is too small.
+        InputError: batch_size, num_workers or seed is too small or too large.
     """
 
     factors: tuple[float, ...] = (1.0,)
@@ -59,8 +59,7 @@ class ChunkDataModule(LightningDataModule, ABC):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if batch_size < 1 or num_workers < 0:
-            raise InputError(f"batch_size {batch_size}, num_workers {num_workers} do not work: give at least 1 and 0")
+        check_batches(batch_size, num_workers, seed)
         if on_damaged not in ("error", "skip"):
             raise InputError(f"dataset.on_damaged is {on_damaged!r}, expected error or skip: choose one")
         self.cache = None if cache is None else Path(cache)

@@ -13,12 +13,16 @@ from torch import Tensor
 
 from data.errors import InputError
 from data.files import atomic_path
+from data.spreadsheet import Line, read_table
 
 FINE_RATE_HZ = 125.0
 _FINE_SAMPLE_RATE_HZ = 16_000
 _FINE_WINDOW_SAMPLES = 512
 _FINE_HOP_SAMPLES = 128
 _CSV_HEADER = ["time_s", "rms"]
+_LAST_CSV_TIME_S = 24 * 3600
+_HIGHEST_CSV_RATE_HZ = 192_000
+_HIGHEST_CSV_RMS = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,7 +211,7 @@ def _to_float64(values: Tensor) -> Tensor:
 
 
 def write_envelope_csv(path: Path, envelope: Envelope) -> None:
-    """Writes an envelope as a table of times (the middles of the slots) and RMS values.
+    """Write an envelope as a table of times (the middles of the slots) and RMS values.
 
     Args:
         path: File to write, header `time_s,rms`.
@@ -225,56 +229,70 @@ def write_envelope_csv(path: Path, envelope: Envelope) -> None:
         writer.writerows(zip(time_s.tolist(), envelope.rms.tolist(), strict=True))
 
 
-def read_envelope_csv(path: Path) -> Envelope:
-    """Reads an envelope from a table of times and RMS values, in any increasing steps.
+def read_envelope_csv(path: Path, duration_s: float | None = None) -> Envelope:
+    """Read an envelope from a table of times and RMS values, in any increasing steps.
 
     Times that are the middles of even slots, as `write_envelope_csv` makes them, are taken as they are. All others are
     points of a curve, which is read off at 125 Hz up to the last of them, straight between points and level before the
-    first.
+    first. The table may have the form of any spreadsheet, see `data.spreadsheet.read_table`, with decimal points or
+    commas.
 
     Args:
-        path: CSV file with the header `time_s,rms`; seconds from the start of the clip, RMS amplitudes from 0.
+        path: CSV file with the header `time_s,rms`; seconds from the start of the video, 0 to 86,400 (24 h), and RMS
+            amplitudes, 0 to 1000 (+60 dBFS).
+        duration_s: Seconds that are needed, from time 0, above 0; None: up to the last time.
 
     Returns:
-        Envelope with rms (T,), float32.
+        Envelope with rms (T,), float32, from time 0 on; it may end before `duration_s`.
 
     Raises:
-        InputError: The file is missing or no such table, or a value is not finite, negative or out of order.
+        InputError: The file is missing or no such table, a value lies outside its range, times are not in order, or
+            even times are closer than 192,000 a second.
     """
     time_s, rms = _read_points(path)
     n_slots = len(time_s)
-    rate_hz = (n_slots - 0.5) / time_s[-1] if time_s[-1] > 0 else math.inf
-    if not np.allclose(time_s * rate_hz, np.arange(n_slots) + 0.5, rtol=0, atol=1e-2):
+    rate_hz = (n_slots - 0.5) / time_s[-1] if time_s[-1] > 0 else 0.0
+    is_even = np.allclose(time_s * rate_hz, np.arange(n_slots) + 0.5, rtol=0, atol=1e-2)
+    if is_even and rate_hz > _HIGHEST_CSV_RATE_HZ:
+        raise InputError(
+            f"{path} holds {rate_hz:.4g} values a second, expected at most {_HIGHEST_CSV_RATE_HZ:,}: "
+            "give times in seconds"
+        )
+    if not is_even:
         rate_hz = FINE_RATE_HZ
         n_slots = max(1, math.ceil(time_s[-1] * rate_hz))
-        rms = np.interp((np.arange(n_slots) + 0.5) / rate_hz, time_s, rms)
-    return Envelope(torch.from_numpy(rms.astype(np.float32)), rate_hz)
+    if duration_s is not None:
+        n_slots = max(1, min(n_slots, math.ceil(duration_s * rate_hz)))
+    values = rms[:n_slots] if is_even else np.interp((np.arange(n_slots) + 0.5) / rate_hz, time_s, rms)
+    return Envelope(torch.from_numpy(values.astype(np.float32)), rate_hz)
 
 
 def _read_points(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Times and RMS values of a CSV file, checked."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            header, *rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row] or [[]]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as an envelope ({error}): give a CSV file `time_s,rms`") from error
-    if header != _CSV_HEADER or not rows:
-        raise InputError(
-            f"{path} is no envelope: expected the header `time_s,rms` and a line for each time: give such a table"
-        )
-    points = np.array([_point(path, row) for row in rows])
+    lines = read_table(path, _CSV_HEADER)
+    points = np.array([_point(path, line) for line in lines])
     backwards = np.flatnonzero(np.diff(points[:, 0]) <= 0)
     if len(backwards):
-        raise InputError(f"{path}: the time after {points[backwards[0], 0]} is not later: sort the times, each once")
+        raise InputError(
+            f"{path}, {lines[backwards[0] + 1]} is not later than the line before it: sort the times, each once"
+        )
     return points[:, 0], points[:, 1]
 
 
-def _point(path: Path, row: list[str]) -> tuple[float, float]:
-    """One line of the table: two finite numbers from 0."""
+def _point(path: Path, line: Line) -> tuple[float, float]:
+    """One line of the table: a time and an RMS value."""
     try:
-        time_s, rms = map(float, row)
+        time_s, rms = (float(cell.replace(",", ".")) for cell in line.cells)
     except ValueError:
-        time_s = rms = math.nan
-    if not (0 <= time_s < math.inf and 0 <= rms < math.inf):
-        raise InputError(f"{path}: line `{','.join(row)}` is no `time_s,rms`: give two finite numbers from 0")
+        raise InputError(f"{path}, {line} holds no numbers: give a time in seconds and an RMS amplitude") from None
+    if not 0 <= time_s <= _LAST_CSV_TIME_S:  # not a number is in no range
+        raise InputError(
+            f"{path}, {line} has the time {time_s:g} s: give 0 to {_LAST_CSV_TIME_S:,} (24 h), in seconds from the "
+            "start of the video"
+        )
+    if not 0 <= rms <= _HIGHEST_CSV_RMS:
+        raise InputError(
+            f"{path}, {line} has the RMS {rms:g}: give an amplitude from 0 to {_HIGHEST_CSV_RMS:,}, "
+            "where 1 is full scale"
+        )
     return time_s, rms

@@ -3,10 +3,39 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral, Real
 
 
 class InputError(ValueError):
     """A user's mistake: one sentence that names the value, what was expected and the remedy."""
+
+
+def check_range(name: str, value: object, least: float, most: float, *, whole: bool = False) -> None:
+    """Refuse a value that is no number in a range, before memory or time is taken for it.
+
+    Args:
+        name: Its option or key, for the error.
+        value: The value.
+        least: The smallest that is allowed.
+        most: The largest that is allowed.
+        whole: Whether it must be a whole number.
+
+    Raises:
+        InputError: Naming the value and the range.
+    """
+    is_number = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
+    if not (is_number and least <= value <= most):  # type: ignore[operator]
+        kind = "whole number" if whole else "number"
+        raise InputError(f"{name} {value} is not possible: give a {kind} from {least:,} to {most:,}")
+
+
+def check_seed(seed: int, name: str = "--seed") -> None:
+    """Refuse a seed that is no whole number of 32 bits, which every generator takes.
+
+    Raises:
+        InputError: Naming the value.
+    """
+    check_range(name, seed, 0, 2**32 - 1, whole=True)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from data.errors import InputError
 from data.files import atomic_path
 from data.media import MediaInfo, probe
+from data.spreadsheet import guarded, unguarded
 
 # fmt: off
 MATERIALS = frozenset({
@@ -110,12 +111,14 @@ def read_hits(path: Path) -> tuple[Hit, ...]:
 
 
 def write_hits(path: Path, hits: Sequence[Hit]) -> None:
-    """Writes an annotation in the processed layout's form, `time,material action reaction`, which `read_hits` reads.
+    """Write an annotation in the processed layout's form, `time,material action reaction`, which `read_hits` reads.
+
+    A material that a spreadsheet would run as a formula is guarded, see `data.spreadsheet.guarded`.
 
     Raises:
         InputError: The path cannot be written.
     """
-    lines = [f"{hit.time_s:.6f},{hit.material} {hit.action} {hit.reaction}\n" for hit in hits]
+    lines = [f"{hit.time_s:.6f},{guarded(f'{hit.material} {hit.action} {hit.reaction}')}\n" for hit in hits]
     with atomic_path(path) as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
 
@@ -293,7 +296,7 @@ def _parse_hit(words: list[str], where: str) -> Hit:
         time_s = math.nan
     if not (math.isfinite(time_s) and time_s >= 0):
         raise InputError(f"{where} has the time {words[0]!r}, {remedy}")
-    material, action, reaction = (None if word == "None" else word for word in words[1:])
+    material, action, reaction = (None if word == "None" else word for word in (unguarded(words[1]), *words[2:]))
     return Hit(time_s, material, action, reaction)
 
 

@@ -7,6 +7,9 @@ import torch
 from pytorch_lightning import Trainer
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from data.errors import check_range, check_seed
+from data.parallel import check_workers
+
 
 class EpochDataset(Protocol):
     """A data set whose items differ from epoch to epoch."""
@@ -39,6 +42,33 @@ class EpochSampler(DistributedSampler[Any]):
         epoch = self._trainer.current_epoch if self._trainer else epoch
         super().set_epoch(epoch)
         self._epoch_dataset.set_epoch(epoch)
+
+
+def check_batches(batch_size: int, num_workers: int, seed: int, *, least: int = 1) -> None:
+    """Refuse numbers of a training's data that are too small, or that no machine has the memory for.
+
+    Args:
+        batch_size: Items a batch.
+        num_workers: Processes that read.
+        seed: Seed of the order.
+        least: Smallest batch.
+
+    Raises:
+        InputError: Naming the value.
+    """
+    check_range("batch_size", batch_size, least, 4096, whole=True)
+    check_workers(num_workers, "num_workers")
+    check_seed(seed, "seed")
+
+
+def check_epoch(samples_per_epoch: int | None) -> None:
+    """Refuse a number of items an epoch, unless it is None, that is too small or whose order takes too much memory.
+
+    Raises:
+        InputError: Naming the value.
+    """
+    if samples_per_epoch is not None:
+        check_range("samples_per_epoch", samples_per_epoch, 1, 10_000_000, whole=True)
 
 
 def loader(

@@ -14,11 +14,24 @@ from typing import TypeVar
 import torch
 from tqdm import tqdm
 
-from data.errors import InputError
+from data.errors import InputError, check_range
 
 FEW_JOBS = 8
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+
+
+def check_workers(n_workers: int, option: str = "--workers") -> None:
+    """Refuse a number of processes that this machine cannot hold: at most 16, or four a processor.
+
+    Args:
+        n_workers: The processes.
+        option: The option or key, for the error.
+
+    Raises:
+        InputError: Naming the value.
+    """
+    check_range(option, n_workers, 0, max(16, 4 * (os.cpu_count() or 1)), whole=True)
 
 
 def for_each(

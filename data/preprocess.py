@@ -20,11 +20,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data.errors import InputError, user_errors
+from data.errors import InputError, check_seed, user_errors
 from data.files import locked, remove_partial
 from data.greatest_hits import SPLITS, find_recordings, processed_sound
 from data.manifest import MANIFEST, new_manifest, open_manifest, update_splits
-from data.parallel import for_each
+from data.parallel import check_workers, for_each
 from data.process_clip import ProcessSettings, RawClip, process_clip
 
 log = logging.getLogger("preprocess")
@@ -195,9 +195,8 @@ def run(args: argparse.Namespace) -> list[Failure]:
         InputError: an option or a folder does not fit.
     """
     start_s = time.monotonic()
-    for option, value in (("--workers", args.workers), ("--seed", args.seed)):
-        if value < 0:
-            raise InputError(f"{option} {value} is not possible: give 0 or more")
+    check_workers(args.workers)
+    check_seed(args.seed)
     width_px, height_px = args.frame_size
     settings = ProcessSettings(args.fps, width_px, height_px, args.sample_rate_hz, args.denoise)
     check_folders(args.raw_dir, args.out_dir)

@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from data.clip import ClipSpec
 from data.dataset import read_clip_frames
-from data.errors import InputError
+from data.errors import InputError, check_range
 from data.greatest_hits import SourceClip, label_of, list_clips, need_pictures
-from data.loaders import EpochSampler, loader
+from data.loaders import EpochSampler, check_batches, check_epoch, loader
 from data.media import read_sound
 
 _logger = logging.getLogger(__name__)
@@ -53,8 +53,8 @@ class SegmentDataset(Dataset[Segments]):
         root: Folder of the data set, see `data.greatest_hits.list_clips`.
         split: Name of the split, a file of ids, or None for all recordings.
         spec: Form of a segment; its sound is mono.
-        segments_per_recording: Segments an item, at least 1.
-        min_shift_s: Least time between the starts of two segments in seconds, above 0.
+        segments_per_recording: Segments an item, 1 to 1000.
+        min_shift_s: Least time between the starts of two segments in seconds, 0.001 to 3600.
         random_starts: Whether starts are drawn; False spreads them evenly.
         samples_per_epoch: Items an epoch, at least 1; recordings come in turn, from one epoch into the next. None gives
             every recording once.
@@ -82,12 +82,9 @@ class SegmentDataset(Dataset[Segments]):
     ) -> None:
         if spec.n_channels != 1:
             raise InputError(f"spec.n_channels is {spec.n_channels}, expected 1: segments are heard in mono")
-        n_items = 1 if samples_per_epoch is None else samples_per_epoch
-        if min(segments_per_recording, n_items) < 1 or not 0 < min_shift_s < math.inf:
-            raise InputError(
-                f"segments_per_recording {segments_per_recording}, min_shift_s {min_shift_s}, samples_per_epoch "
-                f"{samples_per_epoch} do not work: give at least 1, above 0, and at least 1 or none"
-            )
+        check_range("segments_per_recording", segments_per_recording, 1, 1000, whole=True)
+        check_range("min_shift_s", min_shift_s, 0.001, 3600)
+        check_epoch(samples_per_epoch)
         self._spec = spec
         self._n_segments = segments_per_recording
         self._min_shift = math.ceil(min_shift_s * spec.frame_rate_hz)
@@ -182,7 +179,7 @@ class SegmentDataModule(LightningDataModule):
         seed: Seed of order and starts, at least 0.
 
     Raises:
-        InputError: batch_size or num_workers is too small.
+        InputError: batch_size, num_workers or seed is too small or too large.
     """
 
     def __init__(
@@ -200,8 +197,7 @@ class SegmentDataModule(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if batch_size < 2 or num_workers < 0:
-            raise InputError(f"batch_size {batch_size}, num_workers {num_workers} do not work: give at least 2 and 0")
+        check_batches(batch_size, num_workers, seed, least=2)
         self._root = Path(root)
         self._spec = spec
         self._train_split = train_split

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from data.errors import InputError, user_errors
+from data.errors import check_range, check_seed, user_errors
 from data.files import atomic_path
 from data.synthetic import SAMPLE_RATE_HZ, SyntheticClip, SyntheticSpec, render_clip
 from data.synthetic.materials import MATERIALS
@@ -30,6 +30,7 @@ from data.synthetic_figures import (
 )
 
 N_SHEET = 48
+MOST_CLIPS = 100_000
 N_EXCERPTS = 4
 _ALONE_S = 0.5
 _HEADINGS = {
@@ -116,7 +117,7 @@ def write_report(out_dir: Path, n_clips: int, seed: int, real_dir: Path | None) 
 
     Args:
         out_dir: Folder for `index.html` and its pictures.
-        n_clips: Clips to render, at least 1; the first 48 are shown.
+        n_clips: Clips to render, 1 to 100,000; the first 48 are shown.
         seed: Seed of the clips.
         real_dir: Folder of real recordings, or None.
 
@@ -124,11 +125,11 @@ def write_report(out_dir: Path, n_clips: int, seed: int, real_dir: Path | None) 
         The page.
 
     Raises:
-        InputError: A number is too small, a folder cannot be written, or there are no real recordings where they
-            should be.
+        InputError: A number is too small or too large, a folder cannot be written, or there are no real recordings
+            where they should be.
     """
-    if n_clips < 1 or seed < 0:
-        raise InputError(f"--clips {n_clips}, --seed {seed} do not work: give at least 1 and 0")
+    check_range("--clips", n_clips, 1, MOST_CLIPS, whole=True)
+    check_seed(seed)
     real = read_real(real_dir)
     sample = draw_sample(n_clips, seed)
     figures = {

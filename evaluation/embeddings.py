@@ -1,6 +1,5 @@
 """What it sounds like as a whole: LAION-CLAP embeddings, scores from them, and FAD."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,13 +10,14 @@ from tqdm import tqdm
 
 from data.errors import InputError
 from data.media import read_sound
+from data.spreadsheet import read_table, unguarded
 from evaluation.clip import ClipResult
 from evaluation.folders import ClipFiles
 from evaluation.frechet import FrechetEstimate, estimate_frechet
 from evaluation.sounds import SAMPLE_RATE_HZ
 from stable_foley.conditioners.clap import ClapEncoder
 
-PROMPT_HEADER = ["clip", "prompt"]
+PROMPT_HEADER = ("clip", "prompt")
 
 
 @dataclass(frozen=True)
@@ -34,28 +34,22 @@ class ClapScores:
 
 
 def read_prompts(path: Path) -> dict[str, str]:
-    """Reads the prompts of clips.
+    """Read the prompts of clips, from a table as spreadsheets save it, see `data.spreadsheet.read_table`.
 
     Args:
-        path: CSV file with the header `clip,prompt`.
+        path: CSV file with the header `clip,prompt`, names as in `per_clip.csv`.
 
     Returns:
         Prompt by the name of the clip.
 
     Raises:
-        InputError: The file is missing or no such table.
+        InputError: The file is missing or no such table, or a cell is empty.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            header, *rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row] or [[]]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as prompts ({error}): give a CSV file `clip,prompt`") from error
-    if header != PROMPT_HEADER or not rows:
-        raise InputError(f"{path} holds no prompts: expected the header `clip,prompt` and a line for each clip")
-    wrong = next((row for row in rows if len(row) != 2 or not all(row)), None)
+    lines = read_table(path, PROMPT_HEADER)
+    wrong = next((line for line in lines if not all(line.cells)), None)
     if wrong is not None:
-        raise InputError(f"{path}: line `{','.join(wrong)}` is no `clip,prompt`: quote prompts that hold commas")
-    return dict(rows)
+        raise InputError(f"{path}, {wrong} has an empty cell: give each clip a prompt, or leave its line out")
+    return {unguarded(clip): unguarded(prompt) for clip, prompt in (line.cells for line in lines)}
 
 
 def score_with_clap(

@@ -85,17 +85,18 @@ class OnsetScores:
 
 
 def detect_onsets(wave: Tensor, sample_rate_hz: int) -> Onsets:
-    """Onsets of a sound: `librosa.onset.onset_detect` with delta 0.3 on its 22.05 kHz mono.
+    """Detect the onsets of a sound: `librosa.onset.onset_detect` with delta 0.3 on its 22.05 kHz mono.
 
     Args:
         wave: Sound (C, N), N at least 1.
         sample_rate_hz: Samples a second.
 
     Returns:
-        The onsets; none in silence.
+        The onsets, all of them inside the sound; none in silence.
     """
     mono = librosa.resample(wave.mean(dim=0).numpy(), orig_sr=sample_rate_hz, target_sr=ONSET_RATE_HZ)
     samples = librosa.onset.onset_detect(y=mono, sr=ONSET_RATE_HZ, delta=DETECTION_DELTA, units="samples")
+    samples = samples.clip(max=len(mono) - 1)  # the last frame is centred on the sample after the last
     magnitude = np.abs(mono)
     span = np.ptp(magnitude)
     normalised = (magnitude - magnitude.min()) / (span if span > 0 else 1)

@@ -16,7 +16,7 @@ from evaluation.folders import ClipFiles
 from evaluation.measures import MEASURES, Measure
 from evaluation.sounds import SAMPLE_RATE_HZ, Sound, common_part, read_annotation, read_for_comparison
 from evaluation.summary import Evaluation
-from evaluation.tables import overall_cells
+from evaluation.tables import NOTE, overall_cells
 
 SHOWN = (
     "e_l1_video_foley_16khz",
@@ -139,7 +139,7 @@ def _sections(
     """The page from top to bottom."""
     names = [system.name for system in evaluation.systems]
     yield _table(["", *names], list(overall_cells(evaluation)))
-    yield '<p class="note">Means over clips with bootstrapped 95 % intervals; n where not all clips have a value.</p>'
+    yield f'<p class="note">{NOTE}</p>'
     without = [row for row in evaluation.rows if row.status != "compared"]
     if without:
         yield f"<h2>Without figures ({len(without)})</h2>"

@@ -8,6 +8,7 @@ import scipy.stats
 
 N_RESAMPLES = 5000
 CONFIDENCE = 0.95
+MIN_FOR_INTERVAL = 10
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,8 @@ class Estimate:
 
     Args:
         mean: The mean.
-        low: Lower end of its 95 % interval; None with one value alone.
-        high: Upper end of its 95 % interval; None with one value alone.
+        low: Lower end of its 95 % interval; None with fewer than `MIN_FOR_INTERVAL` clips.
+        high: Upper end of its 95 % interval; None with fewer than `MIN_FOR_INTERVAL` clips.
         n: Clips over which it was taken, at least 1.
     """
 
@@ -28,9 +29,11 @@ class Estimate:
 
 
 def bootstrap_mean(values: Sequence[float], seed: int = 0) -> Estimate | None:
-    """Mean and its 95 % interval, by 5000 seeded resamples with replacement (percentile bootstrap).
+    """Estimate a mean and its 95 % interval, by 5000 seeded resamples with replacement (percentile bootstrap).
 
-    For a paired comparison give the differences of the pairs.
+    For a paired comparison give the differences of the pairs. Resamples of few values spread too little: of normal
+    values, the interval covers the true mean in 50 % of cases with 2 values, 83 % with 5, 90 % with 10 and 94 % with
+    20. Fewer than 10 values get none.
 
     Args:
         values: Finite numbers, one a clip.
@@ -45,8 +48,8 @@ def bootstrap_mean(values: Sequence[float], seed: int = 0) -> Estimate | None:
     if not values:
         return None
     mean = float(np.mean(values))
-    if len(values) == 1:
-        return Estimate(mean, None, None, 1)
+    if len(values) < MIN_FOR_INTERVAL:
+        return Estimate(mean, None, None, len(values))
     result = scipy.stats.bootstrap(
         (np.asarray(values, dtype=np.float64),),
         np.mean,

@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from data.files import atomic_path
+from data.spreadsheet import guarded
 from evaluation.clip import ClipResult
 from evaluation.measures import MEASURES, Measure
-from evaluation.statistics import Estimate
+from evaluation.statistics import MIN_FOR_INTERVAL, Estimate
 from evaluation.summary import Evaluation, SystemSummary
 
 ROW_HEADER = ("system", "clip", "status", "notes", "duration_s", "onset_reference")
+NOTE = (
+    "Means over clips with bootstrapped 95 % intervals; n where not all compared clips have a value. Means over fewer "
+    f"than {MIN_FOR_INTERVAL} clips have no interval: a bootstrap of so few would be too narrow."
+)
 
 
 def write_json(path: Path, evaluation: Evaluation, settings: Mapping[str, Any]) -> None:
@@ -50,20 +55,23 @@ def _system_record(system: SystemSummary, evaluation: Evaluation) -> dict[str, A
 
 
 def write_csv(path: Path, evaluation: Evaluation) -> None:
-    """Writes a line for every clip of every system; a cell is empty where a value is not defined."""
+    """Write a line for every clip of every system; a cell is empty where a value is not defined.
+
+    Names and notes are guarded against running as formulas in a spreadsheet, see `data.spreadsheet.guarded`.
+    """
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(file)  # with line ends of Windows: otherwise Python 3.11 leaves those in names unquoted
         writer.writerow([*ROW_HEADER, *(measure.name for measure in MEASURES)])
         writer.writerows(map(_cells, evaluation.rows))
 
 
 def _cells(row: ClipResult) -> list[Any]:
-    about = [row.system, row.clip_id, row.status, "; ".join(row.notes), row.duration_s, row.onset_reference]
-    return about + [row.values.get(measure.name) for measure in MEASURES]
+    names = [guarded(text) for text in (row.system, row.clip_id, row.status, "; ".join(row.notes))]
+    return [*names, row.duration_s, row.onset_reference, *(row.values.get(measure.name) for measure in MEASURES)]
 
 
 def markdown(evaluation: Evaluation) -> str:
-    """Overall figures as a Markdown table, a column a system: mean, 95 % interval, clips where there are fewer."""
+    """Return overall figures as a Markdown table, a column a system, and paired differences below."""
     names = [system.name for system in evaluation.systems]
     lines = [f"| | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
     lines += [f"| {' | '.join(cells)} |" for cells in overall_cells(evaluation)]
@@ -74,7 +82,7 @@ def markdown(evaluation: Evaluation) -> str:
             for measure in MEASURES
             if (estimate := comparison.differences.get(measure.name)) is not None
         ]
-    lines += ["", "Means over clips with bootstrapped 95 % intervals; n where not all compared clips have a value."]
+    lines += ["", NOTE]
     return "\n".join(lines) + "\n"
 
 

@@ -139,7 +139,7 @@ def test_an_envelope_needs_a_sound(zoo, refused, envelope, words):
     [
         ("", "the header `time_s,rms`"),
         ("0,0.5\n1,0.5\n", "the header `time_s,rms`"),
-        ("time_s;rms\n0;0.5\n", "the header `time_s,rms`"),
+        ("time_s|rms\n0|0.5\n", "the header `time_s,rms`"),
         ("time_s,rms\n0,0.5\nnan,0.5\n", "`nan,0.5`"),
         ("time_s,rms\n0,0.5\n1,inf\n", "`1,inf`"),
         ("time_s,rms\n-1,0.5\n", "`-1,0.5`"),

@@ -15,7 +15,7 @@ from typing import Any
 from data.errors import InputError, user_errors
 from data.files import atomic_path, check_writable_folder
 from data.greatest_hits import find_recordings
-from data.parallel import for_each
+from data.parallel import check_workers, for_each
 from data.report.findings import find
 from data.report.page import page
 from data.report.plots import figures
@@ -48,8 +48,7 @@ def check_options(args: argparse.Namespace) -> None:
     Raises:
         InputError: naming the option.
     """
-    if args.workers < 0:
-        raise InputError(f"--workers {args.workers} is not possible: give 0 or more")
+    check_workers(args.workers)
     check_writable_folder(args.out_dir, "--out-dir")
 
 

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from data.errors import InputError, user_errors
-from data.parallel import for_each
+from data.errors import check_range, check_seed, user_errors
+from data.parallel import check_workers, for_each
 from data.synthetic.spec import SyntheticSpec
 from data.synthetic.write import Job, only_run_in, write_clip, write_manifest
+
+LEAST_HOURS, MOST_HOURS = 0.0001, 1000
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -52,10 +54,9 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write what is missing, and say where everything is."""
     args = _parser().parse_args(arguments)
-    if not (math.isfinite(args.hours) and args.hours > 0):
-        raise InputError(f"--hours is {args.hours}, expected a number above 0: change it")
-    if args.seed < 0 or args.workers < 0:
-        raise InputError(f"--seed {args.seed}, --workers {args.workers} do not work: give at least 0")
+    check_range("--hours", args.hours, LEAST_HOURS, MOST_HOURS)
+    check_seed(args.seed)
+    check_workers(args.workers)
     width, height = args.size
     spec = SyntheticSpec(args.duration, args.fps[0], width, height, args.lure_share, args.max_offset)
     specs = [replace(spec, frame_rate_hz=rate_hz) for rate_hz in args.fps]

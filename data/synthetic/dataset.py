@@ -10,8 +10,8 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from data.errors import InputError
-from data.loaders import EpochSampler, loader
+from data.errors import InputError, check_range
+from data.loaders import EpochSampler, check_batches, check_epoch, loader
 
 Item = TypeVar("Item")
 
@@ -58,7 +58,7 @@ class SyntheticDataModule(LightningDataModule, ABC):
         seed: Seed of the training clips, at least 0; validation clips have the next one.
 
     Raises:
-        InputError: A number is too small.
+        InputError: A number is too small or too large.
     """
 
     def __init__(
@@ -72,14 +72,15 @@ class SyntheticDataModule(LightningDataModule, ABC):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if not 1 <= batch_size <= samples_per_epoch or n_val_clips < 1 or min(num_workers, seed) < 0:
+        check_batches(batch_size, num_workers, seed)
+        check_epoch(samples_per_epoch)
+        if batch_size > samples_per_epoch:
             raise InputError(
-                f"batch_size {batch_size}, samples_per_epoch {samples_per_epoch}, n_val_clips {n_val_clips}, "
-                f"num_workers {num_workers} and seed {seed} do not work: give at least 1 each (workers, seed: 0), and "
-                "batches no larger than an epoch"
+                f"batch_size {batch_size} is larger than samples_per_epoch {samples_per_epoch}: lower it, or raise that"
             )
-        if n_train_clips is not None and n_train_clips < 1:
-            raise InputError(f"n_train_clips is {n_train_clips}, expected at least 1: leave it out for new ones always")
+        check_range("n_val_clips", n_val_clips, 1, 10_000, whole=True)
+        if n_train_clips is not None:
+            check_range("n_train_clips", n_train_clips, 1, 10_000_000, whole=True)
         self._n_train_clips = n_train_clips
         self._samples_per_epoch, self._n_val_clips = samples_per_epoch, n_val_clips
         self._batch_size, self._num_workers, self._seed = batch_size, num_workers, seed

@@ -1,10 +1,9 @@
 """What a synthetic clip is like: its form, and how much of what happens makes no sound."""
 
-import math
 from dataclasses import dataclass
 
-from data.clip import count_at_rate
-from data.errors import InputError
+from data.clip import check_memory, count_at_rate
+from data.errors import check_range
 
 SAMPLE_RATE_HZ = 44_100
 FRAME_RATES_HZ = (12.0, 60.0)
@@ -16,16 +15,17 @@ class SyntheticSpec:
     """Form of synthetic clips; their sound is stereo at 44.1 kHz.
 
     Args:
-        duration_s: Duration in seconds, at least 1.
+        duration_s: Duration in seconds, 1 to 600.
         frame_rate_hz: Frames a second, 12 to 60.
-        width: Width of the picture in pixels, at least 32.
-        height: Height of the picture in pixels, at least 32.
+        width: Width of the picture in pixels, 32 to 4096.
+        height: Height of the picture in pixels, 32 to 4096.
         lure_share: Share of movements that look like strikes but make no sound, 0 to 0.9; series faster than three a
             second hold none.
         max_offset_s: Largest time by which the sound is early or late against the picture, 0 to 0.2 s.
 
     Raises:
-        InputError: A value lies outside what is stated above.
+        InputError: A value lies outside what is stated above, or all together take too much memory, see
+            `data.clip.check_memory`.
     """
 
     duration_s: float = 10.0
@@ -36,18 +36,13 @@ class SyntheticSpec:
     max_offset_s: float = 0.04
 
     def __post_init__(self) -> None:
-        allowed = {
-            "duration_s": (1.0, 600.0),
-            "frame_rate_hz": FRAME_RATES_HZ,
-            "width": (32, 4096),
-            "height": (32, 4096),
-            "lure_share": (0.0, 0.9),
-            "max_offset_s": (0.0, LARGEST_OFFSET_S),
-        }
-        for name, (least, most) in allowed.items():
-            value = getattr(self, name)
-            if not (math.isfinite(value) and least <= value <= most):
-                raise InputError(f"{name} is {value}, expected {least:g} to {most:g}: change it")
+        check_range("duration_s", self.duration_s, 1, 600)
+        check_range("frame_rate_hz", self.frame_rate_hz, *FRAME_RATES_HZ)
+        check_range("width", self.width, 32, 4096, whole=True)
+        check_range("height", self.height, 32, 4096, whole=True)
+        check_range("lure_share", self.lure_share, 0, 0.9)
+        check_range("max_offset_s", self.max_offset_s, 0, LARGEST_OFFSET_S)
+        check_memory(2 * self.n_samples, self.n_frames, self.width, self.height)
 
     @property
     def n_samples(self) -> int:

@@ -68,7 +68,9 @@ def test_intervals_of_shares_never_vanish():
     low, high = interval([1.0] * 20)
     assert high == 1
     assert low == pytest.approx(0.839, abs=0.001)  # Wilson: 1 / (1 + 1.96² / 20)
-    assert interval([1.0, 2.0, 3.0])[0] < 2 < interval([1.0, 2.0, 3.0])[1]
+    low, high = interval([1.0, 2.0, 3.0] * 4)
+    assert low < 2 < high
+    assert interval([1.0, 2.0, 3.0]) is None
 
 
 def test_the_forest_knows_the_clips_it_learned_from_at_any_level():

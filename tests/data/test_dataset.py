@@ -214,7 +214,7 @@ def test_samples_per_epoch_goes_round_all_chunks(root: Path) -> None:
         seen += [(dataset[i].clip_id, dataset[i].start_s) for i in range(len(dataset))]
     assert seen == [("a", 0.0), ("a", 2.0), ("a", 4.0), ("b", 0.0)] * 3
     assert len(FoleyDataset(root, "train", SPEC, samples_per_epoch=100)) == 100
-    with pytest.raises(InputError, match="samples_per_epoch is 0"):
+    with pytest.raises(InputError, match="samples_per_epoch 0"):
         FoleyDataset(root, "train", SPEC, samples_per_epoch=0)
 
 

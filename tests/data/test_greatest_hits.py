@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from data.errors import InputError
-from data.greatest_hits import Hit, find_recordings, label_of, list_clips, read_hits, split_ids
+from data.greatest_hits import Hit, find_recordings, label_of, list_clips, read_hits, split_ids, write_hits
 
 CERAMIC = Hit(2.5, "ceramic", "hit", "static")
 
@@ -81,6 +81,15 @@ def test_unknown_word_is_kept_with_a_warning(tmp_path: Path, caplog: pytest.LogC
     hits = read_hits(write(tmp_path / "a.txt", "1 marble hit static\n2 None None None\n"))
     assert hits[0].material == "marble"
     assert [record.args[1] for record in caplog.records] == ["marble"]
+
+
+@pytest.mark.parametrize("material", ["=1+1", "'=1", "@x", "-", "marble", None])
+def test_hits_are_written_for_spreadsheets_and_read_back(tmp_path, material):
+    hits = (CERAMIC, Hit(5.25, material, "hit", "static"))
+    write_hits(tmp_path / "a.times.csv", hits)
+    assert read_hits(tmp_path / "a.times.csv") == hits
+    lines = (tmp_path / "a.times.csv").read_text(encoding="utf-8").splitlines()
+    assert all(line.split(",")[1][0] not in "=+-@" for line in lines)
 
 
 @pytest.mark.parametrize(

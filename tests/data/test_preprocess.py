@@ -390,6 +390,7 @@ def test_denoised_sound_is_as_long_and_in_time(raw, tmp_path):
         (["--frame-size", "320"], "WIDTHxHEIGHT"),
         (["--frame-size", "-1x5"], "--frame-size"),
         (["--workers", "-1"], "--workers -1"),
+        (["--workers", "1000000000"], "--workers 1000000000"),
         (["--seed", "-1"], "--seed -1"),
     ],
 )
@@ -505,11 +506,10 @@ def test_an_interrupt_stops_long_work_at_once(tmp_path):
     )  # fmt: skip
     while not list(out.glob(".partial-*/frames/*")) and process.poll() is None:
         time.sleep(0.01)
-    start_s = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert time.monotonic() - start_s < 5
+    assert not list(out.glob("*/*.metadata.json"))
     assert "the same command goes on" in errors
     assert "Traceback" not in errors
     assert [path.name for path in out.iterdir()] == ["manifest.json"]

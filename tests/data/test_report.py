@@ -258,6 +258,7 @@ def test_other_sample_rates_measure_alike(tmp_path, rate_hz):
         (["--root", "nowhere"], "nowhere"),
         (["--split", "holdout"], "holdout.txt"),
         (["--workers", "-1"], "--workers -1"),
+        (["--workers", "1000000000"], "--workers 1000000000"),
         (["--out-dir", "Makefile/out"], "--out-dir Makefile/out"),
     ],
 )

@@ -215,6 +215,8 @@ def test_training_goes_on_where_it_stopped(root: Path, tmp_path_factory: pytest.
     [
         ({"batch_size": 1}, "batch_size 1"),
         ({"num_workers": -1}, "num_workers -1"),
+        ({"num_workers": 10**9}, "num_workers 1000000000"),
+        ({"batch_size": 10**9}, "batch_size 1000000000"),
         ({"segments_per_recording": 0}, "segments_per_recording 0"),
         ({"min_shift_s": 0.0}, "min_shift_s 0"),
         ({"samples_per_epoch": 0}, "samples_per_epoch 0"),

@@ -92,21 +92,24 @@ def test_rows_without_sounds_pass_through(encoder, clips):
     assert score_with_clap([row], clips, encoder, {}).rows == [row]
 
 
-def test_prompts_are_read(tmp_path):
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_prompts_are_read(tmp_path, separator):
     path = tmp_path / "prompts.csv"
-    path.write_text('clip,prompt\na,hitting wood\nb,"metal, far away"\n')
-    assert read_prompts(path) == {"a": "hitting wood", "b": "metal, far away"}
+    rows = [["clip", "prompt"], ["a", "hitting wood"], ["b", '"metal, far; away"'], ["'=c", "'-d"], ["'e", "f's"]]
+    path.write_text("\n".join(map(separator.join, rows)))
+    assert read_prompts(path) == {"a": "hitting wood", "b": "metal, far; away", "=c": "-d", "'e": "f's"}
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (None, "cannot be read"),
-        ("", "header"),
-        ("clip,prompt\n", "a line for each clip"),
-        ("id,text\na,b\n", "header"),
-        ("clip,prompt\na,metal, far away\n", "quote prompts"),
-        ("clip,prompt\na,\n", "is no `clip,prompt`"),
+        (None, "prompts.csv"),
+        ("", "`clip,prompt`"),
+        ("clip,prompt\n", "`clip,prompt`"),
+        ("id,text\na,b\n", "'id,text'"),
+        ("clip,prompt\na,metal, far away\n", "line 2, `a,metal,far away`"),
+        ("clip,prompt\na,\n", "line 2, `a`"),
+        ("clip,prompt\n,b\n", "line 2, `,b`"),
     ],
 )
 def test_other_tables_are_refused(tmp_path, text, words):

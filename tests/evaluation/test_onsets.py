@@ -40,6 +40,35 @@ def test_nothing_is_found_where_nothing_changes(wave):
     assert len(found.samples) == len(found.confidence) == len(found.level) <= 1
 
 
+def ending_sounds(n_samples, rng):
+    """Sounds (1, N) whose ends are hard: nothing, a constant, an impulse at either end, noise, a last-moment burst."""
+    silence = np.zeros(n_samples)
+    first, last, burst = silence.copy(), silence.copy(), 1e-4 * rng.standard_normal(n_samples)
+    first[0] = last[-1] = 1.0
+    n_burst = min(n_samples, int(rng.integers(1, 1500)))
+    burst[-n_burst:] += rng.standard_normal(n_burst)
+    sounds = (silence, silence + 0.5, first, last, rng.standard_normal(n_samples), burst)
+    return [torch.from_numpy(sound).float()[None] for sound in sounds]
+
+
+@pytest.mark.filterwarnings("ignore:n_fft=2048 is too large")  # of sounds shorter than 0.1 s
+@pytest.mark.parametrize("rate_hz", [RATE_HZ, 22_050])
+def test_onsets_lie_inside_sounds_of_any_length(rate_hz):
+    rng = np.random.default_rng(0)
+    whole_frames = [512 * k + offset for k in (1, 2, 5, 30, 60, 430) for offset in (-1, 0, 1)]
+    lengths = {1, 2, 3, *rng.integers(4, 2000, 10).tolist(), *(n * rate_hz // 22_050 for n in whole_frames)}
+    n_at_the_end = 0
+    for n_samples in sorted(lengths):
+        for wave in ending_sounds(n_samples, rng):
+            found = detect_onsets(wave, rate_hz)
+            assert (np.diff(found.samples, prepend=-1) > 0).all()
+            assert (found.times_s < n_samples / rate_hz).all()
+            assert np.isfinite([found.confidence, found.level]).all()
+            score_onsets(found.times_s, found)
+            n_at_the_end += (found.times_s > n_samples / rate_hz - 0.001).sum()
+    assert n_at_the_end > 0  # sounds with an onset in the last frame, which is centred on the end, were among them
+
+
 def test_confidence_is_the_normalised_peak_nearby():
     found = detect_onsets(clicks([0.5]) + 0.5 * clicks([1.5]), RATE_HZ)
     assert found.confidence == pytest.approx([1.0, 0.5], abs=0.05)

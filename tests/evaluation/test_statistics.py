@@ -23,12 +23,14 @@ def test_it_covers_the_truth_as_often_as_it_says():
 
 
 def test_seeds_repeat():
-    assert bootstrap_mean([1.0, 2.0, 4.0], 5) == bootstrap_mean([1.0, 2.0, 4.0], 5)
+    values = [float(i * i) for i in range(10)]
+    assert bootstrap_mean(values, 5) == bootstrap_mean(values, 5)
 
 
-def test_few_values():
+def test_few_values_have_no_interval():
     assert bootstrap_mean([]) is None
-    one = bootstrap_mean([2.0])
-    assert (one.mean, one.low, one.high, one.n) == (2.0, None, None, 1)
-    same = bootstrap_mean([2.0, 2.0, 2.0])
+    for n in (1, 2, 9):
+        few = bootstrap_mean([float(i) for i in range(n)])
+        assert (few.mean, few.low, few.high, few.n) == ((n - 1) / 2, None, None, n)
+    same = bootstrap_mean([2.0] * 10)
     assert (same.low, same.high) == (2.0, 2.0)

@@ -3,10 +3,12 @@
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from data.spreadsheet import unguarded
 from evaluation.clip import ClipResult
 from evaluation.frechet import FrechetEstimate
 from evaluation.measures import MEASURES
@@ -42,7 +44,7 @@ def test_means_and_counts(evaluation):
     assert (b.n_compared, b.n_failed, b.n_no_partner) == (2, 1, 1)
     assert a.means[F1].mean == pytest.approx(0.5)
     assert a.means[F1].n == 3
-    assert a.means[F1].low < 0.5 < a.means[F1].high
+    assert a.means[F1].low is None
     assert b.means[F1].n == 1
     assert b.means[F1].low is None
     assert "clap_audio_audio" not in a.means
@@ -55,8 +57,22 @@ def test_differences_are_over_clips_that_both_have(evaluation):
     assert comparison.differences[F1].n == 1
     difference = comparison.differences[E_L1]
     assert difference.mean == pytest.approx((0.01 - 0.03 + 0.02 - 0.05) / 2)
-    assert difference.low == pytest.approx(-0.03)
-    assert difference.high == pytest.approx(-0.02)
+    assert (difference.n, difference.low, difference.high) == (2, None, None)
+
+
+@pytest.mark.parametrize(("n_clips", "has_interval"), [(2, False), (9, False), (10, True)])
+def test_intervals_need_ten_clips(n_clips, has_interval):
+    rows = [
+        row(system, f"{i}", **{F1: offset + i / 20})
+        for i in range(n_clips)
+        for system, offset in zip("ab", (0, 0.1), strict=True)
+    ]
+    rows[0] = replace(rows[0], values={F1: 0.3})
+    table = markdown(summarise(Path("real"), {"a": Path("a"), "b": Path("b")}, rows, {}))
+    lines = [line for line in table.splitlines() if line.startswith("| Onset F1")]
+    assert len(lines) == 2  # means, and the difference
+    assert ["[" in line for line in lines] == [has_interval] * 2
+    assert "fewer than 10 clips have no interval" in table
 
 
 def test_rows_are_in_order(evaluation):
@@ -74,6 +90,16 @@ def test_csv_has_every_row_and_empty_cells(evaluation, tmp_path):
     assert (lines[3][F1], lines[3][E_L1]) == ("", "0.02")
     assert lines[5]["status"] == "failed"
     assert "not finite" in lines[5]["notes"]
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(1)", "\tx", "\rx", "a\rb", "\r\nx", "'=1", '="a",b;c'])
+def test_no_name_or_note_is_a_formula(tmp_path, name):
+    rows = [ClipResult(name, name, "failed", (f"{name}.wav is damaged",))]
+    write_csv(tmp_path / "per_clip.csv", summarise(Path("real"), {name: Path("x")}, rows, {}))
+    with (tmp_path / "per_clip.csv").open(encoding="utf-8", newline="") as file:
+        _, cells = csv.reader(file)
+    assert all(cell[:1] not in tuple("=+-@\t\r\n") for cell in cells)
+    assert [unguarded(cell) for cell in cells[:4]] == [name, name, "failed", f"{name}.wav is damaged"]
 
 
 def test_json_is_strict_and_says_what_is_missing(evaluation, tmp_path):

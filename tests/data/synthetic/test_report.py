@@ -73,7 +73,8 @@ def test_the_page_is_written_without_real_recordings(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "message"), [("--clips", "0", "--clips 0"), ("--real", "none", "none holds")]
+    ("option", "value", "message"),
+    [("--clips", "0", "--clips 0"), ("--clips", "1000000000", "--clips 1000000000"), ("--real", "none", "none holds")],
 )
 def test_what_does_not_work_ends_in_one_sentence(tmp_path, capsys, option, value, message):
     with pytest.raises(SystemExit) as error:

@@ -112,8 +112,14 @@ def test_two_runs_do_not_write_to_one_folder(folder, capsys):
     [
         (["--seed", "5"], "another seed"),
         (["--size", "64x64"], "another width"),
-        (["--hours", "nan"], "--hours is nan"),
-        (["--fps", "3"], "frame_rate_hz is 3"),
+        (["--hours", "nan"], "--hours nan"),
+        (["--hours", "1e9"], "--hours 1000000000.0"),
+        (["--workers", "1000000000"], "--workers 1000000000"),
+        (["--seed", "1" + 100 * "0"], "--seed 1000"),
+        (["--fps", "3"], "frame_rate_hz 3"),
+        (["--duration", "1e9"], "duration_s 1000000000.0"),
+        (["--size", "1000000000x2"], "width 1000000000"),
+        (["--size", "4096x4096", "--duration", "600"], "GiB"),
     ],
 )
 def test_settings_that_do_not_work_end_in_one_sentence(folder, capsys, change, message):
