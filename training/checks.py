@@ -1,0 +1,85 @@
+"""Owns what a training refuses before it builds anything: names of runs, and configurations that cannot be meant."""
+
+import contextlib
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from data.errors import InputError
+
+MAX_NAME_BYTES = 200
+"""Longest name of a run, below the 255 bytes that file systems allow."""
+_NAME = re.compile(r"[\w+=,@]([\w+=,@. -]*[\w+=,@.-])?")
+_NOT_FINITE = re.compile(r"[+-]?\.(nan|inf)", re.IGNORECASE)
+"""What YAML reads as a number and Hydra's command line as a word."""
+
+
+def checked_run_name(tag: Any) -> str:
+    """Return the name of a run if it can name a single folder below ``paths.runs``.
+
+    Raises:
+        InputError: it is empty or too long, begins with a dot, a dash or a space, or has other characters than letters,
+            digits, spaces and ``. _ - + = , @``.
+    """
+    name = "" if tag is None else str(tag)
+    if not _NAME.fullmatch(name) or len(name.encode()) > MAX_NAME_BYTES:
+        raise InputError(
+            f"TAG {name!r} cannot name the folder of a run; expected letters, digits, spaces and . _ - + = , @ without "
+            f"a dot or dash at the beginning, at most {MAX_NAME_BYTES} bytes: give another with TAG=NAME."
+        )
+    return name
+
+
+OmegaConf.register_new_resolver("run_name", checked_run_name, replace=True)
+
+
+@contextlib.contextmanager
+def one_sentence() -> Iterator[None]:
+    """Turn what Hydra says about a wrong configuration into one sentence.
+
+    Raises:
+        InputError: a key, a group or a reference is not there, or a value does not fit.
+    """
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, InputError):  # of a resolver
+                raise cause from None
+            cause = cause.__cause__ or cause.__context__
+        reason = " ".join(str(error).split("Config search path")[0].split("full_key:")[0].split())
+        key = getattr(error, "full_key", None)
+        where = f" at {key}" if key else ""
+        raise InputError(
+            f"the configuration cannot be composed ({reason}{where}); expected KEY=VALUE of what "
+            "python train.py --cfg job shows."
+        ) from error
+
+
+def check_numbers(config: DictConfig) -> None:
+    """Refuse a configuration with a reference to nothing, or with a number that is none.
+
+    Raises:
+        InputError: naming the key.
+    """
+    with one_sentence():
+        values = dict(_leaves(OmegaConf.to_container(config, resolve=True), ""))
+    for key, value in values.items():
+        infinite = isinstance(value, float) and not math.isfinite(value)
+        if infinite or (isinstance(value, str) and _NOT_FINITE.fullmatch(value)):
+            raise InputError(f"{key} is {value}; expected a finite number: give {key}=NUMBER.")
+
+
+def _leaves(part: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """All values of a nested configuration with their keys, as the command line names them."""
+    if isinstance(part, dict | list):
+        for name, inner in part.items() if isinstance(part, dict) else enumerate(part):
+            yield from _leaves(inner, f"{key}.{name}" if key else str(name))
+    else:
+        yield key, part
