@@ -21,7 +21,7 @@ from data.files import remove_partial
 from data.pickles import read_pickle
 from training.checkpoint_io import AtomicCheckpointIO
 from training.checks import check_numbers, checked_run_name, one_sentence
-from training.config import instantiate
+from training.config import REPOSITORY, instantiate
 from training.loggers import close_loggers
 from training.module import build_training
 
@@ -104,7 +104,7 @@ def in_sweep() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
-@hydra.main(config_path="configs", config_name="train", version_base="1.3")
+@hydra.main(config_path=str(REPOSITORY / "configs"), config_name="train", version_base="1.3")
 def run(cfg: DictConfig) -> None:
     """Run ``train`` with the composed configuration; each run of a sweep has its own folder."""
     with user_errors(), one_sentence():
@@ -116,7 +116,7 @@ def run(cfg: DictConfig) -> None:
 @user_errors()
 def main() -> None:
     """Compose the configuration and train."""
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra would print its errors and end with status 1
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its errors and ends with status 1
     with one_sentence():
         run()
 

@@ -1,6 +1,7 @@
 """Owns what a training refuses before it builds anything: names of runs, and configurations that cannot be meant."""
 
 import contextlib
+import errno
 import math
 import re
 from collections.abc import Iterator
@@ -17,6 +18,11 @@ MAX_NAME_BYTES = 200
 _NAME = re.compile(r"[\w+=,@]([\w+=,@. -]*[\w+=,@.-])?")
 _NOT_FINITE = re.compile(r"[+-]?\.(nan|inf)", re.IGNORECASE)
 """What YAML reads as a number and Hydra's command line as a word."""
+
+_NOT_WRITABLE = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST),
+)
 
 
 def checked_run_name(tag: Any) -> str:
@@ -40,10 +46,10 @@ OmegaConf.register_new_resolver("run_name", checked_run_name, replace=True)
 
 @contextlib.contextmanager
 def one_sentence() -> Iterator[None]:
-    """Turn what Hydra says about a wrong configuration into one sentence.
+    """Turn what Hydra says about a wrong configuration, and files that cannot be written, into one sentence.
 
     Raises:
-        InputError: a key, a group or a reference is not there, or a value does not fit.
+        InputError: a key, a group or a reference is not there, a value does not fit, or a disk is full or closed to us.
     """
     try:
         yield
@@ -59,6 +65,13 @@ def one_sentence() -> Iterator[None]:
         raise InputError(
             f"the configuration cannot be composed ({reason}{where}); expected KEY=VALUE of what "
             "python train.py --cfg job shows."
+        ) from error
+    except OSError as error:  # of Hydra and of loggers; what this project writes has its own sentence
+        if error.errno not in _NOT_WRITABLE:
+            raise
+        raise InputError(
+            f"{error.filename or 'a file of the run'} cannot be written ({error.strerror}); make room, or give another "
+            "folder with paths.runs=FOLDER."
         ) from error
 
 

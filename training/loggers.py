@@ -1,6 +1,7 @@
 """Owns what loggers are given: the choice between wandb online and offline, and pictures for all of them."""
 
 import logging
+import os
 from typing import Any
 
 import pytorch_lightning as pl
@@ -25,7 +26,8 @@ def wandb_logger(save_dir: str, **settings: Any) -> WandbLogger:
     """
     try:
         mode = wandb.setup().settings.mode  # of WANDB_MODE, or of `wandb offline`
-        if mode == "online" and not wandb.login(prompt=False, verify=False):
+        is_open = mode == "online" and "WANDB_MODE" not in os.environ
+        if is_open and not wandb.login(prompt=False, verify=False):
             mode = "offline"
             log.info(
                 "wandb has no account here, so it writes to %s/wandb only; to send it later: "
