@@ -20,7 +20,7 @@ from data.errors import InputError, user_errors
 from data.files import remove_partial
 from data.pickles import read_pickle
 from training.checkpoint_io import AtomicCheckpointIO
-from training.checks import check_numbers, checked_run_name, one_sentence
+from training.checks import check_values, checked_run_name, one_sentence
 from training.config import REPOSITORY, instantiate
 from training.loggers import close_loggers
 from training.module import build_training
@@ -34,7 +34,7 @@ def train(cfg: DictConfig) -> None:
     Raises:
         InputError: the configuration, a file or the data does not fit, the disk is full, or a loss is not finite.
     """
-    check_numbers(cfg)
+    check_values(cfg)
     checkpoints = Path(cfg.paths.runs) / checked_run_name(cfg.tag) / "checkpoints"
     check_resuming(cfg.ckpt, checkpoints / "last.ckpt")
     rank_zero_only(remove_partial)(checkpoints)  # of a run that was killed
@@ -65,6 +65,9 @@ def build_trainer(cfg: DictConfig) -> pl.Trainer:
     Raises:
         InputError: they cannot be built, or a sweep would run on several devices.
     """
+    for name, lowest in (("accumulate_grad_batches", 1), ("gradient_clip_val", 0)):  # Lightning takes any number
+        if (value := cfg.trainer.get(name)) is not None and value < lowest:
+            raise InputError(f"trainer.{name} is {value}; expected {lowest} or more: give trainer.{name}=NUMBER.")
     callbacks = list(instantiate(cfg.callbacks).values())
     if cfg.trainer.get("enable_progress_bar", True):
         callbacks.append(TQDMProgressBar())  # the other one counts epochs up to an end that there is not

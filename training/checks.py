@@ -12,9 +12,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from data.errors import InputError
+from training.arguments import check_arguments
 
 MAX_NAME_BYTES = 200
 """Longest name of a run, below the 255 bytes that file systems allow."""
+LARGEST_SEED = 2**32 - 1
+"""What every source of random numbers takes."""
 _NAME = re.compile(r"[\w+=,@]([\w+=,@. -]*[\w+=,@.-])?")
 _NOT_FINITE = re.compile(r"[+-]?\.(nan|inf)", re.IGNORECASE)
 """What YAML reads as a number and Hydra's command line as a word."""
@@ -75,18 +78,25 @@ def one_sentence() -> Iterator[None]:
         ) from error
 
 
-def check_numbers(config: DictConfig) -> None:
-    """Refuse a configuration with a reference to nothing, or with a number that is none.
+def check_values(config: DictConfig) -> None:
+    """Refuse a configuration with a reference to nothing, or with a value that cannot be meant.
+
+    Numbers have to be finite, seeds have to fit torch and numpy, and what is built by ``_target_`` has to get arguments
+    of its types.
 
     Raises:
         InputError: naming the key.
     """
     with one_sentence():
-        values = dict(_leaves(OmegaConf.to_container(config, resolve=True), ""))
-    for key, value in values.items():
+        values = OmegaConf.to_container(config, resolve=True)
+    for key, value in _leaves(values, ""):
         infinite = isinstance(value, float) and not math.isfinite(value)
         if infinite or (isinstance(value, str) and _NOT_FINITE.fullmatch(value)):
             raise InputError(f"{key} is {value}; expected a finite number: give {key}=NUMBER.")
+        is_seed = key.rpartition(".")[2] == "seed"
+        if is_seed and not (isinstance(value, int) and 0 <= value <= LARGEST_SEED):
+            raise InputError(f"{key} is {value}; expected a whole number from 0 to {LARGEST_SEED}: give {key}=NUMBER.")
+    check_arguments(values)
 
 
 def _leaves(part: Any, key: str) -> Iterator[tuple[str, Any]]:
