@@ -5,6 +5,7 @@ Everything is configured by Hydra from configs/ and exp/; checkpoints, logs and 
 
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -45,18 +46,29 @@ def train(cfg: DictConfig) -> None:
     n_trained = sum(p.numel() for p in training.parameters() if p.requires_grad)
     log.info("training %.2f M of %.2f M parameters", n_trained / 1e6, n_all / 1e6)
     trainer = build_trainer(cfg)
-    try:
-        trainer.fit(training, datamodule=datamodule, ckpt_path=cfg.ckpt, weights_only=True)
-    except SystemExit as end:  # Lightning's answer to an interrupt from the keyboard
-        if isinstance(end.__context__, KeyboardInterrupt):
-            raise end.__context__ from None
-        raise
-    finally:
-        close_loggers(trainer)
+    fit(trainer, training, datamodule, cfg.ckpt)
     found = (
         ", ".join(path.name for path in sorted(checkpoints.iterdir())) if checkpoints.is_dir() else "no checkpoint yet"
     )
     log.info("results are in %s (%s)", checkpoints.parent, found)
+
+
+def fit(
+    trainer: pl.Trainer, training: pl.LightningModule, datamodule: pl.LightningDataModule, ckpt: str | None
+) -> None:
+    """Train to the end, or stop every process of the training."""
+    try:
+        trainer.fit(training, datamodule=datamodule, ckpt_path=ckpt, weights_only=True)
+    except SystemExit as end:  # Lightning's answer to an interrupt from the keyboard
+        if isinstance(end.__context__, KeyboardInterrupt):
+            raise end.__context__ from None
+        raise
+    except BaseException:
+        if trainer.strategy.launcher is not None:  # of the other processes, which would wait for this one
+            trainer.strategy.launcher.kill(signal.SIGKILL)
+        raise
+    finally:
+        close_loggers(trainer)
 
 
 def build_trainer(cfg: DictConfig) -> pl.Trainer:

@@ -48,7 +48,7 @@ def check_arguments(part: Any, key: str = "") -> None:
 def _hints(target: str) -> Iterator[tuple[str, Any]]:
     """Names and types of the arguments of what a configuration names, those of its base classes first."""
     try:
-        found = hydra.utils.get_object(target)
+        found = hydra.utils.get_object(str(target))
     except (ImportError, ValueError):  # building it says why
         return
     for callable_ in reversed(found.__mro__) if inspect.isclass(found) else (found,):
