@@ -25,8 +25,9 @@ $(STAMP): requirements.txt requirements-nodeps.txt | $(RUN)
 demo: setup
 	$(RUN) demo.py
 
+# one process a core, at most four (each takes up to 4 GB), with one thread of torch each
 test: setup
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 lint: setup
 	$(RUN) -m ruff check .

@@ -4,41 +4,97 @@ Everything is configured by Hydra from configs/ and exp/; checkpoints, logs and 
 """
 
 import logging
+import os
+import signal
 import sys
 from pathlib import Path
 
 import hydra
 import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
+from pytorch_lightning.callbacks import TQDMProgressBar
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from data.errors import InputError, user_errors
+from data.files import remove_partial
 from data.pickles import read_pickle
-from training.config import instantiate
+from training.checkpoint_io import AtomicCheckpointIO
+from training.checks import check_values, checked_run_name, one_sentence
+from training.config import REPOSITORY, instantiate
+from training.loggers import close_loggers
 from training.module import build_training
 
 log = logging.getLogger(__name__)
 
 
 def train(cfg: DictConfig) -> None:
-    """Build what the configuration names and fit."""
-    checkpoints = Path(cfg.paths.runs) / cfg.tag / "checkpoints"
+    """Build what the configuration names and fit.
+
+    Raises:
+        InputError: the configuration, a file or the data does not fit, the disk is full, or a loss is not finite.
+    """
+    check_values(cfg)
+    checkpoints = Path(cfg.paths.runs) / checked_run_name(cfg.tag) / "checkpoints"
     check_resuming(cfg.ckpt, checkpoints / "last.ckpt")
+    rank_zero_only(remove_partial)(checkpoints)  # of a run that was killed
     datamodule = instantiate(cfg.dataset)
     datamodule.setup("fit")
     training = build_training(cfg)
     n_all = sum(p.numel() for p in training.parameters())
     n_trained = sum(p.numel() for p in training.parameters() if p.requires_grad)
     log.info("training %.2f M of %.2f M parameters", n_trained / 1e6, n_all / 1e6)
-    trainer: pl.Trainer = instantiate(
-        cfg.trainer,
-        callbacks=list(instantiate(cfg.callbacks).values()),
-        logger=list(instantiate(cfg.logger).values()),
-    )
-    trainer.fit(training, datamodule=datamodule, ckpt_path=cfg.ckpt, weights_only=True)
+    trainer = build_trainer(cfg)
+    fit(trainer, training, datamodule, cfg.ckpt)
     found = (
         ", ".join(path.name for path in sorted(checkpoints.iterdir())) if checkpoints.is_dir() else "no checkpoint yet"
     )
     log.info("results are in %s (%s)", checkpoints.parent, found)
+
+
+def fit(
+    trainer: pl.Trainer, training: pl.LightningModule, datamodule: pl.LightningDataModule, ckpt: str | None
+) -> None:
+    """Train to the end, or stop every process of the training."""
+    try:
+        trainer.fit(training, datamodule=datamodule, ckpt_path=ckpt, weights_only=True)
+    except SystemExit as end:  # Lightning's answer to an interrupt from the keyboard
+        if isinstance(end.__context__, KeyboardInterrupt):
+            raise end.__context__ from None
+        raise
+    except BaseException:
+        if trainer.strategy.launcher is not None:  # of the other processes, which would wait for this one
+            trainer.strategy.launcher.kill(signal.SIGKILL)
+        raise
+    finally:
+        close_loggers(trainer)
+
+
+def build_trainer(cfg: DictConfig) -> pl.Trainer:
+    """Build Lightning's trainer, with the callbacks and loggers of the configuration.
+
+    Raises:
+        InputError: they cannot be built, or a sweep would run on several devices.
+    """
+    for name, lowest in (("accumulate_grad_batches", 1), ("gradient_clip_val", 0)):  # Lightning takes any number
+        if (value := cfg.trainer.get(name)) is not None and value < lowest:
+            raise InputError(f"trainer.{name} is {value}; expected {lowest} or more: give trainer.{name}=NUMBER.")
+    callbacks = list(instantiate(cfg.callbacks).values())
+    if cfg.trainer.get("enable_progress_bar", True):
+        callbacks.append(TQDMProgressBar())  # the other one counts epochs up to an end that there is not
+    trainer: pl.Trainer = instantiate(
+        cfg.trainer,
+        callbacks=callbacks,
+        logger=list(instantiate(cfg.logger).values()),
+        plugins=AtomicCheckpointIO(),
+    )
+    if in_sweep() and trainer.world_size > 1:
+        raise InputError(
+            f"a sweep trains on one device, not on {trainer.world_size}; give trainer.devices=1, or start its runs "
+            "one by one."
+        )
+    return trainer
 
 
 def check_resuming(ckpt: str | None, last: Path) -> None:
@@ -50,20 +106,34 @@ def check_resuming(ckpt: str | None, last: Path) -> None:
     if ckpt is None:
         if last.exists():
             raise InputError(f"{last.parent.parent} holds a run; resume it with ckpt={last}, or choose another TAG.")
-        return
-    if Path(ckpt).suffix != ".ckpt":
+    elif Path(ckpt).suffix != ".ckpt":
         raise InputError(f"ckpt={ckpt} is no training checkpoint; give the last.ckpt of the run to resume.")
-    if "config" not in read_pickle(Path(ckpt)):
+    elif "config" not in read_pickle(Path(ckpt)):
         raise InputError(
             f"ckpt={ckpt} is no training checkpoint of this project; give the last.ckpt of the run to resume."
         )
 
 
-@hydra.main(config_path="configs", config_name="train", version_base="1.3")
-def main(cfg: DictConfig) -> None:
-    """Run ``train`` with the composed configuration."""
-    with user_errors():
+def in_sweep() -> bool:
+    """Whether this is one of several runs that Hydra starts after each other (``-m key=a,b``)."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+@hydra.main(config_path=str(REPOSITORY / "configs"), config_name="train", version_base="1.3")
+def run(cfg: DictConfig) -> None:
+    """Run ``train`` with the composed configuration; each run of a sweep has its own folder."""
+    with user_errors(), one_sentence():
+        if in_sweep():
+            cfg.tag = Path(HydraConfig.get().runtime.output_dir).name
         train(cfg)
+
+
+@user_errors()
+def main() -> None:
+    """Compose the configuration and train."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its errors and ends with status 1
+    with one_sentence():
+        run()
 
 
 if __name__ == "__main__":

@@ -302,7 +302,14 @@ def _parse_hit(words: list[str], where: str) -> Hit:
 
 def _clips_of_split(root: Path, split: str, clip_ids: list[str]) -> list[str]:
     splits = split_ids(clip_ids)
-    if split not in splits or any((root / f"{name}.txt").is_file() for name in splits):
+    there = [name for name in splits if (root / f"{name}.txt").is_file()]
+    if there and split in splits and split not in there:
+        option = "--split " if split == "test" else f"dataset.{split}_split="
+        raise InputError(
+            f"{root} has {', '.join(f'{name}.txt' for name in there)} but no {split}.txt: give {option}{there[0]}, or "
+            f"write the ids of the {split} clips into {split}.txt, one a line"
+        )
+    if split not in splits or there:
         return _read_split(root / f"{split}.txt")
     if not splits[split]:
         raise InputError(f"{root} has too few clips ({len(clip_ids)}) for a split {split!r}: take all (split null)")

@@ -27,6 +27,8 @@ Trainable = Literal["control", "control_and_projections", "all"]
 PROMPT_IDS = ("frames", "audio")  # what training drops and guidance acts on
 SECONDS_IDS = ("seconds_start", "seconds_total")
 CONTROL_ID = "envelope"
+CROSS_ATTENTION = (".to_cond_embed.", ".cross_attn.", ".cross_attend_norm.")
+"""Parts of the names of the transformer's weights that only cross-attention tokens reach."""
 _SECONDS = tuple(f"conditioner.conditioners.{key}." for key in SECONDS_IDS)  # published checkpoints keep them too
 
 
@@ -97,8 +99,10 @@ class FoleyModel(nn.Module):
                         self.conditioners[key].proj_out, known, prefix=f"{key}.proj_out.", source=backbone.weights
                     )
         self._trained_prefixes = trained_prefixes(trainable)
+        reads_tokens = any(key in built and key not in self._global_prompts for key in PROMPT_IDS)
         for name, parameter in self.named_parameters():
-            parameter.requires_grad_(name.startswith(self._trained_prefixes))
+            is_read = reads_tokens or not any(part in name for part in CROSS_ATTENTION)
+            parameter.requires_grad_(is_read and name.startswith(self._trained_prefixes))
 
     @property
     def conditioners(self) -> Mapping[str, Any]:

@@ -1,5 +1,6 @@
 """Owns the training of the Foley model: the loss of one batch. Nothing else."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -55,10 +56,16 @@ class FoleyTraining(Training):
         super().__init__(model, **common)
         self.token_dropout = token_dropout
         self.control_dropout = control_dropout
-        if not 0 <= single_dropout <= 0.5:
-            raise InputError(
-                f"training.single_dropout {single_dropout} is not possible; give 0 to 0.5, for each of two."
-            )
+        limits = {
+            "token_dropout": (token_dropout, 1.0),
+            "control_dropout": (control_dropout, 1.0),
+            "single_dropout": (single_dropout, 0.5),
+            "words_share": (words_share, 1.0),
+            "level_std": (level_std, math.inf),
+        }
+        for name, (value, highest) in limits.items():
+            if not 0 <= value <= highest:
+                raise InputError(f"training.{name} is {value}; expected 0 to {highest:g}: give training.{name}=NUMBER.")
         self.single_dropout = single_dropout
         self.words_share = words_share
         self.level_mean = level_mean

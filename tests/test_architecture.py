@@ -50,7 +50,7 @@ def imported_modules(path):
 
 
 def sources():
-    return [p for package in OWN for p in (REPOSITORY / package).rglob("*.py")]
+    return sorted(p for package in OWN for p in (REPOSITORY / package).rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda p: p.relative_to(REPOSITORY).as_posix())

@@ -1,8 +1,10 @@
-"""Owns what happens around any training: averaged weights and the best checkpoint."""
+"""Owns what happens around any training: averaged weights, the best checkpoint, and the end when numbers run away."""
 
 import logging
+import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytorch_lightning as pl
 import torch
@@ -84,6 +86,59 @@ class Ema(pl.Callback):
 def _trained_parameters(pl_module: pl.LightningModule) -> dict[str, torch.nn.Parameter]:
     assert isinstance(pl_module, Training)
     return {name: p for name, p in pl_module.model.named_parameters() if p.requires_grad}
+
+
+class StopWhenNotFinite(pl.Callback):
+    """Ends a training whose loss or weights are infinite or no number, before either checkpoint is written over.
+
+    With 16-mixed precision single steps with infinite gradients are skipped and do not count. List it before whatever
+    writes: at the end of a validation it looks first.
+
+    Args:
+        folder: of the checkpoints.
+
+    Raises:
+        InputError: from every hook, on all devices at once, naming the checkpoint that is still there.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Look at the loss of a batch (None: every chunk of it was damaged)."""
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        finite = loss is None or bool(loss.isfinite())
+        if not trainer.strategy.reduce_boolean_decision(finite, all=True):
+            self._stop("the training loss", trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at the loss of a validation, and at the weights that it judges."""
+        if trainer.sanity_checking:
+            return
+        if not math.isfinite(trainer.callback_metrics.get("valid_loss", 0.0)):
+            self._stop("valid_loss", trainer)
+        self._check(pl_module.state_dict(), trainer)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Look at the weights to write."""
+        self._check(checkpoint["state_dict"], trainer)
+
+    def _check(self, weights: Mapping[str, Tensor], trainer: pl.Trainer) -> None:
+        for name, value in weights.items():
+            if not value.isfinite().all():
+                self._stop(f"the weight {name}", trainer)
+
+    def _stop(self, what: str, trainer: pl.Trainer) -> NoReturn:
+        last = self.folder / "last.ckpt"
+        left = f"{last} is the last checkpoint before it" if last.exists() else "no checkpoint was written before it"
+        raise InputError(
+            f"{what} is not finite after {trainer.global_step} steps, so the training ends; {left}: start again under "
+            "another TAG with a lower training.optimizer.lr or trainer.gradient_clip_val."
+        )
 
 
 class BestCheckpoint(pl.Callback):

@@ -15,6 +15,9 @@ from data.errors import InputError
 from data.weights import load_into
 from training.config import build_model, composed_config, describing, instantiate
 
+OptimizerMaker = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+SchedulerMaker = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
+
 
 class Training(pl.LightningModule):
     """Trains a model; sub-classes say by which loss, and log ``valid_loss``.
@@ -30,8 +33,8 @@ class Training(pl.LightningModule):
     def __init__(
         self,
         model: nn.Module,
-        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
-        scheduler: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler] | None = None,
+        optimizer: OptimizerMaker,
+        scheduler: SchedulerMaker | None = None,
         seed: int = 0,
         config: Mapping[str, Any] | None = None,
     ) -> None:
@@ -96,17 +99,14 @@ class Training(pl.LightningModule):
             yield
 
     def configure_optimizers(self) -> Any:
-        """Optimiser, and schedule if any, over the trained weights."""
-        optimizer = self.make_optimizer([p for p in self.parameters() if p.requires_grad])
-        if self.make_scheduler is None:
-            return optimizer
-        try:
-            scheduler = self.make_scheduler(optimizer)
-        except ValueError as error:
-            raise InputError(
-                f"training.scheduler cannot be made ({error}); one that plans ahead needs trainer.max_steps=N."
-            ) from error
-        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+        """Optimiser, and schedule if any, over the trained weights.
+
+        Raises:
+            InputError: one of their values is not possible.
+        """
+        return optimizer_and_schedule(
+            (p for p in self.parameters() if p.requires_grad), self.make_optimizer, self.make_scheduler
+        )
 
     def state_dict(self, *_args: Any, **_kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
         """The model's weights under its own names: what checkpoints hold."""
@@ -136,6 +136,27 @@ class Training(pl.LightningModule):
                 )
 
 
+def optimizer_and_schedule(
+    parameters: Iterable[nn.Parameter], make_optimizer: OptimizerMaker, make_scheduler: SchedulerMaker | None
+) -> Any:
+    """Make an optimiser over parameters, and its schedule if any, in the form that Lightning takes.
+
+    Raises:
+        InputError: one of their values is not possible.
+    """
+    with describing("training.optimizer"):
+        optimizer = make_optimizer(parameters)
+    if make_scheduler is None:
+        return optimizer
+    try:
+        scheduler = make_scheduler(optimizer)
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise InputError(
+            f"training.scheduler cannot be made ({error}); one that plans ahead needs trainer.max_steps=N."
+        ) from error
+    return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+
+
 def build_training(config: DictConfig) -> Training:
     """The training that ``config.training`` names, with its model.
 
@@ -144,4 +165,7 @@ def build_training(config: DictConfig) -> Training:
     """
     with describing("training._target_"):
         kind: Any = hydra.utils.get_class(config.training._target_)
-        return kind.from_config(config)
+    recipe = instantiate(config.training).keywords
+    probe = nn.Parameter(torch.zeros(1))  # refuses wrong values before weights are read
+    optimizer_and_schedule([probe], recipe["optimizer"], recipe.get("scheduler"))
+    return kind.from_config(config)

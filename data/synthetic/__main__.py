@@ -13,7 +13,7 @@ from data.parallel import check_workers, for_each
 from data.synthetic.spec import SyntheticSpec
 from data.synthetic.write import Job, only_run_in, write_clip, write_manifest
 
-MOST_HOURS = 1000.0
+LEAST_HOURS, MOST_HOURS = 0.0001, 1000
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write what is missing, and say where everything is."""
     args = _parser().parse_args(arguments)
-    check_range("--hours", args.hours, 1e-6, MOST_HOURS)
+    check_range("--hours", args.hours, LEAST_HOURS, MOST_HOURS)
     check_seed(args.seed)
     check_workers(args.workers)
     width, height = args.size

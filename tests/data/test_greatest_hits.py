@@ -252,5 +252,7 @@ def test_without_split_files_the_seeded_split_is_taken(tmp_path):
     assert parts == split_ids(ids)
     assert [len(part) for part in parts.values()] == [7, 1, 2]
     (tmp_path / "test.txt").write_text("clip3\n")
-    with pytest.raises(InputError, match="train"):
+    with pytest.raises(InputError, match=r"dataset\.train_split=test"):
         list_clips(tmp_path, "train")
+    with pytest.raises(InputError, match=r"dataset\.val_split=test"):
+        list_clips(tmp_path, "val")

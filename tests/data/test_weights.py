@@ -201,7 +201,9 @@ def bare(content, path):
 
 
 @pytest.mark.parametrize(
-    "write", [torch.save, functools.partial(torch.save, _use_new_zipfile_serialization=False), bare], ids=str
+    "write",
+    [torch.save, functools.partial(torch.save, _use_new_zipfile_serialization=False), bare],
+    ids=["zip", "before torch 1.6", "pickle alone"],
 )
 def test_a_hostile_pickle_is_refused_and_nothing_runs(tmp_path, state, write):
     marker, path = tmp_path / "it-ran", tmp_path / "hostile.ckpt"

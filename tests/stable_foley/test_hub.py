@@ -234,7 +234,7 @@ def test_no_network_is_said_at_once(hub, monkeypatch, cause):
     repo_id = "owner/slow" if cause == "silent" else "owner/open"
     start_s = time.monotonic()
     message = refusal(hub, repo_id)
-    assert time.monotonic() - start_s < 5  # hf_hub_download by itself: 23 s and more
+    assert time.monotonic() - start_s < 15  # hf_hub_download by itself: 23 s and more
     reason = {"refused": "Connection refused", "name": "Name or service not known", "silent": "timed out"}[cause]
     assert re.fullmatch(
         rf"{FILE} of {repo_id} is not cached and there is no network to {constants.ENDPOINT} \(.*{reason}\): check it "

@@ -1,0 +1,125 @@
+"""What a training leaves when it goes wrong: the last good checkpoint, and one sentence."""
+
+import resource
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+import train
+from data.errors import InputError
+from tests.conftest import REPOSITORY, tone_clip
+from training.config import compose
+
+
+def options(data_root, runs, *more):
+    return [
+        "exp=train_gh_controlnet",
+        "backbone=debug",
+        "trainer=cpu",
+        "logger=tensorboard",
+        f"paths.greatest_hits={data_root}",
+        f"paths.runs={runs}",
+        "tag=run",
+        "dataset.train_split=null",
+        "dataset.val_split=null",
+        "dataset.batch_size=1",
+        "dataset.samples_per_epoch=2",
+        "dataset.num_workers=0",
+        "+trainer.enable_progress_bar=false",
+        *more,
+    ]
+
+
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("clips")
+    tone_clip(root, "a")
+    return root
+
+
+def is_finite(path):
+    return all(value.isfinite().all() for value in torch.load(path)["state_dict"].values())
+
+
+@pytest.mark.parametrize(
+    ("value", "when"), [("nan", "before"), ("inf", "before"), ("nan", "after"), ("-inf", "after"), ("nan", "average")]
+)
+def test_a_training_ends_before_it_writes_what_is_not_finite(data_root, tmp_path, value, when):
+    """In the second of three epochs; the checkpoint of the first stays."""
+    fault = f"+callbacks.fault={{_target_:tests.training.faults.Poison,value:'{value}',epoch:1,when:{when}}}"
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    with pytest.raises(InputError, match=str(last)):
+        train.train(compose(*options(data_root, tmp_path, "trainer.max_epochs=3", fault)))
+    assert torch.load(last)["global_step"] == 2
+    assert is_finite(last)
+    assert {path.name for path in last.parent.iterdir()} == {"best.safetensors", "last.ckpt"}
+
+
+def test_a_training_that_fails_at_once_says_that_nothing_was_written(data_root, tmp_path):
+    overrides = ["training.optimizer.lr=1e30", "trainer.max_epochs=2"]
+    with pytest.raises(InputError, match="not finite"):
+        train.train(compose(*options(data_root, tmp_path, *overrides)))
+    assert not list(tmp_path.rglob("*.ckpt")) + list(tmp_path.rglob("*.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def run(data_root, tmp_path_factory):
+    """Checkpoints of a run of one epoch."""
+    runs = tmp_path_factory.mktemp("runs")
+    train.train(compose(*options(data_root, runs, "trainer.max_epochs=1")))
+    return runs / "run" / "checkpoints"
+
+
+def resume(data_root, checkpoints, *more):
+    return [
+        sys.executable,
+        "train.py",
+        *options(data_root, checkpoints.parent.parent, f"ckpt={checkpoints / 'last.ckpt'}", *more),
+    ]
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_leaves_the_checkpoint_before(data_root, run):
+    """No file may grow larger than half of the checkpoint, which is what a disk without room does to it."""
+    last = run / "last.ckpt"
+    before = last.read_bytes()
+    limit = len(before) // 2
+    result = subprocess.run(
+        resume(data_root, run, "trainer.max_epochs=2"),
+        cwd=REPOSITORY,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    assert str(last) in result.stderr.splitlines()[-1]
+    assert last.read_bytes() == before
+    assert {path.name for path in run.iterdir()} == {"best.safetensors", "last.ckpt"}
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_while_it_writes_can_be_resumed(data_root, run):
+    last, step = run / "last.ckpt", 0
+    for _ in range(2):
+        log = (run.parent / "said").open("w")
+        process = subprocess.Popen(
+            resume(data_root, run, "trainer.max_epochs=1000"), cwd=REPOSITORY, stdout=log, stderr=log
+        )
+        begun = last.stat().st_mtime_ns
+        while process.poll() is None and last.stat().st_mtime_ns == begun:
+            time.sleep(0.01)
+        while process.poll() is None and not list(run.glob(".*.ckpt")):
+            pass
+        assert process.poll() is None, (run.parent / "said").read_text()
+        process.kill()
+        process.wait()
+        log.close()
+        assert torch.load(last)["global_step"] > step
+        step = torch.load(last)["global_step"]
+        assert is_finite(last)
+        assert len(list(run.glob(".*"))) <= 1  # what the last kill left

@@ -1,0 +1,156 @@
+"""The command line of train.py: what it refuses before it makes a folder, sweeps, and wandb without an account."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import train
+from data.errors import InputError
+from tests.conftest import REPOSITORY, tone_clip
+from training.checks import checked_run_name
+from training.config import compose
+
+SMALL = [
+    "exp=train_gh_controlnet.yaml",
+    "backbone=debug",
+    "trainer=cpu",
+    "trainer.max_steps=1",
+    "dataset.train_split=null",
+    "dataset.val_split=null",
+    "dataset.batch_size=1",
+    "dataset.samples_per_epoch=1",
+    "dataset.num_workers=0",
+    "+trainer.enable_progress_bar=false",
+]
+
+
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("clips")
+    tone_clip(root, "a")
+    return root
+
+
+def refused(monkeypatch, capsys, tmp_path, *options, left=frozenset()):
+    """What train.py says to options that it ends on with status 2, and leaves no more files than these."""
+    runs = tmp_path / "inner" / "runs"
+    monkeypatch.chdir(REPOSITORY)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # train.py sets it
+    monkeypatch.setattr(sys, "argv", ["train.py", *SMALL, f"paths.runs={runs}", *options])
+    with pytest.raises(SystemExit) as end:
+        train.main()
+    assert end.value.code == 2
+    error = capsys.readouterr().err.strip()
+    assert len(error.splitlines()) == 1
+    assert {path.name for path in tmp_path.rglob("*")} == left
+    return error
+
+
+@pytest.mark.parametrize("tag", ["", ".", "..", "a/b", "../up", "/absolute", "-dash", ".hidden", "a\nb", "x" * 201])
+def test_a_tag_that_names_no_folder_is_refused(monkeypatch, capsys, tmp_path, tag):
+    monkeypatch.setenv("TAG", tag)
+    assert repr(tag) in refused(monkeypatch, capsys, tmp_path)
+
+
+@pytest.mark.parametrize("option", ["tag=a/b", "tag=..", "tag=null"])
+def test_so_is_one_on_the_command_line(monkeypatch, capsys, tmp_path, option):
+    refused(monkeypatch, capsys, tmp_path, option)
+    refused(monkeypatch, capsys, tmp_path, option, "seed=1,2", "--multirun", left={"inner", "runs", "multirun.yaml"})
+
+
+@pytest.mark.parametrize("tag", ["gh-controlnet", "Lauf 7", "lr=0.1,seed=2", "_x", "schläge", 7])
+def test_other_names_are_kept(tag):
+    assert checked_run_name(tag) == str(tag)
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("training.optimizer.lrr=1", "training.optimizer.lrr"),
+        ("exp=nonsense", "nonsense"),
+        ("a=[", "'['"),
+        ("paths.runs=${nowhere}", "nowhere"),
+    ],
+)
+def test_a_configuration_that_cannot_be_composed_is_refused(monkeypatch, capsys, tmp_path, option, words):
+    assert words in refused(monkeypatch, capsys, tmp_path, option)
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("training.optimizer.lr=.nan", "training.optimizer.lr"),
+        ("training.optimizer.lr=inf", "training.optimizer.lr"),
+        ("training.optimizer.betas=[0.9,nan]", r"training\.optimizer\.betas\.1"),
+        ("dataset.spec.duration_s=nan", r"dataset\.spec\.duration_s"),
+        ("training.optimizer.lr=-1", "-1"),
+        ("training.optimizer.lr=high", r"training\.optimizer\.lr is 'high'"),
+        ("seed=-1", "seed is -1"),
+        ("dataset.seed=1e30", r"dataset\.seed"),
+        ("dataset.batch_size=1.5", r"dataset\.batch_size is 1\.5"),
+        ("dataset.frames=maybe", r"dataset\.frames is 'maybe'"),
+        ("dataset.spec=3", r"dataset\.spec is 3"),
+        ("trainer.accumulate_grad_batches=0", "accumulate_grad_batches is 0"),
+        ("trainer.gradient_clip_val=-1", "gradient_clip_val is -1"),
+        ("training.optimizer.betas=[0.9,1.5]", r"1\.5"),
+        ("~conditioners.seconds_start", "seconds_start"),
+        ("training.token_dropout=1.5", "token_dropout"),
+        ("training.control_dropout=-0.5", "control_dropout"),
+        ("+training.words_share=2", "words_share"),
+        ("training.level_std=-1", "level_std"),
+        ("tag=a/b", "a/b"),
+    ],
+)
+def test_values_that_cannot_be_meant_are_refused(data_root, tmp_path, option, words):
+    config = compose(*SMALL, f"paths.greatest_hits={data_root}", f"paths.runs={tmp_path}", "tag=x", option)
+    with pytest.raises(InputError, match=words):
+        train.train(config)
+
+
+def started(data_root, tmp_path, *options, **environment):
+    """A training in an environment of its own, without an account of wandb."""
+    (tmp_path / "home").mkdir()
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_") and key != "NETRC"}
+    command = [sys.executable, "train.py", *SMALL, f"paths.greatest_hits={data_root}", f"paths.runs={tmp_path}/runs"]
+    return subprocess.run(
+        [*command, *options],
+        cwd=REPOSITORY,
+        env=kept | {"HOME": str(tmp_path / "home"), "TAG": "here"} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_without_an_account_wandb_is_offline(data_root, tmp_path):
+    result = started(data_root, tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "wandb sync" in result.stdout
+    (offline,) = (tmp_path / "runs" / "here" / "wandb").glob("offline-run-*")
+    assert list(offline.glob("*.wandb"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("environment", [{"WANDB_MODE": "online"}, {"WANDB_API_KEY": "short"}])
+def test_a_choice_of_the_user_that_cannot_work_is_refused(data_root, tmp_path, environment):
+    result = started(data_root, tmp_path, **environment)
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    assert "WANDB_MODE=offline" in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_each_run_of_a_sweep_has_a_folder(data_root, tmp_path):
+    result = started(data_root, tmp_path, "seed=1,2", "logger=tensorboard", "--multirun")
+    assert result.returncode == 0, result.stderr
+    for number in range(2):
+        assert (tmp_path / "runs" / f"here-{number}" / "checkpoints" / "last.ckpt").is_file()
+    assert {path.name for path in (tmp_path / "runs").iterdir() if path.is_dir()} == {"here-0", "here-1"}
+    again = tmp_path / "again"
+    again.mkdir()
+    result = started(data_root, again, "seed=1,2", "logger=tensorboard", "trainer.devices=2", "--multirun")
+    assert result.returncode == 2
+    assert "trainer.devices=1" in result.stderr.splitlines()[-1]
