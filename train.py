@@ -3,6 +3,11 @@
 Everything is configured by Hydra from configs/ and exp/; checkpoints, logs and samples go to ``runs/TAG``.
 """
 
+if __name__ == "__main__":  # before the imports, which take seconds
+    from data.errors import end_on_interrupt
+
+    end_on_interrupt()
+
 import logging
 import os
 import signal

@@ -5,6 +5,11 @@ checkpoints gives the model its own type again. The feature cache and the checkp
 are taken out of the configuration.
 """
 
+if __name__ == "__main__":  # before the imports, which take seconds
+    from data.errors import end_on_interrupt
+
+    end_on_interrupt()
+
 import argparse
 import hashlib
 import logging

@@ -4,6 +4,11 @@ The options are those of the training; it then reads the features that are in th
 Killed and started again it goes on; machines that share the folder divide the recordings with --shard.
 """
 
+if __name__ == "__main__":  # before the imports, which take seconds
+    from data.errors import end_on_interrupt
+
+    end_on_interrupt()
+
 import argparse
 import logging
 import re

@@ -4,6 +4,13 @@ The way through: `spec` (form) → `plan` (what happens, in a `scene`) → `soun
 random stream of its own → `clip` → `dataset`, `foley` (into training) or `python -m data.synthetic` (onto disk).
 """
 
+import sys
+
+if sys.argv[:1] == ["-m"]:  # as long as Python looks for the module to run: before the imports, which take seconds
+    from data.errors import end_on_interrupt
+
+    end_on_interrupt()
+
 from data.synthetic.clip import SyntheticClip, render_clip
 from data.synthetic.dataset import SyntheticDataModule, SyntheticDataset
 from data.synthetic.foley import SyntheticChunk, SyntheticFoleyModule, SyntheticSegmentModule, foley_item

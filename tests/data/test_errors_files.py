@@ -204,12 +204,16 @@ COMMANDS = [
     ["infer.py", "--video", "missing.mp4"],
     ["evaluate.py", "--reference", "missing", "--generated", "missing"],
     ["demo.py", "--output-dir", "/dev/null/demo"],
+    ["train.py", "exp=missing"],
     ["-m", "video2rms.predict", "--video", "missing.mp4", "--out", "missing.csv"],
     ["-m", "stable_foley.generate_split", "--split", "missing.txt", "--checkpoint", "missing", "--out", "missing"],
     ["-m", "stable_foley.checkpoint", "import", "--published", "missing.ckpt", "--out", "missing.safetensors"],
     ["-m", "data.preprocess", "--raw-dir", "missing", "--out-dir", "missing"],
     ["-m", "data.cache", "exp=train_gh_controlnet.yaml", "dataset.cache=missing"],
     ["-m", "data.report", "--root", "missing"],
+    ["-m", "data.synthetic", "--out-dir", "/dev/null/synthetic", "--hours", "1"],
+    ["-m", "training.bundle", "--checkpoint", "missing", "--out", "missing.safetensors"],
+    ["-m", "training.encode_dataset", "exp=missing"],
     ["-m", "data.synthetic_report", "--out-dir", "/dev/null/report"],
 ]
 
