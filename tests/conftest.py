@@ -1,5 +1,6 @@
 """Fixtures shared by all tests: the folder of real recordings and of recorded model outputs."""
 
+import logging
 import signal
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,14 @@ SHARED = REPOSITORY.parent / "shared"
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell; commands under test inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def log_handlers():
+    """Takes away the handlers that a command under test leaves: they write to a stream that is closed after it."""
+    before = list(logging.root.handlers)
+    yield
+    logging.root.handlers[:] = [handler for handler in logging.root.handlers if handler in before]
 
 
 @pytest.fixture(scope="session")

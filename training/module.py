@@ -105,7 +105,7 @@ class Training(pl.LightningModule):
             InputError: one of their values is not possible.
         """
         return optimizer_and_schedule(
-            (p for p in self.parameters() if p.requires_grad), self.make_optimizer, self.make_scheduler
+            [p for p in self.parameters() if p.requires_grad], self.make_optimizer, self.make_scheduler
         )
 
     def state_dict(self, *_args: Any, **_kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
@@ -137,7 +137,7 @@ class Training(pl.LightningModule):
 
 
 def optimizer_and_schedule(
-    parameters: Iterable[nn.Parameter], make_optimizer: OptimizerMaker, make_scheduler: SchedulerMaker | None
+    parameters: list[nn.Parameter], make_optimizer: OptimizerMaker, make_scheduler: SchedulerMaker | None
 ) -> Any:
     """Make an optimiser over parameters, and its schedule if any, in the form that Lightning takes.
 

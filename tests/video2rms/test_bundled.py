@@ -109,7 +109,7 @@ def test_a_picture_that_stands_still_is_silent(tmp_path, capsys, scene, noise, o
     rms = np.loadtxt(tmp_path / "still.csv", delimiter=",", skiprows=1)[:, 1]
     assert len(rms) == pytest.approx(2750, abs=5)
     assert not rms.any()
-    assert capsys.readouterr().out.startswith("0 hits in ")
+    assert capsys.readouterr().out.startswith("0 onsets")
 
 
 def test_windows_cut_elsewhere_give_the_same_envelope(model, minute):
