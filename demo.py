@@ -4,7 +4,7 @@
 """
 
 if __name__ == "__main__":  # before the imports, which take seconds
-    from data.errors import end_on_interrupt
+    from common.errors import end_on_interrupt
 
     end_on_interrupt()
 
@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from data.errors import user_errors
-from data.media import read_sound
-from data.mux import write_video, write_wav
-from data.synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
+from common.errors import user_errors
 from evaluation.onsets import detect_onsets, onset_f1
+from media.reading import read_sound
+from media.writing import write_video, write_wav
+from synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
 
 REPOSITORY = Path(__file__).resolve().parent
 NAME = "strikes"

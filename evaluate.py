@@ -5,7 +5,7 @@ folder. Files are paired by name; what cannot be compared gets a row with the re
 """
 
 if __name__ == "__main__":  # before the imports, which take seconds
-    from data.errors import end_on_interrupt
+    from common.errors import end_on_interrupt
 
     end_on_interrupt()
 
@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from data.errors import InputError, check_range, check_seed, user_errors
-from data.files import atomic_path, check_writable_folder
+from clap.encoder import ClapEncoder
+from common.errors import InputError, check_range, check_seed, user_errors
+from common.files import atomic_path, check_writable_folder
+from common.parallel import check_workers, for_each
 from data.greatest_hits import recording_id
-from data.parallel import check_workers, for_each
 from evaluation.clip import ClipResult, compare_clip
 from evaluation.embeddings import read_prompts, score_with_clap
 from evaluation.folders import ClipFiles, name_systems, pair_folders
@@ -30,7 +31,6 @@ from evaluation.measures import MEASURES
 from evaluation.report import write_report
 from evaluation.summary import summarise
 from evaluation.tables import markdown, write_csv, write_json
-from stable_foley.conditioners.clap import ClapEncoder
 
 log = logging.getLogger("evaluate")
 N_NAMED = 5

@@ -4,7 +4,7 @@ Writes NAME.wav, NAME.mp4 (the video with that sound), NAME.envelope.csv, NAME.p
 """
 
 if __name__ == "__main__":  # before the imports, which take seconds
-    from data.errors import end_on_interrupt
+    from common.errors import end_on_interrupt
 
     end_on_interrupt()
 
@@ -20,19 +20,19 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from data.clip import part_duration_s
+from common.devices import pick_device
+from common.errors import InputError, check_range, check_seed, printable, user_errors
+from common.stopwatch import Stopwatch
 from data.dataset import read_clip_frames
-from data.envelope import Envelope, fine_envelope, read_envelope_csv
-from data.errors import InputError, check_range, check_seed, printable, user_errors
 from data.greatest_hits import read_clip
-from data.media import probe, read_sound
-from data.stopwatch import Stopwatch
+from media.clip import part_duration_s
+from media.envelope import Envelope, fine_envelope, read_envelope_csv
+from media.reading import probe, read_sound
 from stable_foley.backbone import DTYPES
 from stable_foley.checkpoint import default_checkpoint
 from stable_foley.pipeline import MAX_CONTROL_STRENGTH, FoleyPipeline, Prompts
 from stable_foley.results import Section, gain_below_full_scale_db, results_of
 from stable_foley.sampler import SAMPLERS, SamplerSettings
-from training.devices import pick_device
 from video2rms.model import Video2Rms
 from video2rms.predict import BUNDLED, predict_envelope
 from video2rms.predict import load_model as load_video2rms

@@ -4,7 +4,7 @@ Everything is configured by Hydra from configs/ and exp/; checkpoints, logs and 
 """
 
 if __name__ == "__main__":  # before the imports, which take seconds
-    from data.errors import end_on_interrupt
+    from common.errors import end_on_interrupt
 
     end_on_interrupt()
 
@@ -22,9 +22,9 @@ from omegaconf import DictConfig
 from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from data.errors import InputError, user_errors
-from data.files import remove_partial
-from data.pickles import read_pickle
+from common.errors import InputError, user_errors
+from common.files import remove_partial
+from common.pickles import read_pickle
 from training.checkpoint_io import AtomicCheckpointIO
 from training.checks import check_values, checked_run_name, one_sentence
 from training.config import REPOSITORY, instantiate

@@ -21,8 +21,8 @@ from cavp.model import Cavp
 from cavp.retrieval import heard_materials, retrieval_metrics
 from cavp.spectrogram import LogMel
 from cavp.weights import load_cavp
-from data.errors import InputError, user_errors
-from data.synthetic import SyntheticSegmentModule
+from common.errors import InputError, user_errors
+from synthetic import SyntheticSegmentModule
 from training.config import REPOSITORY, compose, instantiate
 
 BUNDLED = REPOSITORY / "bundled" / "cavp.safetensors"

@@ -35,19 +35,19 @@ from benchmarks.sounds import (
     silenced,
 )
 from cavp.retrieval import heard_materials
+from common.errors import InputError, user_errors
 from data.dataset import read_clip_frames
-from data.envelope import Envelope, fine_envelope
-from data.errors import InputError, user_errors
 from data.greatest_hits import MATERIALS, Hit, label_of, read_clip
-from data.mux import write_video
-from data.synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
 from evaluation.levels import e_l1_video_foley, rms_correlation
 from evaluation.spectra import log_mel_distance_db
 from evaluation.statistics import bootstrap_mean
+from media.envelope import Envelope, fine_envelope
+from media.writing import write_video
 from stable_foley.checkpoint import BUNDLED
 from stable_foley.conditioners.cavp_prompt import CavpPromptConditioner
 from stable_foley.pipeline import FoleyPipeline, Prompts
 from stable_foley.sampler import SamplerSettings
+from synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
 from video2rms.model import Video2Rms
 from video2rms.predict import load_model, predict_envelope
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from data.envelope import control_envelope, instant_envelope
+from media.envelope import control_envelope, instant_envelope
 from stable_foley.published import SMOOTHING_SAMPLES, WINDOW_SAMPLES
 
 SAMPLE_RATE_HZ = 44_100

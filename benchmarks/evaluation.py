@@ -14,13 +14,13 @@ from pathlib import Path
 import torch
 
 from benchmarks.mel_latent import strikes
-from data.mux import write_wav
-from data.parallel import for_each
+from common.parallel import for_each
 from evaluation.clip import compare_clip
 from evaluation.folders import pair_folders
 from evaluation.measures import MEASURES
 from evaluation.report import write_report
 from evaluation.summary import summarise
+from media.writing import write_wav
 
 SAMPLE_RATE_HZ = 44_100
 DURATION_S = 10.0

@@ -14,10 +14,10 @@ from PIL import Image
 
 from data.cache import FeatureCache
 from data.chunks import cut_all
-from data.clip import ClipSpec
 from data.dataset import FoleyDataset
 from data.greatest_hits import list_clips
-from data.mux import write_wav
+from media.clip import ClipSpec
+from media.writing import write_wav
 
 N_CLIPS = 8
 DURATION_S = 30.0

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 
-from data.errors import InputError, user_errors
+from common.errors import InputError, user_errors
 from stable_foley.checkpoint import load_model
 from stable_foley.model import Conditions, FoleyModel
 

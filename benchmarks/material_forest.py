@@ -7,8 +7,8 @@ from sklearn.ensemble import ExtraTreesClassifier
 from torch import Tensor
 from tqdm import tqdm
 
-from data.synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
 from evaluation.spectra import log_mel_db
+from synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
 
 HOP_S = 512 / SAMPLE_RATE_HZ
 N_FRAMES = 8  # after each hit: 93 ms

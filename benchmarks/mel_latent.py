@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torchaudio.transforms import MelSpectrogram
 
-from data.media import read_sound
 from evaluation.onsets import NARROW_WINDOW_S, detect_onsets, onset_f1
+from media.reading import read_sound
 from stable_foley.mel_latent import MelLatent
 
 SAMPLE_RATE_HZ = MelLatent.sample_rate_hz

@@ -24,12 +24,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.sounds import f1_within_100_ms, level_db, onset_times_s, shifted, silenced
-from data.envelope import Envelope, fine_envelope, write_envelope_csv
-from data.errors import InputError, user_errors
+from common.errors import InputError, user_errors
 from data.greatest_hits import SourceClip, list_clips
-from data.media import read_sound
 from evaluation.levels import e_l1_video_foley, rms_correlation
 from evaluation.onsets import WINDOW_S, match_onsets
+from media.envelope import Envelope, fine_envelope, write_envelope_csv
+from media.reading import read_sound
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SAMPLE_RATE_HZ = 44_100

@@ -18,16 +18,16 @@ from torch import Tensor
 
 from benchmarks.sounds import f1_within_100_ms, onset_times_s, pre_echo_db
 from benchmarks.video2rms import find_videos
+from common.errors import InputError, user_errors
+from common.files import atomic_path, check_writable_folder
 from data.dataset import read_clip_frames
-from data.errors import InputError, user_errors
-from data.files import atomic_path, check_writable_folder
 from data.greatest_hits import SourceClip, read_clip
-from data.media import read_sound
-from data.synthetic import SAMPLE_RATE_HZ
 from evaluation.levels import e_l1_video_foley, rms_correlation
+from media.reading import read_sound
 from stable_foley.checkpoint import BUNDLED
 from stable_foley.pipeline import FoleyPipeline, Prompts
 from stable_foley.plot import comparison_figure
+from synthetic import SAMPLE_RATE_HZ
 from video2rms.model import Video2Rms
 from video2rms.predict import load_model, predict_envelope
 

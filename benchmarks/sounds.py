@@ -8,9 +8,9 @@ import torchaudio.functional
 from torch import Tensor
 from torch.nn import functional as F
 
-from data.envelope import FINE_RATE_HZ, Envelope, fine_envelope
-from data.synthetic import SAMPLE_RATE_HZ
 from evaluation.onsets import detect_onsets, onset_f1
+from media.envelope import FINE_RATE_HZ, Envelope, fine_envelope
+from synthetic import SAMPLE_RATE_HZ
 
 NEAR_S = 0.04
 BEFORE_S = (0.020, 0.005)

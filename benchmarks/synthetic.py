@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from data.synthetic import SyntheticSpec, render_clip
+from synthetic import SyntheticSpec, render_clip
 
 PICTURE = SyntheticSpec(duration_s=4.0, width=112, height=64)
 SOUND = SyntheticSpec(duration_s=10.0)

@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from data.envelope import FINE_RATE_HZ, Envelope
-from data.errors import InputError, user_errors
-from data.frames import FrameWindow
+from common.errors import InputError, user_errors
 from data.greatest_hits import VIDEO_SUFFIXES
-from data.media import iter_frames, probe, read_sound
-from data.synthetic import SyntheticSpec
 from evaluation.onsets import ONSET_RATE_HZ, detect_onsets, match_onsets, onset_f1
+from media.envelope import FINE_RATE_HZ, Envelope
+from media.frames import FrameWindow
+from media.reading import iter_frames, probe, read_sound
+from synthetic import SyntheticSpec
 from video2rms.baselines import constant_levels, motion_levels
 from video2rms.batch import VideoItem
 from video2rms.metrics import level_metrics

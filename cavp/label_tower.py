@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from data.errors import InputError
+from common.errors import InputError
 from data.greatest_hits import ACTIONS, MATERIALS
 
 KINDS = tuple(tuple(sorted(kind)) for kind in (MATERIALS, ACTIONS))

@@ -16,7 +16,7 @@ from cavp.label_tower import KINDS, WORDS, words_of
 from cavp.model import Cavp, ContrastiveOutput
 from cavp.retrieval import heard_materials, retrieval_metrics
 from cavp.spectrogram import LogMel
-from data.errors import InputError
+from common.errors import InputError
 from data.segments import Segments
 from training.module import Training
 

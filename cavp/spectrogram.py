@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torchaudio.transforms import MelSpectrogram
 
-from data.errors import InputError
+from common.errors import InputError
 
 WINDOW_SAMPLES = 1024
 HOP_SAMPLES = 256

@@ -9,8 +9,8 @@ from cavp.audio_tower import Cnn14
 from cavp.label_tower import LabelTower
 from cavp.model import Cavp
 from cavp.video_tower import SlowOnly
-from data.errors import InputError
-from data.weights import WeightSelection, load_into, read_weights
+from common.errors import InputError
+from common.weights import WeightSelection, load_into, read_weights
 
 FIRST_VIDEO_KEY = "video_encoder.conv1.conv.weight"
 AUDIO_KEYS = ("spec_encoder.", "logit_scale", "label_encoder.")

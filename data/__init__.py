@@ -1,1 +1,1 @@
-"""Sound and video in and out, envelopes, and the Greatest Hits data set; imports none of the other packages."""
+"""Greatest Hits and folders of videos: layouts, splits, preprocessing, a feature cache, data sets and their report."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from data.clip import ClipSpec
-from data.errors import InputError
+from common.errors import InputError
+from media.clip import ClipSpec
 
 
 @dataclass(frozen=True)

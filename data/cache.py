@@ -1,14 +1,9 @@
-"""A cache of what frozen encoders make of chunks, one safetensors file a chunk: ``python -m data.cache``.
+"""A cache of what frozen encoders make of chunks, one safetensors file a chunk: ``python -m training.cache``.
 
 A file's name is the key of what is encoded: the bytes of the recording, the chunk and the form of clips; each feature
 in it is named after its encoder. What has changed has another name, so nothing in a cache can be stale, and trainings
 share the features of the encoders that they have in common.
 """
-
-if __name__ == "__main__":  # before the imports, which take seconds
-    from data.errors import end_on_interrupt
-
-    end_on_interrupt()
 
 import hashlib
 import json
@@ -24,10 +19,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from data.clip import ClipSpec
-from data.errors import InputError
-from data.files import atomic_path, damaged, remove_partial
+from common.errors import InputError
+from common.files import atomic_path, damaged, remove_partial
 from data.greatest_hits import SourceClip
+from media.clip import ClipSpec
 
 SOUND: str = "sound"
 ENVELOPE: str = "envelope"
@@ -66,7 +61,7 @@ def tensor_name(feature: str, factor: float) -> str:
 
 
 class SourceChunk(Protocol):
-    """A stretch of a clip: `data.chunks.Chunk`, or `data.synthetic.SyntheticChunk`."""
+    """A stretch of a clip: `data.chunks.Chunk`, or `synthetic.SyntheticChunk`."""
 
     @property
     def clip(self) -> Any:
@@ -184,8 +179,8 @@ class FeatureCache:
             missing = [chunks[number] for number in absent]
             raise InputError(
                 f"{self.folder} lacks features of {len(missing)} of {len(chunks)} chunks for these recordings, "
-                f"encoders and gains, {self.path(missing[0])} is the first: run python -m data.cache with the options "
-                "of this training, or train with dataset.cache=null"
+                f"encoders and gains, {self.path(missing[0])} is the first: run python -m training.cache with the "
+                "options of this training, or train with dataset.cache=null"
             )
 
     def read(self, chunk: SourceChunk, factor: float) -> dict[str, Tensor]:
@@ -199,7 +194,7 @@ class FeatureCache:
             with safe_open(path, "pt") as file:
                 return {name: file.get_tensor(self._stored(tensor_name(name, factor))) for name in self.encoders}
         except (SafetensorError, OSError) as error:
-            raise damaged(path, "features; python -m data.cache makes them anew", error) from error
+            raise damaged(path, "features; python -m training.cache makes them anew", error) from error
 
     def write(self, chunk: SourceChunk, tensors: Mapping[str, Tensor]) -> None:
         """Write the features of a chunk, by ``tensor_names``; those that a whole file there has besides are kept.
@@ -267,9 +262,3 @@ def _remember(memory: Path, entries: Mapping[str, list[Any]]) -> None:
             temporary.write_text(json.dumps(entries), encoding="utf-8")
     except (InputError, OSError):
         return
-
-
-if __name__ == "__main__":
-    from training.encode_dataset import main
-
-    main()

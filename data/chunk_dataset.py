@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import torch
 from torch.utils.data import Dataset
 
+from common.errors import InputError
 from data.cache import FeatureCache
 from data.chunks import Chunk, cut_all
-from data.clip import ClipSpec
-from data.errors import InputError
 from data.greatest_hits import list_clips, need_pictures
 from data.loaders import check_epoch
+from media.clip import ClipSpec
 
 _logger = logging.getLogger(__name__)
 Item = TypeVar("Item")

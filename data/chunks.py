@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from data.errors import InputError
+from common.errors import InputError
 from data.greatest_hits import Hit, SourceClip
 
 _logger = logging.getLogger(__name__)

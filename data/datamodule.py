@@ -8,14 +8,14 @@ from typing import Any, Literal
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
+from common.errors import InputError
 from data.augment import Remix
 from data.batch import FoleyBatch, FoleyItem, collate_undamaged
 from data.cache import FeatureCache, level_factors
 from data.chunk_dataset import ChunkDataset
-from data.clip import ClipSpec
 from data.dataset import FoleyDataset
-from data.errors import InputError
 from data.loaders import EpochSampler, check_batches, loader
+from media.clip import ClipSpec
 
 
 class ChunkDataModule(LightningDataModule, ABC):
@@ -115,7 +115,7 @@ class ChunkDataModule(LightningDataModule, ABC):
             InputError: There is none.
         """
         if self.cache is None:
-            raise InputError("dataset.cache is not set: name the folder for python -m data.cache to fill")
+            raise InputError("dataset.cache is not set: name the folder for python -m training.cache to fill")
         return FeatureCache(self.cache, self.spec, encoders)
 
     def open_cache(self, encoders: Mapping[str, str]) -> None:

@@ -8,15 +8,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from common.errors import InputError
 from data.augment import Remix
 from data.batch import FoleyItem
 from data.chunk_dataset import ChunkDataset
 from data.chunks import Chunk
-from data.clip import ClipSpec, count_at_rate
-from data.errors import InputError
-from data.frames import FrameWindow, Size
 from data.greatest_hits import SourceClip, label_of
-from data.media import iter_frames, read_sound
+from media.clip import ClipSpec, count_at_rate
+from media.frames import FrameWindow, Size
+from media.reading import iter_frames, read_sound
 
 
 class FoleyDataset(ChunkDataset[FoleyItem]):

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data.errors import InputError
-from data.files import atomic_path
-from data.media import MediaInfo, probe
-from data.spreadsheet import guarded, unguarded
+from common.errors import InputError
+from common.files import atomic_path
+from common.spreadsheet import guarded, unguarded
+from media.reading import MediaInfo, probe
 
 # fmt: off
 MATERIALS = frozenset({
@@ -113,7 +113,7 @@ def read_hits(path: Path) -> tuple[Hit, ...]:
 def write_hits(path: Path, hits: Sequence[Hit]) -> None:
     """Write an annotation in the processed layout's form, `time,material action reaction`, which `read_hits` reads.
 
-    A material that a spreadsheet would run as a formula is guarded, see `data.spreadsheet.guarded`.
+    A material that a spreadsheet would run as a formula is guarded, see `common.spreadsheet.guarded`.
 
     Raises:
         InputError: The path cannot be written.

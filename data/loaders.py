@@ -7,8 +7,8 @@ import torch
 from pytorch_lightning import Trainer
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from data.errors import check_range, check_seed
-from data.parallel import check_workers
+from common.errors import check_range, check_seed
+from common.parallel import check_workers
 
 
 class EpochDataset(Protocol):

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from data.errors import InputError
-from data.files import atomic_path
+from common.errors import InputError
+from common.files import atomic_path
 from data.greatest_hits import SPLITS, find_recordings, split_ids
 from data.process_clip import JPEG_QUALITY, SOUND_BITS, ProcessSettings
 

@@ -5,7 +5,7 @@ sound. Killed and started again it does what is missing; what cannot be processe
 """
 
 if __name__ == "__main__":  # before the imports, which take seconds
-    from data.errors import end_on_interrupt
+    from common.errors import end_on_interrupt
 
     end_on_interrupt()
 
@@ -25,11 +25,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data.errors import InputError, check_seed, user_errors
-from data.files import locked, remove_partial
+from common.errors import InputError, check_seed, user_errors
+from common.files import locked, remove_partial
+from common.parallel import check_workers, for_each
 from data.greatest_hits import SPLITS, find_recordings, processed_sound
 from data.manifest import MANIFEST, new_manifest, open_manifest, update_splits
-from data.parallel import check_workers, for_each
 from data.process_clip import ProcessSettings, RawClip, process_clip
 
 log = logging.getLogger("preprocess")

@@ -11,11 +11,11 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from common.errors import InputError
+from common.files import atomic_folder
 from data.denoise import Denoiser
-from data.errors import InputError
-from data.files import atomic_folder
 from data.greatest_hits import read_hits, write_hits
-from data.media import FrameWindow, MediaInfo, iter_media, probe
+from media.reading import FrameWindow, MediaInfo, iter_media, probe
 
 JPEG_QUALITY = 95
 SOUND_BITS = 16

@@ -12,12 +12,12 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from data.clip import ClipSpec
+from common.errors import InputError, check_range
 from data.dataset import read_clip_frames
-from data.errors import InputError, check_range
 from data.greatest_hits import SourceClip, label_of, list_clips, need_pictures
 from data.loaders import EpochSampler, check_batches, check_epoch, loader
-from data.media import read_sound
+from media.clip import ClipSpec
+from media.reading import read_sound
 
 _logger = logging.getLogger(__name__)
 

@@ -6,13 +6,13 @@ from typing import Literal
 
 import numpy as np
 
-from data.errors import InputError
-from data.levels import loudness_lufs
+from common.errors import InputError
 from evaluation.folders import ClipFiles
 from evaluation.levels import e_l1_stable_v2a, e_l1_video_foley, is_silent, rms_correlation
 from evaluation.onsets import detect_onsets, score_onsets
 from evaluation.sounds import SAMPLE_RATE_HZ, Pair, Sound, common_part, read_annotation, read_for_comparison
 from evaluation.spectra import log_mel_distance_db, stft_distance
+from media.levels import loudness_lufs
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from data.errors import InputError
-from data.media import read_sound
-from data.spreadsheet import read_table, unguarded
+from clap.encoder import ClapEncoder
+from common.errors import InputError
+from common.spreadsheet import read_table, unguarded
 from evaluation.clip import ClipResult
 from evaluation.folders import ClipFiles
 from evaluation.frechet import FrechetEstimate, estimate_frechet
 from evaluation.sounds import SAMPLE_RATE_HZ
-from stable_foley.conditioners.clap import ClapEncoder
+from media.reading import read_sound
 
 PROMPT_HEADER = ("clip", "prompt")
 
@@ -34,7 +34,7 @@ class ClapScores:
 
 
 def read_prompts(path: Path) -> dict[str, str]:
-    """Read the prompts of clips, from a table as spreadsheets save it, see `data.spreadsheet.read_table`.
+    """Read the prompts of clips, from a table as spreadsheets save it, see `common.spreadsheet.read_table`.
 
     Args:
         path: CSV file with the header `clip,prompt`, names as in `per_clip.csv`.

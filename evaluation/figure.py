@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from data.envelope import fine_envelope
 from evaluation.onsets import detect_onsets, match_onsets
 from evaluation.sounds import SAMPLE_RATE_HZ
 from evaluation.spectra import log_mel_db
+from media.envelope import fine_envelope
 
 MET, EXTRA, MISSED = ("#1a9850", "^"), ("#e08214", "v"), ("#d73027", "x")  # colour and marker
 STRIP_ROWS = 20  # below the mel bands, for the marks of onsets

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.errors import InputError
+from common.errors import InputError
 from data.greatest_hits import VIDEO_SUFFIXES, processed_sound, recording_id
 
 SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".m4a", ".aif", ".aiff")

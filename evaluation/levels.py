@@ -4,7 +4,7 @@ import torch.nn.functional as F
 import torchaudio.functional
 from torch import Tensor
 
-from data.envelope import fine_envelope
+from media.envelope import fine_envelope
 
 WINDOW_SAMPLES = 512
 HOP_SAMPLES = 128

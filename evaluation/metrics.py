@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from data.errors import InputError
+from common.errors import InputError
 from evaluation.levels import e_l1_stable_v2a, e_l1_video_foley
 from evaluation.onsets import WINDOW_S, detect_onsets, onset_f1
 

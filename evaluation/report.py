@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from data.files import atomic_path
-from data.mux import mp3_bytes
-from data.parallel import for_each
+from common.files import atomic_path
+from common.parallel import for_each
 from evaluation.clip import ClipResult
 from evaluation.figure import clip_figure, webp_bytes
 from evaluation.folders import ClipFiles
@@ -17,6 +16,7 @@ from evaluation.measures import MEASURES, Measure
 from evaluation.sounds import SAMPLE_RATE_HZ, Sound, common_part, read_annotation, read_for_comparison
 from evaluation.summary import Evaluation
 from evaluation.tables import NOTE, overall_cells
+from media.writing import mp3_bytes
 
 SHOWN = (
     "e_l1_video_foley_16khz",

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.errors import InputError
+from common.errors import InputError
 from data.greatest_hits import read_hits
-from data.levels import count_clipped_runs
-from data.media import probe, read_sound
 from evaluation.folders import ClipFiles, SoundFile
 from evaluation.onsets import detect_onsets
+from media.levels import count_clipped_runs
+from media.reading import probe, read_sound
 
 SAMPLE_RATE_HZ = 44_100
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 2_000, 768_000

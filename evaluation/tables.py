@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from data.files import atomic_path
-from data.spreadsheet import guarded
+from common.files import atomic_path
+from common.spreadsheet import guarded
 from evaluation.clip import ClipResult
 from evaluation.measures import MEASURES, Measure
 from evaluation.statistics import MIN_FOR_INTERVAL, Estimate
@@ -57,7 +57,7 @@ def _system_record(system: SystemSummary, evaluation: Evaluation) -> dict[str, A
 def write_csv(path: Path, evaluation: Evaluation) -> None:
     """Write a line for every clip of every system; a cell is empty where a value is not defined.
 
-    Names and notes are guarded against running as formulas in a spreadsheet, see `data.spreadsheet.guarded`.
+    Names and notes are guarded against running as formulas in a spreadsheet, see `common.spreadsheet.guarded`.
     """
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)  # with line ends of Windows: otherwise Python 3.11 leaves those in names unquoted

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from data.errors import InputError
-from data.weights import WeightSelection, check_sha256, load_into, read_weights, weights_sha256
+from common.errors import InputError
+from common.weights import WeightSelection, check_sha256, load_into, read_weights, weights_sha256
 from stable_foley.hub import backbone_file
 from stable_foley.mel_latent import MelLatent
 

@@ -6,7 +6,7 @@ its transformer.
 """
 
 if __name__ == "__main__":  # before the imports, which take seconds
-    from data.errors import end_on_interrupt
+    from common.errors import end_on_interrupt
 
     end_on_interrupt()
 
@@ -18,9 +18,9 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from data.errors import InputError, user_errors
-from data.files import check_writable_folder
-from data.weights import state_dict_of
+from common.errors import InputError, user_errors
+from common.files import check_writable_folder
+from common.weights import state_dict_of
 from stable_foley.backbone import DIT, backbone_sha256
 from stable_foley.config import MAIN_EXPERIMENT, NEEDED, OPTIONAL, build_checked, inference_config
 from stable_foley.model import FoleyModel, trained_prefixes

@@ -6,8 +6,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from data.errors import InputError
-from data.weights import N_LISTED
+from common.errors import InputError
+from common.weights import N_LISTED
 from stable_foley.hub import read_model_config
 from stable_foley.model import FoleyModel
 from training import config as training_config

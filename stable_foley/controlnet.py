@@ -13,7 +13,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from data.errors import InputError
+from common.errors import InputError
 from stable_foley.backbone import DiT
 
 

@@ -10,9 +10,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from common.weights import weights_sha256
 from data.batch import FoleyBatch
 from data.cache import AUDIO, ENVELOPE, FRAMES, SOUND, tensor_name
-from data.weights import weights_sha256
 from stable_foley.model import CONTROL_ID, SECONDS_IDS, FoleyModel
 
 _RAW = {ENVELOPE: "wave", AUDIO: "wave", FRAMES: "frames"}

@@ -7,7 +7,7 @@ Interrupted or killed, the same command generates what is missing; several machi
 """
 
 if __name__ == "__main__":  # before the imports, which take seconds
-    from data.errors import end_on_interrupt
+    from common.errors import end_on_interrupt
 
     end_on_interrupt()
 
@@ -23,15 +23,15 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
+from common.errors import InputError, check_range, check_seed, user_errors
+from common.files import atomic_path, check_writable_folder
 from data.batch import collate
 from data.chunks import Chunk
-from data.clip import count_at_rate
 from data.dataset import FoleyDataset
-from data.envelope import read_envelope_csv
-from data.errors import InputError, check_range, check_seed, user_errors
-from data.files import atomic_path, check_writable_folder
 from data.greatest_hits import Hit, write_hits
-from data.mux import write_wav
+from media.clip import count_at_rate
+from media.envelope import read_envelope_csv
+from media.writing import write_wav
 from stable_foley.backbone import DTYPES
 from stable_foley.noise import noise_source
 from stable_foley.pipeline import FoleyPipeline

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from data.envelope import Envelope
-from data.errors import InputError
-from data.weights import load_into, refuse_differences
+from common.errors import InputError
+from common.weights import load_into, refuse_differences
+from media.envelope import Envelope
 from stable_foley import diffusion, sampler
 from stable_foley.backbone import Backbone
 from stable_foley.conditioners.envelope import EnvelopeConditioner

@@ -8,9 +8,9 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from common.errors import InputError
 from data.batch import FoleyBatch
 from data.cache import AUDIO, FRAMES, SOUND
-from data.errors import InputError
 from stable_foley import diffusion
 from stable_foley.config import build_model, composed_config
 from stable_foley.features import draw_embeddings, encode_features, encode_levels, encoder_ids

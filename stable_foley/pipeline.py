@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from data.clip import ClipSpec, count_at_rate
-from data.envelope import Envelope
-from data.errors import InputError, check_range, check_seed
-from data.stopwatch import Stopwatch
+from common.devices import pick_device
+from common.errors import InputError, check_range, check_seed
+from common.stopwatch import Stopwatch
+from media.clip import ClipSpec, count_at_rate
+from media.envelope import Envelope
 from stable_foley.checkpoint import BUNDLED, load_model
 from stable_foley.model import CONTROL_ID, Conditions, FoleyModel
 from stable_foley.noise import noise_source
 from stable_foley.sampler import Progress, SamplerSettings
 from training.config import instantiate
-from training.devices import pick_device
 
 log = logging.getLogger(__name__)
 

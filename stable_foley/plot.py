@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchaudio.transforms import MelSpectrogram
 
-from data.envelope import Envelope, fine_envelope
+from media.envelope import Envelope, fine_envelope
 
 _N_FFT = 2048
 _HOP_SAMPLES = 256

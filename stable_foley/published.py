@@ -17,8 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from cavp.weights import AUDIO_KEYS, cavp_from_state_dict
-from data.envelope import instant_envelope
-from data.weights import WeightSelection, fitting_weights, load_into, refuse_differences, weights_sha256
+from common.weights import WeightSelection, fitting_weights, load_into, refuse_differences, weights_sha256
+from media.envelope import instant_envelope
 from stable_foley.backbone import CODEC, CONDITIONERS, DIT, LIGHTNING, PROJECTIONS, SECONDS, build_backbone
 from stable_foley.conditioners.envelope import VaeEnvelope
 from stable_foley.conditioners.seconds import SecondsConditioner

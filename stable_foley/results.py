@@ -12,12 +12,12 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
+from common.errors import InputError
+from common.files import atomic_files, atomic_path, check_writable_folder
 from data.dataset import read_clip_frames
-from data.envelope import Envelope, write_envelope_csv
-from data.errors import InputError
-from data.files import atomic_files, atomic_path, check_writable_folder
 from data.greatest_hits import SourceClip
-from data.mux import check_mux, mux, write_video, write_wav
+from media.envelope import Envelope, write_envelope_csv
+from media.writing import check_mux, mux, write_video, write_wav
 from stable_foley.plot import comparison_figure
 
 KINDS = ("wav", "mp4", "envelope.csv", "png", "json")

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from data.batch import FoleyBatch
 from data.cache import AUDIO, ENVELOPE, SOUND
-from data.envelope import Envelope
+from media.envelope import Envelope
 from stable_foley.features import draw_embeddings, encode_features, encoder_names
 from stable_foley.model import FoleyModel
 from stable_foley.sampler import SamplerSettings

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from data.errors import InputError, check_range
+from common.errors import InputError, check_range
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 NoiseSource = Callable[[Tensor], Tensor]

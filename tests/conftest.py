@@ -11,8 +11,8 @@ import soundfile
 import torch
 from PIL import Image
 
-from data.envelope import Envelope, write_envelope_csv
-from data.mux import mux, write_video
+from media.envelope import Envelope, write_envelope_csv
+from media.writing import mux, write_video
 from stable_foley.config import build_model, composed_config
 from training.checkpoint import Checkpoint, save_checkpoint
 from training.config import compose

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from cavp.weights import cavp_from_state_dict
-from data.envelope import control_envelope, instant_envelope
-from data.errors import InputError, user_errors
-from data.weights import read_weights
+from common.errors import InputError, user_errors
+from common.weights import read_weights
+from media.envelope import control_envelope, instant_envelope
 from stable_foley.hub import read_model_config
 from stable_foley.model import SECONDS_IDS, FoleyModel
 from stable_foley.published import SMOOTHING_SAMPLES, WINDOW_SAMPLES, build_published_model

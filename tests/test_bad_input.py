@@ -15,9 +15,9 @@ from PIL import Image
 
 import evaluate
 import infer
-from data.media import read_sound
-from data.mux import write_video
 from data.report import __main__ as report
+from media.reading import read_sound
+from media.writing import write_video
 from stable_foley import generate_split
 from tests.conftest import REPOSITORY, no_file_larger_than, tone_clip
 

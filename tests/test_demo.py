@@ -2,8 +2,8 @@
 
 import re
 
-from data.media import probe
 from demo import main
+from media.reading import probe
 
 
 def test_the_demo_makes_a_silent_video_sound(tmp_path, capfd):

@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 
 import infer
 from cavp.weights import load_cavp
-from data.errors import InputError
+from common.errors import InputError
 from stable_foley.checkpoint import load_model, read_checkpoint, split
 from stable_foley.config import inference_config
 from tests.conftest import REPOSITORY
@@ -216,10 +216,10 @@ def test_a_pickled_configuration_holds_no_objects(tmp_path, marker):
     [
         ("sampler._target_", "pytorch_lightning.Trainer", "pytorch_lightning.Trainer"),
         ("sampler._target_", "stable_foley.backbone.build_backbone", "build_backbone"),
-        ("sampler._target_", "data.weights.torch.load", "torch.load"),
+        ("sampler._target_", "common.weights.torch.load", "torch.load"),
         ("sampler", "${backbone}", "build_backbone as sampler"),
         ("model.trainer", {"_target_": "pytorch_lightning.Trainer"}, "model.trainer"),
-        ("dataset.spec._target_", "data.synthetic.SyntheticFoleyModule", "SyntheticFoleyModule"),
+        ("dataset.spec._target_", "synthetic.SyntheticFoleyModule", "SyntheticFoleyModule"),
         ("conditioners.frames._partial_", True, "FramesConditioner"),
         ("conditioners.frames._args_", [1], "_args_"),
         ("conditioners.frames._convert_", "none", "_convert_"),

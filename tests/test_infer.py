@@ -11,10 +11,10 @@ import soundfile
 import torch
 
 import infer
-from data.envelope import fine_envelope, read_envelope_csv
-from data.media import probe, read_frames, read_sound
+from media.envelope import fine_envelope, read_envelope_csv
+from media.reading import probe, read_frames, read_sound
 from tests.conftest import REPOSITORY
-from tests.data.clips import make_video
+from tests.media.clips import make_video
 from video2rms.predict import BUNDLED, load_model, predict_envelope
 
 RATE_HZ = 44_100

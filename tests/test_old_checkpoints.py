@@ -6,12 +6,14 @@ smallest size (1 step), under the names that classes had then; `expected.safeten
 
 import pytest
 import torch
+from hydra.utils import get_object
 from safetensors.torch import load_file, save_file
 
-from data.envelope import Envelope
+from media.envelope import Envelope
 from stable_foley.pipeline import FoleyPipeline, Prompts
 from tests.conftest import REPOSITORY
 from training.checkpoint import read_content
+from training.moved import MOVED
 from video2rms.predict import load_model
 
 FIXTURES = REPOSITORY / "tests" / "fixtures"
@@ -51,6 +53,11 @@ def test_they_are_of_the_old_layout(name):
     config = read_content(FIXTURES / f"{name}.safetensors")["config"]
     assert config["trainer"]["_target_"] == "pytorch_lightning.Trainer"
     assert config["dataset"]["spec"]["_target_"] in ("data.clip.ClipSpec", "data.synthetic.SyntheticSpec")
+
+
+@pytest.mark.parametrize("name", MOVED.values())
+def test_every_new_name_is_there(name):
+    assert callable(get_object(name))
 
 
 if __name__ == "__main__":

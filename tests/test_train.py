@@ -10,7 +10,7 @@ from pytorch_lightning import seed_everything
 from safetensors.torch import load_file, save_file
 
 import train
-from data.errors import InputError
+from common.errors import InputError
 from stable_foley.checkpoint import load_model
 from stable_foley.config import build_model
 from tests.conftest import REPOSITORY, tone_clip

@@ -10,7 +10,7 @@ from typing import Any, Literal, Union
 
 import hydra
 
-from data.errors import InputError
+from common.errors import InputError
 
 _PLAIN: dict[Any, tuple[type, ...]] = {
     bool: (bool,),

@@ -6,7 +6,7 @@ are taken out of the configuration.
 """
 
 if __name__ == "__main__":  # before the imports, which take seconds
-    from data.errors import end_on_interrupt
+    from common.errors import end_on_interrupt
 
     end_on_interrupt()
 
@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from data.errors import InputError, user_errors
-from data.weights import state_dict_of
+from common.errors import InputError, user_errors
+from common.weights import state_dict_of
 from training.checkpoint import Checkpoint, check_new, read_content, save_checkpoint
 from training.config import describing
 

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from data.errors import InputError
+from common.errors import InputError
 from training.checkpoint import Checkpoint, save_checkpoint
 from training.module import Training
 

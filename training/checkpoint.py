@@ -11,10 +11,10 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from data.errors import InputError
-from data.files import atomic_path
-from data.pickles import read_pickle
-from data.weights import SafetensorsFile, is_safetensors, weights_sha256
+from common.errors import InputError
+from common.files import atomic_path
+from common.pickles import read_pickle
+from common.weights import SafetensorsFile, is_safetensors, weights_sha256
 from training.config import describing
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
-from data.files import atomic_path
+from common.files import atomic_path
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

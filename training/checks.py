@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from data.errors import InputError
+from common.errors import InputError
 from training.arguments import check_arguments
 
 MAX_NAME_BYTES = 200

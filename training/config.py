@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from data.errors import InputError
+from common.errors import InputError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 OmegaConf.register_new_resolver("bundled", lambda name: str(REPOSITORY / "bundled" / name), replace=True)

@@ -9,7 +9,7 @@ import wandb
 from matplotlib.figure import Figure
 from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 
-from data.errors import InputError
+from common.errors import InputError
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,7 @@ def wandb_logger(save_dir: str, **settings: Any) -> WandbLogger:
         logger = WandbLogger(save_dir=save_dir, mode=mode, **settings)
         _ = logger.experiment  # starts it
     except wandb.Error as error:
+        wandb.teardown(exit_code=1)  # else its service outlives this process
         reason = " ".join(str(error).split())
         raise InputError(
             f"wandb cannot start ({reason}); run wandb login, set WANDB_MODE=offline, or give logger=tensorboard."

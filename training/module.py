@@ -11,8 +11,8 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from data.errors import InputError
-from data.weights import load_into
+from common.errors import InputError
+from common.weights import load_into
 from training.config import build_model, composed_config, describing, instantiate
 
 OptimizerMaker = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]

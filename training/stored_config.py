@@ -14,9 +14,10 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from data.errors import InputError
-from data.weights import N_LISTED
+from common.errors import InputError
+from common.weights import N_LISTED
 from training.config import REPOSITORY, describing
+from training.moved import with_current_names
 
 MAX_VALUES = 10_000
 """Values that a configuration may hold; the largest of this project has about 200."""
@@ -29,6 +30,8 @@ _PACKAGE = re.compile(r"# @package (\S+)")
 
 def kept_sections(described: Any, source: object, needed: Sequence[str], optional: Sequence[str] = ()) -> DictConfig:
     """Return the sections of a configuration from a file that building a model needs, references unresolved.
+
+    Classes that have moved since get the names they have today, see ``training.moved``.
 
     Args:
         described: the configuration as the file holds it.
@@ -50,7 +53,7 @@ def kept_sections(described: Any, source: object, needed: Sequence[str], optiona
             raise InputError(f"{source} has a configuration without {key}; give a file that train.py wrote.")
     _check_values(kept, source)
     with describing(f"the configuration in {source}"):
-        return OmegaConf.create(kept)
+        return OmegaConf.create(with_current_names(kept))
 
 
 def resolved(config: DictConfig, source: object) -> DictConfig:

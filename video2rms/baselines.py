@@ -7,8 +7,8 @@ import scipy.ndimage
 import scipy.signal
 import torch
 
-from data.envelope import FINE_RATE_HZ
-from data.frames import FrameWindow
+from media.envelope import FINE_RATE_HZ
+from media.frames import FrameWindow
 from video2rms.model import FRAME_RATE_HZ
 from video2rms.streaming import Levels, count_slots
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from data.envelope import FINE_RATE_HZ
+from media.envelope import FINE_RATE_HZ
 
 
 @dataclass(frozen=True, eq=False)

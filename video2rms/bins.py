@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from data.errors import InputError
+from common.errors import InputError
 
 _FADE = (1.25, 2.0)  # times the floor
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from data.envelope import FINE_RATE_HZ, Envelope
-from data.errors import InputError
-from data.files import atomic_path
+from common.errors import InputError
+from common.files import atomic_path
+from media.envelope import FINE_RATE_HZ, Envelope
 from training.loggers import log_figure
 from video2rms.batch import VideoBatch
 from video2rms.figure import envelope_figure

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from data.datamodule import ChunkDataModule
-from data.synthetic import SyntheticDataModule, SyntheticSpec
+from synthetic import SyntheticDataModule, SyntheticSpec
 from video2rms.batch import VideoBatch, VideoItem, collate, collate_undamaged
 from video2rms.recordings import RecordingDataset
 from video2rms.synthetic import render_video

@@ -5,7 +5,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from data.envelope import Envelope
+from media.envelope import Envelope
 
 _MOST_POINTS = 4000
 

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from data.envelope import FINE_RATE_HZ, Envelope, control_envelope
 from evaluation.levels import HOP_SAMPLES, STABLE_V2A_RATE_HZ
+from media.envelope import FINE_RATE_HZ, Envelope, control_envelope
 
 
 def level_metrics(rms: Tensor, true_rms: Tensor, true_rms_44khz: Tensor) -> dict[str, Tensor]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from data.envelope import FINE_RATE_HZ
-from data.errors import InputError
+from common.errors import InputError
+from media.envelope import FINE_RATE_HZ
 from video2rms.bins import LevelBins
 from video2rms.features.base import FeatureExtractor
 

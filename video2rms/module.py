@@ -8,10 +8,10 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
+from common.errors import InputError
 from data.cache import ENVELOPE, FRAMES, tensor_name
-from data.envelope import FINE_RATE_HZ, Envelope, low_passed
-from data.errors import InputError
 from evaluation.onsets import ONSET_RATE_HZ, detect_onsets, onset_f1
+from media.envelope import FINE_RATE_HZ, Envelope, low_passed
 from training.module import Training
 from video2rms.augment import augment
 from video2rms.batch import VideoBatch, onset_heights
@@ -32,7 +32,7 @@ class Video2RmsTraining(Training):
         onset_weight: weight of the onset head's loss, above 0.
         onset_threshold: height from which peaks count as onsets in validation.
         smoothing_bins: standard deviation of the Gaussian around the true class.
-        low_pass_hz: cutoff of the target, see ``data.envelope.low_passed``; None: the level as it is, with sharp hits.
+        low_pass_hz: cutoff of the target, see ``media.envelope.low_passed``; None: the level as it is, with sharp hits.
             Accuracy is measured against the target, everything else against the level as it is.
         augment: whether training frames are changed at random; features from a cache cannot be.
         **common: optimiser, schedule, seed and configuration, see ``Training``.

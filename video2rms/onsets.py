@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.envelope import FINE_RATE_HZ
+from media.envelope import FINE_RATE_HZ
 
 LEAST_GAP_S = 0.08
 

@@ -4,7 +4,7 @@ Reads frames at 30 a second in windows, so that hours of video need no more memo
 """
 
 if __name__ == "__main__":  # before the imports, which take seconds
-    from data.errors import end_on_interrupt
+    from common.errors import end_on_interrupt
 
     end_on_interrupt()
 
@@ -21,17 +21,17 @@ from omegaconf import OmegaConf
 from torch import Tensor
 from tqdm import tqdm
 
-from data.clip import count_at_rate, part_duration_s
-from data.envelope import FINE_RATE_HZ, Envelope, write_envelope_csv
-from data.errors import InputError, printable, user_errors
-from data.files import atomic_path, check_writable_folder
-from data.frames import FrameWindow
-from data.media import iter_frames, probe
-from data.stopwatch import Stopwatch
-from data.weights import load_into, state_dict_of
+from common.devices import pick_device
+from common.errors import InputError, printable, user_errors
+from common.files import atomic_path, check_writable_folder
+from common.stopwatch import Stopwatch
+from common.weights import load_into, state_dict_of
+from media.clip import count_at_rate, part_duration_s
+from media.envelope import FINE_RATE_HZ, Envelope, write_envelope_csv
+from media.frames import FrameWindow
+from media.reading import iter_frames, probe
 from training.checkpoint import read_content
 from training.config import REPOSITORY, build_model
-from training.devices import pick_device
 from training.stored_config import kept_sections, resolved
 from video2rms.figure import envelope_figure
 from video2rms.model import FRAME_RATE_HZ, Video2Rms

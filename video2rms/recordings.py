@@ -6,15 +6,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from common.errors import InputError
 from data.cache import ENVELOPE, FRAMES
 from data.chunk_dataset import ChunkDataset
 from data.chunks import Chunk
-from data.clip import ClipSpec
 from data.dataset import read_chunk_sound, read_timed_frames
-from data.envelope import fine_envelope
-from data.errors import InputError
-from data.frames import FrameWindow
 from evaluation.levels import rms_44khz
+from media.clip import ClipSpec
+from media.envelope import fine_envelope
+from media.frames import FrameWindow
 from video2rms.batch import VideoItem
 from video2rms.model import FRAME_RATE_HZ
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from data.clip import count_at_rate
-from data.envelope import Envelope, control_envelope
+from media.clip import count_at_rate
+from media.envelope import Envelope, control_envelope
 
 
 def noise_along(envelope: Envelope, sample_rate_hz: int, duration_s: float | None = None, *, seed: int = 0) -> Tensor:

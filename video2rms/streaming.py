@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from data.frames import FrameWindow
+from media.frames import FrameWindow
 from video2rms.model import Video2Rms
 
 WINDOW_FRAMES = 600  # 20 s; frames and slots of 8 ms meet every 6 frames

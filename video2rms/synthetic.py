@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.clip import count_at_rate
-from data.synthetic import SAMPLE_RATE_HZ, SyntheticClip, SyntheticSpec, render_clip
 from evaluation.levels import rms_44khz
+from media.clip import count_at_rate
+from synthetic import SAMPLE_RATE_HZ, SyntheticClip, SyntheticSpec, render_clip
 from video2rms.batch import VideoItem
 from video2rms.model import FRAME_RATE_HZ
 
@@ -19,7 +19,7 @@ _SHARES = np.array(list(CAMERA_RATES_HZ.values())) / sum(CAMERA_RATES_HZ.values(
 
 
 def render_video(spec: SyntheticSpec, seed: int, number: int) -> VideoItem:
-    """A clip of a seed as `data.synthetic.render_clip` makes it, taken by a camera of a rate drawn for it.
+    """A clip of a seed as `synthetic.render_clip` makes it, taken by a camera of a rate drawn for it.
 
     Args:
         spec: Form of the clip, but for its frame rate, which is drawn from `CAMERA_RATES_HZ`.

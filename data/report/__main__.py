@@ -5,7 +5,7 @@ clipped, missing or in two splits is listed with the reason.
 """
 
 if __name__ == "__main__":  # before the imports, which take seconds
-    from data.errors import end_on_interrupt
+    from common.errors import end_on_interrupt
 
     end_on_interrupt()
 
@@ -17,10 +17,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from data.errors import InputError, user_errors
-from data.files import atomic_path, check_writable_folder
+from common.errors import InputError, user_errors
+from common.files import atomic_path, check_writable_folder
+from common.parallel import check_workers, for_each
 from data.greatest_hits import find_recordings
-from data.parallel import check_workers, for_each
 from data.report.findings import find
 from data.report.page import page
 from data.report.plots import figures

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data.envelope import fine_envelope
-from data.errors import InputError
+from common.errors import InputError
 from data.greatest_hits import Hit, SourceClip, read_clip
-from data.levels import count_clipped_runs, loudness_lufs
-from data.media import MediaInfo, probe, read_sound
+from media.envelope import fine_envelope
+from media.levels import count_clipped_runs, loudness_lufs
+from media.reading import MediaInfo, probe, read_sound
 
 ENVELOPE_EDGES_DB = tuple(float(edge) for edge in range(-100, 1, 2))
 

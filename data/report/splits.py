@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.errors import InputError
+from common.errors import InputError
 from data.greatest_hits import SPLITS, split_ids
 
 

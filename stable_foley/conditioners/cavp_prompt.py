@@ -12,8 +12,8 @@ from cavp import Cavp, Cnn14, SlowOnly
 from cavp.label_tower import LabelTower
 from cavp.spectrogram import LogMel
 from cavp.weights import load_cavp
-from data.errors import InputError
-from data.weights import encoder_weights, weights_sha256
+from common.errors import InputError
+from common.weights import encoder_weights, weights_sha256
 
 WINDOW_S = 2.0
 """Seconds of sound that CAVP is trained on."""

@@ -14,8 +14,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from data.envelope import Envelope, control_envelope
-from data.errors import InputError
+from common.errors import InputError
+from media.envelope import Envelope, control_envelope
 from stable_foley.backbone import LatentCodec
 
 DROPPED = -1.0
@@ -23,7 +23,7 @@ _FLOOR_RMS = 1e-4
 
 
 class Measure(Protocol):
-    """How the envelope of a training sound is measured: ``data.envelope.fine_envelope`` or ``instant_envelope``."""
+    """How the envelope of a training sound is measured: ``media.envelope.fine_envelope`` or ``instant_envelope``."""
 
     def __call__(self, wave: Tensor, sample_rate_hz: int) -> Envelope:
         """Sound (B, C, N) → envelope (B, T) or (B, C, T)."""

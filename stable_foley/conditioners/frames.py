@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from cavp import Cavp, SlowOnly
 from cavp.weights import load_cavp
-from data.errors import InputError
-from data.weights import check_sha256, encoder_weights, weights_sha256
+from common.errors import InputError
+from common.weights import check_sha256, encoder_weights, weights_sha256
 
 
 class FramesConditioner(nn.Module):

@@ -7,8 +7,8 @@ import torch
 from benchmarks.control import interval
 from benchmarks.material_forest import MaterialForest, features
 from benchmarks.sounds import lag_s, level_db, pre_echo_db, pulsation_db, shifted, silenced
-from data.envelope import Envelope
-from data.synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
+from media.envelope import Envelope
+from synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
 
 HITS_S = np.array([0.5, 1.5, 1.7, 2.5])
 

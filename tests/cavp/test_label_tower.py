@@ -11,7 +11,7 @@ from cavp.module import CavpTraining
 from cavp.retrieval import heard_materials
 from cavp.spectrogram import LogMel
 from cavp.weights import cavp_from_state_dict
-from data.errors import InputError
+from common.errors import InputError
 from data.greatest_hits import MATERIALS
 from data.segments import Segments
 

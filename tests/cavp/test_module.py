@@ -16,7 +16,7 @@ from cavp.module import CavpTraining
 from cavp.retrieval import retrieval_metrics
 from cavp.spectrogram import LogMel
 from cavp.weights import trainable_cavp
-from data.errors import InputError
+from common.errors import InputError
 from data.segments import Segments
 from training.callbacks import BestCheckpoint
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cavp.spectrogram import LogMel
-from data.media import read_sound
+from media.reading import read_sound
 
 
 def by_librosa(wave: np.ndarray, n_mels: int = 128, sample_rate_hz: int = 16_000) -> np.ndarray:

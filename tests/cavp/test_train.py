@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 import train
 from cavp import load_cavp
-from data.errors import InputError
+from common.errors import InputError
 from stable_foley.conditioners.frames import FramesConditioner, video_tower
 from tests.conftest import REPOSITORY, tone_clip
 from training.config import compose

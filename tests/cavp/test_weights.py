@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cavp import Cavp, Cnn14, SlowOnly, cavp_from_state_dict, load_cavp
-from data.errors import InputError
+from common.errors import InputError
 
 
 @pytest.fixture(scope="module")

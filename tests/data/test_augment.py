@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from common.errors import InputError
 from data.augment import Remix
-from data.clip import ClipSpec
-from data.errors import InputError
+from media.clip import ClipSpec
 
 SPEC = ClipSpec(duration_s=6.0, sample_rate_hz=2000, n_channels=2, frame_rate_hz=5.0, frame_size_px=8)
 REMIX = Remix(min_piece_s=0.5, max_piece_s=2.0, gain_db=(-18.0, 6.0), mute_probability=0.3, crossfade_s=0.02)

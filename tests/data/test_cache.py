@@ -13,18 +13,18 @@ import soundfile
 import torch
 
 import train
+from common.errors import InputError
 from data.batch import collate
 from data.cache import FeatureCache, level_factors, tensor_name
 from data.chunks import cut_all
-from data.clip import ClipSpec
 from data.datamodule import FoleyDataModule
-from data.errors import InputError
 from data.greatest_hits import list_clips
+from media.clip import ClipSpec
 from stable_foley.features import encoder_ids
 from tests.conftest import REPOSITORY, tone_clip
 from tests.test_train import logged
+from training.cache import main, parse_shard
 from training.config import compose, instantiate
-from training.encode_dataset import main, parse_shard
 from training.module import build_training
 
 SPEC = ClipSpec(duration_s=1.0, frame_size_px=32)
@@ -214,7 +214,7 @@ def test_no_encoder_runs_in_training_and_a_run_ends_as_without_a_cache(root, tmp
 
     monkeypatch.setattr("stable_foley.backbone.VaeLatent.parameters_of", refuse)
     monkeypatch.setattr("cavp.Cavp.encode_video", refuse)
-    monkeypatch.setattr("stable_foley.conditioners.clap.ClapEncoder.embed_sound", refuse)
+    monkeypatch.setattr("clap.encoder.ClapEncoder.embed_sound", refuse)
     train.train(compose(*options(root, tmp_path / "cache", "tag=cached", *run)))
     cached, direct = (logged(tmp_path / "runs", tag) for tag in ("cached", "direct"))
     assert [entry[:2] for entry in cached] == [entry[:2] for entry in direct]
@@ -299,7 +299,7 @@ def test_mistakes_end_with_status_2_and_one_sentence(root, tmp_path, capsys, mor
 
 def test_training_without_a_full_cache_is_refused(root, tmp_path):
     config = compose(*options(root, tmp_path / "cache", "backbone=mini", f"paths.runs={tmp_path}", "tag=t"))
-    with pytest.raises(InputError, match=r"lacks features of 5 of 5 chunks .* python -m data.cache"):
+    with pytest.raises(InputError, match=r"lacks features of 5 of 5 chunks .* python -m training.cache"):
         train.train(config)
 
 

@@ -19,12 +19,12 @@ from torch.utils.data import DataLoader
 from torchvision.io import decode_image
 from torchvision.transforms.functional import resize
 
+from common.errors import InputError
 from data.augment import Remix
 from data.batch import FoleyBatch, FoleyItem, collate
-from data.clip import ClipSpec
 from data.datamodule import FoleyDataModule
 from data.dataset import FoleyDataset
-from data.errors import InputError
+from media.clip import ClipSpec
 
 SPEC = ClipSpec(duration_s=2.0, sample_rate_hz=8000, n_channels=2, frame_rate_hz=4.0, frame_size_px=16)
 REMIX = Remix(min_piece_s=0.25, max_piece_s=1.0)

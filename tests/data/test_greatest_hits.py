@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from data.errors import InputError
+from common.errors import InputError
 from data.greatest_hits import Hit, find_recordings, label_of, list_clips, read_hits, split_ids, write_hits
 
 CERAMIC = Hit(2.5, "ceramic", "hit", "static")

@@ -19,14 +19,14 @@ import torch
 from filelock import FileLock
 from PIL import Image
 
-from data.clip import ClipSpec
+from common.errors import InputError
 from data.dataset import FoleyDataset
-from data.errors import InputError
 from data.greatest_hits import list_clips, read_hits
-from data.media import read_frames, read_sound
-from data.mux import mux, write_video, write_wav
 from data.preprocess import main
 from data.process_clip import ProcessSettings
+from media.clip import ClipSpec
+from media.reading import read_frames, read_sound
+from media.writing import mux, write_video, write_wav
 from tests.conftest import REPOSITORY
 
 TIMES = "0.25 ceramic hit static\n0.75 None None None\n"

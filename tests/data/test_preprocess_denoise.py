@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from data.denoise import Denoiser
-from data.media import read_sound
+from media.reading import read_sound
 
 SAMPLE_RATE_HZ = 44_100
 

@@ -10,15 +10,15 @@ import soundfile
 import torch
 from PIL import Image
 
-from data.envelope import fine_envelope
 from data.greatest_hits import read_hits
-from data.levels import count_clipped_runs, loudness_lufs
-from data.media import read_sound
-from data.mux import mux, write_video
 from data.report import __main__ as report
 from data.report.page import _cell
 from data.report.recording import ENVELOPE_EDGES_DB, examine
 from data.report.summary import INTERVAL_EDGES_S, words_of
+from media.envelope import fine_envelope
+from media.levels import count_clipped_runs, loudness_lufs
+from media.reading import read_sound
+from media.writing import mux, write_video
 
 CLIP = "2015-02-16-16-49-06_000s"
 

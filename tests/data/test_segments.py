@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 from pytorch_lightning.utilities import move_data_to_device
 
-from data.clip import ClipSpec
-from data.errors import InputError
+from common.errors import InputError
 from data.segments import SegmentDataModule, SegmentDataset, Segments
+from media.clip import ClipSpec
 
 SPEC = ClipSpec(duration_s=1.0, sample_rate_hz=8000, n_channels=1, frame_rate_hz=4.0, frame_size_px=16)
 

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import evaluate
-from stable_foley.conditioners.clap import ClapEncoder
+from clap.encoder import ClapEncoder
 from tests.conftest import REPOSITORY
 from tests.evaluation.conftest import RATE_HZ, clicks, noise
 from tests.evaluation.test_clip import damaged, write

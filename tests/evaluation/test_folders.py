@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import InputError
+from common.errors import InputError
 from evaluation.folders import name_systems, pair_folders
 
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 import torchaudio
 
-from data.levels import count_clipped_runs, loudness_lufs
-from data.media import read_sound
 from evaluation.levels import (
     e_l1_stable_v2a,
     e_l1_video_foley,
     is_silent,
     rms_correlation,
 )
+from media.levels import count_clipped_runs, loudness_lufs
+from media.reading import read_sound
 from tests.evaluation.conftest import RATE_HZ, clicks, noise, sine
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from data.errors import InputError
+from common.errors import InputError
 from evaluation.levels import e_l1_stable_v2a, e_l1_video_foley
 from evaluation.metrics import EnvelopeL1, OnsetF1
 from tests.evaluation.conftest import RATE_HZ, clicks

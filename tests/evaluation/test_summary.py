@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from data.spreadsheet import unguarded
+from common.spreadsheet import unguarded
 from evaluation.clip import ClipResult
 from evaluation.frechet import FrechetEstimate
 from evaluation.measures import MEASURES

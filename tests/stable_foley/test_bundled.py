@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from benchmarks.sounds import f1_within_100_ms, lag_s, level_db, onset_times_s, shifted, silenced
-from data.envelope import fine_envelope
-from data.synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
 from evaluation.levels import rms_correlation
+from media.envelope import fine_envelope
 from stable_foley.pipeline import FoleyPipeline, Prompts
+from synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
 
 SEED, CLIP = 8_000_009, 2  # of clips that nothing else uses
 DURATION_S = 10.0

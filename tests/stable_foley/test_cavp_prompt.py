@@ -8,8 +8,8 @@ from torch.nn import functional as F
 from cavp import Cavp, Cnn14, SlowOnly
 from cavp.label_tower import LabelTower
 from cavp.spectrogram import LogMel
+from common.errors import InputError
 from data.batch import FoleyBatch
-from data.errors import InputError
 from stable_foley.conditioners.cavp_prompt import WINDOW_S, CavpPromptConditioner, prompt_towers
 from stable_foley.config import build_model, composed_config
 from training.checkpoint import Checkpoint, save_checkpoint

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from data.errors import InputError
+from common.errors import InputError
 from stable_foley.checkpoint import BUNDLED, default_checkpoint, load_model, main, read_checkpoint, split
 from stable_foley.config import build_model, composed_config
 from stable_foley.pipeline import FoleyPipeline

@@ -22,9 +22,10 @@ import transformers
 from tokenizers.pre_tokenizers import ByteLevel
 from torch.nn import functional as F
 
-from data.errors import InputError
+from clap.encoder import ClapEncoder, clap_encoder
+from common.errors import InputError
 from stable_foley.conditioners import clap
-from stable_foley.conditioners.clap import ClapConditioner, ClapEncoder, clap_encoder
+from stable_foley.conditioners.clap import ClapConditioner
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ALPHABET = sorted(ByteLevel.alphabet())
@@ -326,7 +327,7 @@ def test_loads_only_what_it_uses_and_prints_nothing():
     """In a fresh interpreter: importing loads no CLAP; building loads no hub client, edits no path, prints nothing."""
     script = """
 import sys
-from stable_foley.conditioners.clap import ClapEncoder
+from clap.encoder import ClapEncoder
 early = [name for name in ("transformers", "torchlibrosa", "laion_clap") if name in sys.modules]
 path = list(sys.path)
 ClapEncoder()

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from data.envelope import Envelope, control_envelope, fine_envelope, instant_envelope
-from data.errors import InputError
+from common.errors import InputError
+from media.envelope import Envelope, control_envelope, fine_envelope, instant_envelope
 from stable_foley.backbone import build_codec
 from stable_foley.conditioners.envelope import SampledEnvelope, VaeEnvelope
 from training.config import compose

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from cavp import Cavp, SlowOnly
-from data.errors import InputError
+from common.errors import InputError
 from stable_foley.conditioners.frames import FramesConditioner
 
 FRAMES = torch.rand(2, 3, 3, 32, 32, generator=torch.Generator().manual_seed(1))

@@ -6,13 +6,13 @@ import pytest
 import soundfile
 import torch
 
+from common.errors import InputError
 from data.batch import collate
-from data.clip import ClipSpec
 from data.dataset import FoleyDataset
-from data.envelope import Envelope, write_envelope_csv
-from data.errors import InputError
 from data.greatest_hits import read_hits
-from data.media import read_sound
+from media.clip import ClipSpec
+from media.envelope import Envelope, write_envelope_csv
+from media.reading import read_sound
 from stable_foley import generate_split
 from stable_foley.checkpoint import BUNDLED, load_model
 from stable_foley.config import build_model, composed_config

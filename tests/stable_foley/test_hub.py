@@ -12,7 +12,7 @@ import pytest
 from huggingface_hub import close_session, constants
 from omegaconf import OmegaConf
 
-from data.errors import InputError
+from common.errors import InputError
 from stable_foley.hub import backbone_file, hub_file, read_model_config
 from training.config import compose
 

@@ -11,8 +11,8 @@ import scipy.signal
 import torch
 
 from benchmarks.mel_latent import between_hits_db, measure, recording, strikes
-from data.synthetic import SyntheticSpec, render_clip
 from stable_foley.mel_latent import MelLatent
+from synthetic import SyntheticSpec, render_clip
 
 GREATEST_HITS = "greatest_hits_processed/2015-02-16-16-49-06_000s/audio/2015-02-16-16-49-06_000s.resampled.wav"
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from data.envelope import Envelope
-from data.errors import InputError
+from common.errors import InputError
+from media.envelope import Envelope
 from stable_foley.config import build_model
 from stable_foley.model import Conditions
 from stable_foley.sampler import SamplerSettings

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from data.envelope import Envelope
-from data.errors import InputError
+from common.devices import pick_device
+from common.errors import InputError
+from media.envelope import Envelope
 from stable_foley.config import build_model
 from stable_foley.noise import noise_source
 from stable_foley.pipeline import FoleyPipeline, Prompts, cross_fade, window
 from stable_foley.sampler import SamplerSettings
 from training.config import compose, instantiate
-from training.devices import pick_device
 
 RATE_HZ = 44_100
 FAST = SamplerSettings(name="dpmpp-2m", n_steps=2, sigma_min=0.02, sigma_max=100.0, cfg_scale=1.0)

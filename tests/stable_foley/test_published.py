@@ -10,10 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from data.clip import ClipSpec
-from data.envelope import Envelope
-from data.errors import InputError
-from data.weights import read_weights
+from common.errors import InputError
+from common.weights import read_weights
+from media.clip import ClipSpec
+from media.envelope import Envelope
 from stable_foley.checkpoint import import_published, load_model, main, read_checkpoint
 from stable_foley.pipeline import FoleyPipeline
 from stable_foley.sampler import SamplerSettings

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from data.errors import InputError
+from common.errors import InputError
 from stable_foley import sampler
 
 STD = 0.7

@@ -1,10 +1,39 @@
 """Faults that tests put into a training, as callbacks that its configuration names."""
 
+import io
+import time
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 
 from training.callbacks import Ema
+
+
+class HaltWhileWriting(pl.Callback):
+    """Stops for good in the middle of writing the checkpoint of an epoch.
+
+    Args:
+        epoch: which.
+        sign: file to make as soon as half of the checkpoint is on the disk.
+    """
+
+    def __init__(self, epoch: int, sign: str) -> None:
+        self.epoch = epoch
+        self.sign = Path(sign)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.current_epoch == self.epoch:
+            self.save, torch.save = torch.save, self.half
+
+    def half(self, checkpoint: Any, file: Any) -> None:
+        content = io.BytesIO()
+        self.save(checkpoint, content)
+        file.write(content.getvalue()[: content.tell() // 2])
+        file.flush()
+        self.sign.touch()
+        time.sleep(600)
 
 
 class Poison(pl.Callback):

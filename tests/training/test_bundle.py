@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from data.errors import InputError
+from common.errors import InputError
 from training.bundle import halved, main
 from training.checkpoint import Checkpoint, read_content, save_checkpoint
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import train
-from data.errors import InputError
+from common.errors import InputError
 from tests.conftest import REPOSITORY, tone_clip
 from training.config import compose
 
@@ -103,23 +103,21 @@ def test_a_disk_that_is_full_leaves_the_checkpoint_before(data_root, run):
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_while_it_writes_can_be_resumed(data_root, run):
-    last, step = run / "last.ckpt", 0
-    for _ in range(2):
-        log = (run.parent / "said").open("w")
-        process = subprocess.Popen(
-            resume(data_root, run, "trainer.max_epochs=1000"), cwd=REPOSITORY, stdout=log, stderr=log
-        )
-        begun = last.stat().st_mtime_ns
-        while process.poll() is None and last.stat().st_mtime_ns == begun:
-            time.sleep(0.01)
-        while process.poll() is None and not list(run.glob(".*.ckpt")):
-            pass
-        assert process.poll() is None, (run.parent / "said").read_text()
-        process.kill()
-        process.wait()
-        log.close()
-        assert torch.load(last)["global_step"] > step
-        step = torch.load(last)["global_step"]
+def test_a_run_that_is_killed_while_it_writes_can_be_resumed(data_root, run, tmp_path):
+    """Twice in a row; each time the checkpoint of the epoch before is there, and half of a file is left."""
+    last = run / "last.ckpt"
+    for epoch in (2, 3):
+        sign = tmp_path / f"half-{epoch}"
+        fault = f"+callbacks.fault={{_target_:tests.training.faults.HaltWhileWriting,epoch:{epoch},sign:'{sign}'}}"
+        with (tmp_path / "said").open("w") as log:
+            command = resume(data_root, run, "trainer.max_epochs=9", fault)
+            process = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log)
+            while process.poll() is None and not sign.exists():
+                time.sleep(0.05)
+            assert process.poll() is None, (tmp_path / "said").read_text()
+            process.kill()
+            process.wait()
+        assert torch.load(last)["global_step"] == 2 * epoch
         assert is_finite(last)
-        assert len(list(run.glob(".*"))) <= 1  # what the last kill left
+        (partial,) = run.glob(".*.ckpt")  # what the kill before left is gone
+        assert 0 < partial.stat().st_size < last.stat().st_size

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import train
-from data.errors import InputError
+from common.errors import InputError
 from tests.conftest import REPOSITORY, tone_clip
 from training.checks import checked_run_name
 from training.config import compose

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.conftest import REPOSITORY
-from tests.data.clips import click, make_video
+from tests.media.clips import click, make_video
 from tests.training.two_processes import OVERRIDES
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.errors import InputError
+from common.errors import InputError
 from video2rms.bins import LevelBins
 
 

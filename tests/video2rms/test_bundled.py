@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from benchmarks.video2rms import measure_real, measure_synthetic, with_network
-from data.frames import FrameWindow
-from data.mux import write_video
-from data.synthetic import SyntheticSpec, render_clip
 from evaluation.onsets import onset_f1
-from tests.data.clips import copy_from
+from media.frames import FrameWindow
+from media.writing import write_video
+from synthetic import SyntheticSpec, render_clip
+from tests.media.clips import copy_from
 from video2rms.baselines import constant_levels, motion_levels
 from video2rms.predict import load_model, main, predict_envelope
 from video2rms.streaming import join_levels, predict_levels

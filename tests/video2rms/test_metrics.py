@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from data.envelope import fine_envelope
 from evaluation.levels import e_l1_video_foley, rms_44khz, rms_correlation
+from media.envelope import fine_envelope
 from video2rms.metrics import level_metrics
 
 RATE_HZ = 44_100

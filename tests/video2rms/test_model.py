@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from data.frames import FrameWindow
+from media.frames import FrameWindow
 from video2rms.features.motion import MotionFeatures
 from video2rms.model import Video2Rms
 from video2rms.streaming import count_slots, predict_levels

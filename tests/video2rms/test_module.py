@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from data.envelope import FINE_RATE_HZ, Envelope, low_passed
+from media.envelope import FINE_RATE_HZ, Envelope, low_passed
 from training.config import compose
 from training.module import build_training
 from video2rms.batch import VideoBatch

@@ -2,7 +2,7 @@
 
 import pytest
 
-from data.errors import InputError
+from common.errors import InputError
 from training.config import compose, instantiate
 from training.module import build_training
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from data.envelope import read_envelope_csv
-from data.errors import InputError
-from data.media import iter_frames, probe
-from tests.data.clips import make_video
+from common.errors import InputError
+from media.envelope import read_envelope_csv
+from media.reading import iter_frames, probe
+from tests.media.clips import make_video
 from training.checkpoint import Checkpoint, save_checkpoint
 from training.config import build_model, compose, composed_config
 from video2rms.predict import OWN_TARGET, load_model, main, predict_envelope

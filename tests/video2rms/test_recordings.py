@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from data.clip import ClipSpec
-from data.envelope import fine_envelope
-from data.errors import InputError
-from data.media import read_sound
+from common.errors import InputError
+from media.clip import ClipSpec
+from media.envelope import fine_envelope
+from media.reading import read_sound
 from tests.conftest import tone_clip
-from tests.data.clips import UNEVEN_S, click, make_video, numbers
+from tests.media.clips import UNEVEN_S, click, make_video, numbers
 from video2rms.batch import collate, collate_undamaged
 from video2rms.datamodule import RecordingModule
 from video2rms.recordings import RecordingDataset

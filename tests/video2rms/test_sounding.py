@@ -2,7 +2,7 @@
 
 import torch
 
-from data.envelope import Envelope, fine_envelope
+from media.envelope import Envelope, fine_envelope
 from video2rms.sounding import noise_along
 
 

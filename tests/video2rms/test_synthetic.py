@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from data.envelope import fine_envelope
-from data.synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
+from media.envelope import fine_envelope
+from synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
 from video2rms.augment import augment
 from video2rms.synthetic import CAMERA_RATES_HZ, nearest_frames, render_video, video_item
 

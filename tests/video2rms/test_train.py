@@ -5,11 +5,11 @@ import torch
 from safetensors.torch import load_file
 
 import train
-from data.errors import InputError
-from tests.data.clips import click, make_video
+from common.errors import InputError
+from tests.media.clips import click, make_video
 from tests.test_train import logged
+from training.cache import main
 from training.config import compose
-from training.encode_dataset import main
 from video2rms.features.rgb_flow import RgbFlowFeatures
 from video2rms.predict import load_model, predict_envelope
 

@@ -4,8 +4,8 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
-from data.errors import InputError
-from data.weights import weights_sha256
+from common.errors import InputError
+from common.weights import weights_sha256
 
 
 class FeatureExtractor(nn.Module, ABC):

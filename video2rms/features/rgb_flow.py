@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum, get_model, get_model_weights
 
-from data.errors import InputError
-from data.pickles import UNREADABLE
-from data.weights import load_into
+from common.errors import InputError
+from common.pickles import UNREADABLE
+from common.weights import load_into
 from video2rms.features.base import FeatureExtractor
 
 FLOWS = ("raft_small", "raft_large")

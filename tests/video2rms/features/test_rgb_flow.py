@@ -7,8 +7,8 @@ import pytest
 import torch
 from torchvision.models import get_model, get_model_weights
 
-from data.errors import InputError
-from data.weights import weights_sha256
+from common.errors import InputError
+from common.weights import weights_sha256
 from video2rms.features import rgb_flow
 from video2rms.features.motion import MotionFeatures
 from video2rms.features.rgb_flow import RgbFlowFeatures, flow_statistics

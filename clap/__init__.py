@@ -1,0 +1,1 @@
+"""Sounds and texts in one space: LAION-CLAP behind one file."""

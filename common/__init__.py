@@ -1,0 +1,1 @@
+"""What every package needs: errors, files, weights, pickles, tables, parallel work, devices and stopwatches."""

@@ -1,0 +1,269 @@
+"""Files as a whole: written so that a reader never meets half of one, and a sentence for those that cannot be read."""
+
+import errno
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from secrets import token_hex
+
+from filelock import FileLock, Timeout
+
+from common.errors import InputError
+
+PARTIAL = ".partial-"
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_ABANDONED_S = 24 * 3600  # no writer leaves its file untouched for that long
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary file to write, which takes the place of `path` only once the block has ended well.
+
+    The temporary file lies beside `path` and has its suffix, by which writers of media choose the format. It is removed
+    when the block fails or is interrupted; a file already at `path` then stays as it was. What was written is on the
+    disk before it takes that place, so that a power cut leaves the old file or the new one. What writers that were
+    killed left in the folder is removed with the first file that a process writes there.
+
+    Args:
+        path: The file to write. Missing parent folders are created.
+
+    Yields:
+        The (empty) temporary file.
+
+    Raises:
+        InputError: `path` is a folder, or its folder cannot be created or written, or has no room.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, not a file to write: give a file name inside it")
+    temporary = _beside(path, path.suffix)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path.parent.absolute())
+        temporary.touch()
+        mode = temporary.stat().st_mode
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"{path.parent} cannot be written ({reason}): give an output in a writable folder") from error
+    try:
+        yield temporary
+        temporary.chmod(mode)  # some writers replace the file by one that its owner alone can read
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise InputError(f"{path} cannot be written ({error.strerror}): make room, or give another output") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_files(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder for files that belong together; they move to `folder` once the block has ended well.
+
+    Each replaces a file of the same name. When the block fails or is interrupted none of them appears.
+
+    Args:
+        folder: Where the files go. Missing folders are created.
+
+    Yields:
+        The (empty) temporary folder, in which files are written by `atomic_path`.
+
+    Raises:
+        InputError: The folder cannot be created or written.
+    """
+    temporary = _beside(folder / "files")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(folder.absolute())
+        temporary.mkdir()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"{folder} cannot be written ({reason}): give a writable folder") from error
+    try:
+        yield temporary
+        for path in sorted(temporary.iterdir()):
+            path.replace(folder / path.name)
+        _sync_folder(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _beside(path: Path, suffix: str = "") -> Path:
+    """A new name beside a path that tells which process writes there."""
+    return path.with_name(f"{PARTIAL}{_machine()}-{os.getpid()}-{token_hex(8)}{suffix}")
+
+
+@functools.cache
+def _machine() -> str:
+    """Name the place where numbers of processes are unique: a machine since its start, or a container on it."""
+    names = [platform.node()]  # two machines that share a folder may have the same
+    with suppress(OSError):  # Linux alone has these
+        names.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
+        names.append(str(Path("/proc/self/ns/pid").readlink()))
+    return hashlib.sha256(" ".join(names).encode()).hexdigest()[:8]
+
+
+@functools.cache
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files and folders in a folder whose writers are gone; once a folder in each process.
+
+    A file of another machine says nothing about its writer but that it is alive while the file changes.
+    """
+    for path in folder.glob(f"{PARTIAL}*"):
+        machine, _, rest = path.name.removeprefix(PARTIAL).partition("-")
+        number = rest.partition("-")[0]
+        with suppress(OSError):  # another process may remove it, or it may not be ours to remove
+            if machine == _machine() and number.isdecimal():
+                is_abandoned = not _is_alive(int(number))
+            else:
+                is_abandoned = path.is_file() and time.time() - path.stat().st_mtime > _ABANDONED_S
+            if is_abandoned:
+                _remove(path)
+
+
+def _is_alive(process_id: int) -> bool:
+    """Whether a process of this machine is there, its own or another's; unknown counts as alive."""
+    if os.name == "nt":  # where the question would end the process
+        return True
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have a new name in a folder written to the disk, where the system can."""
+    with suppress(OSError):  # Windows opens no folders, some network folders cannot do this
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder to fill, which takes the place of `path` only once the block has ended well.
+
+    The temporary folder lies beside `path`. It is removed when the block fails or is interrupted; what was at `path`
+    then stays as it was. A process that is killed leaves it to `remove_partial`; one that is killed while it replaces a
+    folder can leave neither the old nor the new one.
+
+    Args:
+        path: The folder to write. One that is there is replaced; missing parent folders are created.
+
+    Yields:
+        The (empty) temporary folder.
+
+    Raises:
+        InputError: `path` is a file.
+        OSError: The folder cannot be created or moved.
+    """
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path} is a file, not a folder to write: move it away")
+    temporary, replaced = _beside(path), _beside(path)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if path.exists():
+            path.rename(replaced)
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if replaced.exists() and not path.exists():
+            replaced.rename(path)
+        shutil.rmtree(replaced, ignore_errors=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file while the block runs; a lock that a killed process left does not count.
+
+    Args:
+        path: The lock file, in the folder that it keeps others out of. Missing folders are created.
+
+    Raises:
+        InputError: Another process holds it, or its folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path, timeout=0):
+            try:
+                yield
+            finally:
+                with suppress(PermissionError):  # on Windows, where the file is open; there FileLock removes it
+                    path.unlink(missing_ok=True)
+    except Timeout as error:
+        raise InputError(f"another run works in {path.parent}: wait for it, or give another folder") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"{path.parent} cannot be written ({reason}): give a folder that can") from error
+
+
+def remove_partial(folder: Path) -> int:
+    """Remove what writers of `atomic_path` and `atomic_folder` that were killed left in a folder; none may be at work.
+
+    Returns:
+        How many files and folders there were.
+    """
+    left = list(folder.glob(f"{PARTIAL}*"))
+    for path in left:
+        _remove(path)
+    return len(left)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def check_writable_folder(folder: Path, option: str) -> None:
+    """Refuse, before any work, an output folder that cannot be written or made.
+
+    Args:
+        folder: the folder, there or not.
+        option: the option that names it, for the error.
+
+    Raises:
+        InputError: naming both.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise InputError(f"{option} {folder} cannot be written: give a folder that can")
+
+
+def check_readable(path: Path) -> None:
+    """Refuse a file that is not there or cannot be opened.
+
+    Raises:
+        InputError: saying which.
+    """
+    try:
+        if path.is_file():
+            with path.open("rb"):
+                return
+        problem = "is a folder" if path.is_dir() else "does not exist"
+    except OSError as error:
+        problem = f"cannot be opened ({error.strerror})"
+    raise InputError(f"{path} {problem}; expected a file that can be read: check the path.")
+
+
+def damaged(path: Path, kind: str, error: Exception) -> InputError:
+    """The error for a file that a reader of its kind refused, with the reader's reason."""
+    text = str(error).rsplit("WeightsUnpickler error:", 1)[-1].strip()  # torch puts advice before the cause
+    reason = text.splitlines()[0] if text else type(error).__name__
+    return InputError(f"{path} cannot be read as {kind} ({reason}); it may be cut short or damaged: copy it again.")

@@ -1,0 +1,118 @@
+"""Owns reading pickled files, which could run code: what they hold is read, and never run."""
+
+import contextlib
+import functools
+import pickle
+import pickletools
+import shlex
+import struct
+import warnings
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+
+from common.errors import InputError
+from common.files import check_readable, damaged
+
+N_LISTED = 10
+"""How many names a refusal lists."""
+UNREADABLE = (
+    SafetensorError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    RuntimeError,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AssertionError,
+    AttributeError,
+)
+"""What torch and the zip reader raise on damaged files."""
+
+
+def read_pickle(path: Path) -> dict[str, Any]:
+    """Content of a file that ``torch.save`` wrote (``.ckpt``, ``.pt``), memory-mapped; code in it is never run.
+
+    Raises:
+        InputError: the file is missing, damaged, holds no dictionary, or could run code.
+    """
+    check_readable(path)
+    try:
+        is_zip = zipfile.is_zipfile(path)
+        if is_zip and (part := _damaged_part(path, path.stat().st_size, path.stat().st_mtime_ns)):
+            raise ValueError(f"the checksum of {part} is wrong")
+        with torch.serialization.safe_globals(_numpy_scalars()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle protocols; what cannot be read raises
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+    except UNREADABLE as error:
+        if objects := _objects_in(path):
+            raise InputError(_refusal(path, objects)) from error
+        raise damaged(path, "a torch checkpoint", error) from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds a {type(content).__name__}; expected a dictionary of weights: check the path.")
+    return content
+
+
+@functools.lru_cache(maxsize=8)
+def _damaged_part(path: Path, _size: int, _changed_ns: int) -> str | None:
+    """Name of the first part of a zip file whose checksum is wrong; torch itself does not look at them."""
+    with zipfile.ZipFile(path) as file:
+        return file.testzip()
+
+
+def _numpy_scalars() -> list[Any]:
+    """What unpickling numpy's numbers takes, which some training scripts leave beside the weights; it runs no code."""
+    rebuild: Any = np.float64(0).__reduce__()[0]
+    names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+    kinds = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
+    return [*((rebuild, name) for name in names), np.dtype, *(type(np.dtype(kind)) for kind in kinds)]
+
+
+def _objects_in(path: Path) -> list[str]:
+    """Names of what a pickle would import beyond tensors and plain values; empty where none can be found."""
+    try:
+        with torch.serialization.safe_globals(_numpy_scalars()):
+            return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except UNREADABLE:
+        return _imports(path)
+
+
+def _imports(path: Path) -> list[str]:
+    """What a bare pickle imports, as far as it can be followed; nothing is run."""
+    names: set[str] = set()
+    texts: list[str] = []
+    with contextlib.suppress(*UNREADABLE), path.open("rb") as file:  # until what follows is no pickle
+        while file.peek(1):  # old releases of torch write several, one after the other
+            for operation, argument, _ in pickletools.genops(file):
+                if operation.name == "GLOBAL":
+                    names.add(str(argument).replace(" ", "."))
+                elif operation.name == "STACK_GLOBAL":
+                    names.add(".".join(texts[-2:]))
+                elif isinstance(argument, str):
+                    texts.append(argument)
+    own = ("torch.", "collections.OrderedDict", "numpy.")
+    return sorted(name for name in names if not name.startswith(own))
+
+
+def _refusal(path: Path, objects: list[str]) -> str:
+    """The sentence for a pickle that is more than weights."""
+    target = path.with_suffix(".safetensors")
+    program = (
+        "import torch, safetensors.torch as s; "
+        f"c = torch.load({str(path)!r}, map_location='cpu', weights_only=False); w = c.get('state_dict', c).items(); "
+        f"s.save_file({{k: v.contiguous().clone() for k, v in w if isinstance(v, torch.Tensor)}}, {str(target)!r})"
+    )
+    return (
+        f"{path} is refused, since loading it would run code: it holds Python objects ({', '.join(objects[:N_LISTED])})"
+        " beside tensors. If you trust where it comes from, convert it once and give the result: "
+        f"python -c {shlex.quote(program)}"
+    )

@@ -1,0 +1,248 @@
+"""An open media file: its streams, when it starts and ends, its packets and frames, and what is wrong with it.
+
+Every time is a fraction of seconds, so that two files with the same frames give the same answers. What FFmpeg reports,
+at once or while reading, becomes an `InputError`; so does damage that FFmpeg passes over in silence.
+"""
+
+import heapq
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+
+from common.errors import InputError
+
+MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
+MATROSKA = "matroska,webm"
+_LEAVES_OUT_DAMAGE = {MATROSKA, "mpegts"}  # which shows in what is there of all streams together
+_EXACT_SEEK = {MP4, MATROSKA, "wav"}  # others (raw MP3, MPEG-TS) guess, and are read from their start
+_NO_MEDIA = {"tty", "image2"}  # FFmpeg takes any text for an animation
+_SEEK_LEAD_S = 1  # decoders of sound need a run-up, and frames are stored out of order
+_ONE_FRAME_A_PACKET = {"h264", "hevc", "vp9", "av1"}  # others have packets that say "as before"
+_MOST_FRAMES_LOST = 2  # in a row; the second field of an interlaced frame may be a packet without a frame of its own
+_LONGEST_HOLE_S = 0.25
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[InputContainer]:
+    """An open media file; what FFmpeg finds wrong with it, at once or later, becomes an `InputError`."""
+    if not path.is_file():
+        problem = "is a folder" if path.is_dir() else "does not exist"
+        raise InputError(f"{path} {problem}: give the path of a video or sound file")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty: copy or download it again, or give another file")
+    # FFmpeg takes what stands before a colon for a protocol, but not in a path from the root
+    name = str(path.absolute() if ":" in str(path) else path)
+    try:
+        with av.open(name, metadata_errors="replace") as container:
+            if container.format.name in _NO_MEDIA or container.format.name.endswith("_pipe"):
+                raise InputError(f"{path} is a text or a picture, not a video or a sound: give another file")
+            if _stated_size(path, container) > path.stat().st_size:
+                raise InputError(f"{path} is cut off before its end: copy or download it again")
+            yield container
+    except av.FFmpegError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(f"{path} cannot be read ({reason}): give an undamaged video or sound file") from error
+
+
+def _stated_size(path: Path, container: InputContainer) -> int:
+    """Bytes the file should have at least by what its header says; 0 where it says nothing."""
+    if container.format.name == MP4:
+        last = [entry for stream in container.streams for entry in stream.index_entries[-1:]]
+        return max((entry.pos + entry.size for entry in last), default=0)
+    return _stated_matroska_size(path) if container.format.name == MATROSKA else 0
+
+
+def _stated_matroska_size(path: Path) -> int:
+    """End of the element that holds everything, 0 where it is open, as in live recordings.
+
+    Source: RFC 8794 (EBML), sections 4 to 6: an element is its id, its size and its content; the zeros before the first
+    one of an id or size tell its length, and a size of only ones is not known.
+    """
+    with path.open("rb") as file:
+        while (first := file.read(1)) and first[0]:
+            element_id = first + file.read(8 - first[0].bit_length())
+            first = file.read(1)
+            if not first or not first[0]:
+                return 0
+            length = 9 - first[0].bit_length()
+            size = int.from_bytes(first + file.read(length - 1), "big") - (1 << 7 * length)
+            if size == (1 << 7 * length) - 1:
+                return 0
+            if element_id == b"\x18\x53\x80\x67":  # Segment
+                return file.tell() + size
+            file.seek(size, 1)
+    return 0
+
+
+def video_stream(container: InputContainer) -> Any:
+    """The moving picture, None without one; a cover of a sound is none."""
+    streams = (stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic)
+    return next((stream for stream in streams if stream.codec_context), None)
+
+
+def need_video(path: Path, container: InputContainer) -> Any:
+    """The moving picture; without one, or without a decoder for it, an `InputError`."""
+    stream = video_stream(container)
+    if stream is None:
+        raise InputError(f"{path} holds no moving picture that can be decoded: give a video, H.264 in MP4 for instance")
+    return stream
+
+
+def sound_stream(container: InputContainer) -> Any:
+    """The first sound, None without one."""
+    return next((stream for stream in container.streams.audio if stream.codec_context), None)
+
+
+def origin_s(container: InputContainer) -> Fraction:
+    """Time stamp at which a player starts to show the file; times before it are a run-up of the sound decoder."""
+    start_s = Fraction(container.start_time or 0, av.time_base)  # rounded to microseconds
+    exact_s = [_seconds(stream, stream.start_time) for stream in container.streams if stream.start_time is not None]
+    nearest_s = min(exact_s, key=lambda time_s: abs(time_s - start_s), default=start_s)
+    return max(Fraction(0), nearest_s if abs(nearest_s - start_s) <= Fraction(1, av.time_base) else start_s)
+
+
+def _seconds(stream: Any, ticks: int) -> Fraction:
+    return ticks * stream.time_base
+
+
+def stated_end_s(stream: Any) -> Fraction | None:
+    """Time stamp at which a stream ends by its header; None where there is only a way through all packets."""
+    if stream.duration is None:
+        return None
+    return _seconds(stream, (stream.start_time or 0) + stream.duration)
+
+
+class Packets:
+    """The packets of some streams in the order of the file, read once.
+
+    Args:
+        container: An open file.
+        streams: Which of its streams.
+
+    Raises:
+        InputError: While iterating, the file ends early or misses a part.
+    """
+
+    def __init__(self, container: InputContainer, *streams: Any) -> None:
+        self.container = container
+        self.streams = streams
+        self._ends_s: dict[int, Fraction] = {}
+
+    def end_s(self, stream: Any) -> Fraction:
+        """Time stamp at which the last packet of a stream ends, of those read so far."""
+        return self._ends_s.get(stream.index, Fraction(0))
+
+    def __iter__(self) -> Iterator[Any]:
+        wanted = {stream.index for stream in self.streams}
+        watched = self.container.format.name in _LEAVES_OUT_DAMAGE
+        n_bytes = 0
+        for packet in self.container.demux() if watched else self.container.demux(*self.streams):
+            if packet.pts is not None:
+                if watched and n_bytes and packet.pos:
+                    self._check_hole(packet.pos - n_bytes, packet.pts * packet.time_base)
+                end_s = (packet.pts + (packet.duration or 0)) * packet.time_base
+                self._ends_s[packet.stream_index] = max(end_s, self._ends_s.get(packet.stream_index, end_s))
+                n_bytes = max(n_bytes, (packet.pos or 0) + packet.size)
+            if packet.stream_index in wanted:
+                yield packet
+        if watched and n_bytes:
+            self._check_hole(self.container.size - n_bytes, Fraction(self.container.duration or 0, av.time_base))
+
+    def _check_hole(self, n_bytes: int, time_s: Fraction) -> None:
+        """Refuses a jump in time over as many bytes as the time would take."""
+        end_s = max(self._ends_s.values())
+        hole_s = float(time_s - end_s)
+        duration_s = max(self.container.duration or 0, int(time_s * av.time_base)) / av.time_base
+        if hole_s > _LONGEST_HOLE_S and n_bytes / self.container.size > 0.25 * hole_s / duration_s:
+            raise _damage(self.container, end_s)
+
+
+def decoded(packets: Packets, start_s: Fraction = Fraction(0), thread_count: int = 0) -> Iterator[Any]:
+    """Frames of picture and sound, each kind in order of time.
+
+    Args:
+        packets: Packets of one picture, one sound, or both, not yet read.
+        start_s: Time stamp from which on frames are wanted; some before it come too, and all where seeking is inexact.
+        thread_count: Threads that decode a frame together, if it is stored in parts; 0 takes one a core.
+
+    Raises:
+        InputError: While iterating, the file is damaged: a packet cannot be decoded, or its frame is marked as damaged
+            or never comes. What a decoder does not notice passes.
+    """
+    container = packets.container
+    for stream in packets.streams:
+        stream.codec_context.thread_count = thread_count
+        # by parts of a frame: threads that work on frames each may miss marking a damaged one
+        stream.codec_context.thread_type = "SLICE"
+    lead_s = start_s - _SEEK_LEAD_S
+    if lead_s > 0 and container.format.name in _EXACT_SEEK:
+        container.seek(int(lead_s / packets.streams[0].time_base), stream=packets.streams[0])
+    decoders = {stream.index: _Decoder(container, stream) for stream in packets.streams}
+    for packet in packets:
+        yield from decoders[packet.stream_index].decode(packet)
+
+
+class _Decoder:
+    """The decoder of one stream, and the account of what went in and came out."""
+
+    def __init__(self, container: InputContainer, stream: Any) -> None:
+        self._container = container
+        self._counts = stream.codec_context.codec.canonical_name in _ONE_FRAME_A_PACKET
+        self._is_picture = stream.type == "video"
+        self._key_pts: int | None = None  # of the first key frame; what precedes it lacks what it builds on
+        self._awaited: list[int] = []  # time stamps of packets whose frames are still to come
+
+    def decode(self, packet: Any) -> Iterator[Any]:
+        """Frames that are ready after a packet; the last packet is empty and gets the rest."""
+        is_last = packet.pts is None and not packet.size
+        if self._key_pts is None and (packet.is_keyframe or not self._is_picture):
+            self._key_pts = packet.pts or 0
+        if self._key_pts is None:
+            return
+        if self._counts and packet.pts is not None and not packet.is_discard:
+            heapq.heappush(self._awaited, packet.pts)
+        for frame in packet.decode():
+            if frame.pts is None:
+                raise InputError(f"{self._container.name} holds frames without times: convert it to MP4")
+            if not frame.is_corrupt:
+                self._check_lost(frame.pts, frame.time_base)
+                yield frame
+            elif frame.pts >= self._key_pts:
+                raise _damage(self._container, frame.pts * frame.time_base)
+        if is_last:
+            self._check_lost(None, packet.time_base)
+
+    def _check_lost(self, pts: int | None, time_base: Fraction) -> None:
+        """Refuses a run of packets before a time stamp, or to the end, of which no frame came."""
+        lost: list[int] = []
+        while self._awaited and (pts is None or self._awaited[0] <= pts):
+            awaited = heapq.heappop(self._awaited)
+            if awaited != pts and awaited >= (self._key_pts or 0):
+                lost.append(awaited)
+        if len(lost) > _MOST_FRAMES_LOST:
+            raise _damage(self._container, lost[0] * time_base)
+
+
+def _damage(container: InputContainer, time_s: Fraction) -> InputError:
+    return InputError(
+        f"{container.name} is damaged {max(0.0, float(time_s - origin_s(container))):.2f} s from its start: "
+        "copy it again, or cut the part out"
+    )
+
+
+def no_frame(path: Path) -> InputError:
+    """The error for a picture of which nothing can be shown."""
+    return InputError(f"{path}: no frame of its picture can be decoded: give an undamaged video")
+
+
+def check_start(path: Path, start_s: float) -> None:
+    """Refuses a start that is no time of a file."""
+    if not 0 <= start_s < math.inf:
+        raise InputError(f"{path} cannot be read from {start_s} s: give a finite time from 0")

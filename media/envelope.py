@@ -1,0 +1,320 @@
+"""Loudness over time: RMS envelopes of sounds, from a fine one to the smooth one that controls a model, and as CSV."""
+
+import csv
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import torchaudio.functional
+from torch import Tensor
+
+from common.errors import InputError
+from common.files import atomic_path
+from common.spreadsheet import Line, read_table
+
+FINE_RATE_HZ = 125.0
+_FINE_SAMPLE_RATE_HZ = 16_000
+_FINE_WINDOW_SAMPLES = 512
+_FINE_HOP_SAMPLES = 128
+_CSV_HEADER = ["time_s", "rms"]
+_LAST_CSV_TIME_S = 24 * 3600
+_HIGHEST_CSV_RATE_HZ = 192_000
+_HIGHEST_CSV_RMS = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Envelope:
+    """RMS values on an even grid.
+
+    Value i stands for the slot of time from i / rate_hz to (i + 1) / rate_hz, and so lies at its middle,
+    (i + 0.5) / rate_hz. That holds for a sample of a sound and for a frame of a fine envelope alike.
+
+    Args:
+        rms: RMS amplitudes, at least 0, 1 = full scale (..., T) with T at least 1.
+        rate_hz: Values a second, above 0.
+
+    Raises:
+        InputError: No value, or a rate that is not a finite number above 0.
+    """
+
+    rms: Tensor
+    rate_hz: float
+
+    def __post_init__(self) -> None:
+        if self.rms.ndim == 0 or self.rms.shape[-1] == 0:
+            raise InputError(f"an envelope of shape {tuple(self.rms.shape)} holds no value: give at least one")
+        if not (math.isfinite(self.rate_hz) and self.rate_hz > 0):
+            raise InputError(f"envelope rate {self.rate_hz} Hz is not possible: give a finite number above 0")
+
+    @property
+    def duration_s(self) -> float:
+        """Time from the start of the first slot to the end of the last."""
+        return self.rms.shape[-1] / self.rate_hz
+
+
+def fine_envelope(wave: Tensor, sample_rate_hz: int) -> Envelope:
+    """Envelope at 125 Hz: RMS of the 16 kHz mono sound over 512 samples every 128.
+
+    The sound is extended by 192 samples on each side, mirrored (with zeros where it is too short to mirror), so that
+    value i is centred on its slot.
+
+    Args:
+        wave: Sound (..., C, N), N at least 1.
+        sample_rate_hz: Samples a second of `wave`.
+
+    Returns:
+        Envelope at `FINE_RATE_HZ` with rms (..., T); T is the number of whole slots, at least 1 (10 s: 1250).
+
+    Raises:
+        InputError: The sound holds no sample.
+
+    Source:
+        Video-Foley (arXiv 2408.11915), temporal condition, without its low-pass (`low_passed`).
+    """
+    if wave.shape[-1] == 0:
+        raise InputError("a sound without samples has no envelope: give a longer sound")
+    mono = torchaudio.functional.resample(wave.mean(dim=-2), sample_rate_hz, _FINE_SAMPLE_RATE_HZ)
+    mono = F.pad(mono, (0, max(0, _FINE_HOP_SAMPLES - mono.shape[-1])))
+    margin = (_FINE_WINDOW_SAMPLES - _FINE_HOP_SAMPLES) // 2
+    rows = mono.reshape(-1, mono.shape[-1])
+    padded = F.pad(rows, (margin, margin), mode="reflect" if mono.shape[-1] > margin else "constant")
+    windows = padded.unfold(-1, _FINE_WINDOW_SAMPLES, _FINE_HOP_SAMPLES)
+    rms = windows.square().mean(dim=-1).sqrt()
+    return Envelope(rms.reshape(*mono.shape[:-1], -1), FINE_RATE_HZ)
+
+
+def low_passed(envelope: Envelope, cutoff_hz: float = 7.8125) -> Envelope:
+    """An envelope without fast changes, neither earlier nor later than before.
+
+    An elliptic filter of order 4 (ripple 0.01 dB, 120 dB down) goes over it forwards and backwards. A hit so begins to
+    rise before it is heard, about half a period of the cutoff.
+
+    Args:
+        envelope: Envelope, rms (..., T).
+        cutoff_hz: End of what passes, above 0 and below half of the envelope's rate.
+
+    Returns:
+        Envelope of the same shape and rate, on the same device; where the filter would dip below 0 it is 0.
+
+    Raises:
+        InputError: A cutoff outside its range.
+
+    Source:
+        Video-Foley (arXiv 2408.11915): its target, with the default cutoff at 125 Hz.
+    """
+    if not 0 < cutoff_hz < envelope.rate_hz / 2:
+        raise InputError(
+            f"a low-pass at {cutoff_hz} Hz is not possible for {envelope.rate_hz} values a second: give more than 0 "
+            f"and less than {envelope.rate_hz / 2}"
+        )
+    from scipy.signal import ellip, filtfilt  # takes a second to import, which few need
+
+    b, a = ellip(4, 0.01, 120, cutoff_hz, fs=envelope.rate_hz)
+    rms = filtfilt(b, a, envelope.rms.double().cpu().numpy(), axis=-1, method="gust")
+    return replace(envelope, rms=torch.from_numpy(rms.clip(min=0)).to(envelope.rms))
+
+
+def instant_envelope(wave: Tensor, sample_rate_hz: int) -> Envelope:
+    """The finest envelope, one value a sample, from which every longer window follows exactly.
+
+    Args:
+        wave: Sound (..., C, N), N at least 1.
+        sample_rate_hz: Samples a second of `wave`.
+
+    Returns:
+        Envelope at `sample_rate_hz` with rms (..., C, N): the magnitude of each sample.
+    """
+    return Envelope(wave.abs(), float(sample_rate_hz))
+
+
+def sliding_mean(values: Tensor, window_samples: int, *, causal: bool) -> Tensor:
+    """Moving average in time proportional to N, whatever the window.
+
+    Samples before the start and after the end count as 0, and the divisor is always `window_samples`.
+
+    Args:
+        values: Values (..., N).
+        window_samples: Length W of the window, at least 1.
+        causal: True: output n averages samples n - W + 1 … n. False: n - W // 2 … n - W // 2 + W - 1, which is what
+            padding by W // 2 zeros on both sides, averaging, and cutting to N gives.
+
+    Returns:
+        Averages (..., N), float64.
+
+    Raises:
+        InputError: The window is shorter than one sample.
+    """
+    if window_samples < 1:
+        raise InputError(f"a window of {window_samples} samples is not possible: give 1 or more")
+    sum_of_first = F.pad(_to_float64(values).cumsum(dim=-1), (1, 0))
+    n_samples = values.shape[-1]
+    before = window_samples - 1 if causal else window_samples // 2
+    first = torch.arange(n_samples, device=sum_of_first.device) - before
+    end = (first + window_samples).clamp(max=n_samples)
+    return (sum_of_first[..., end] - sum_of_first[..., first.clamp(min=0)]) / window_samples
+
+
+def control_envelope(
+    envelope: Envelope,
+    *,
+    n_samples: int,
+    sample_rate_hz: int,
+    window_samples: int = 10_000,
+    smoothing_samples: int = 2_000,
+) -> Tensor:
+    """Smooth envelope at the rate of the sound, as a model is controlled by it.
+
+    The energy (squared RMS) is interpolated onto the samples, averaged over the past `window_samples`, turned back into
+    an RMS, and smoothed by a centred moving average. Applied to `instant_envelope` this is the published definition.
+
+    Args:
+        envelope: Any envelope, rms (..., T). Before its start and after its end the sound counts as silent.
+        n_samples: Length N of the result, at least 1.
+        sample_rate_hz: Samples a second of the result.
+        window_samples: Length of the RMS window, at least 1.
+        smoothing_samples: Length of the moving average, at least 1; 1 smooths nothing.
+
+    Returns:
+        RMS amplitudes (..., N), float32, on the device of the envelope.
+
+    Raises:
+        InputError: A length below 1.
+
+    Source:
+        Stable-V2A (arXiv 2412.15023): window 10,000 and smoothing 2,000 at 44.1 kHz.
+    """
+    if n_samples < 1:
+        raise InputError(f"a control envelope of {n_samples} samples is not possible: give 1 or more")
+    energy = sliding_mean(_energy_at_samples(envelope, n_samples, sample_rate_hz), window_samples, causal=True)
+    rms = sliding_mean(energy.clamp(min=0).sqrt(), smoothing_samples, causal=False)
+    return rms.float().to(envelope.rms.device)
+
+
+def _energy_at_samples(envelope: Envelope, n_samples: int, sample_rate_hz: int) -> Tensor:
+    """Energy (..., N), float64, linear between the middles of the slots; unchanged where the rates are equal."""
+    energy = _to_float64(envelope.rms).square()
+    n_values = energy.shape[-1]
+    sample = torch.arange(n_samples, dtype=torch.float64, device=energy.device)
+    position = (sample + 0.5) * (envelope.rate_hz / sample_rate_hz) - 0.5
+    left = position.floor().long().clamp(0, n_values - 1)
+    right = (left + 1).clamp(max=n_values - 1)
+    interpolated = torch.lerp(energy[..., left], energy[..., right], (position - left).clamp(min=0))
+    return interpolated * (position < n_values - 0.5)
+
+
+def _to_float64(values: Tensor) -> Tensor:
+    """As float64; on the CPU where the device (Apple's) has none."""
+    return values.to(device="cpu" if values.device.type == "mps" else values.device, dtype=torch.float64)
+
+
+def write_envelope_csv(path: Path, envelope: Envelope, start_s: float = 0.0) -> None:
+    """Write an envelope as a table of times (the middles of the slots) and RMS values.
+
+    Args:
+        path: File to write, header `time_s,rms`.
+        envelope: One envelope, rms (T,).
+        start_s: Where it starts in the video, in seconds from 0; before that the table says silence.
+
+    Raises:
+        InputError: A batch of envelopes, or a path that cannot be written.
+    """
+    if envelope.rms.ndim != 1:
+        raise InputError(f"an envelope of shape {tuple(envelope.rms.shape)} is no single one: write one row of it")
+    time_s = start_s + (np.arange(len(envelope.rms)) + 0.5) / envelope.rate_hz
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_CSV_HEADER)
+        writer.writerows([(0.0, 0.0), (start_s, 0.0)] if start_s > 0 else [])
+        writer.writerows(zip(time_s.tolist(), envelope.rms.tolist(), strict=True))
+
+
+def read_envelope_csv(path: Path, duration_s: float | None = None, start_s: float = 0.0) -> Envelope:
+    """Read an envelope from a table of times and RMS values, in any increasing steps.
+
+    Times that are the middles of even slots, as `write_envelope_csv` makes them, are taken as they are. All others are
+    points of a curve, which is read off at 125 Hz up to the last of them, straight between points and level before the
+    first. The table may have the form of any spreadsheet, see `common.spreadsheet.read_table`, with decimal points or
+    commas.
+
+    Args:
+        path: CSV file with the header `time_s,rms`; seconds from the start of the video, 0 to 86,400 (24 h), and RMS
+            amplitudes, 0 to 1000 (+60 dBFS).
+        duration_s: Seconds that are needed, from `start_s`, above 0; None: up to the last time.
+        start_s: Where the envelope is to start in the video, in seconds from 0.
+
+    Returns:
+        Envelope with rms (T,), float32, from `start_s` on; it may end before `duration_s`.
+
+    Raises:
+        InputError: The file is missing or no such table, a value lies outside its range, times are not in order, even
+            times are closer than 192,000 a second, or no time is after `start_s`.
+    """
+    time_s, rms = _read_points(path)
+    if start_s > 0 and time_s[-1] <= start_s:
+        raise InputError(
+            f"{path} ends {time_s[-1]:g} s after the start of the video, but the part starts at {start_s:g} s: "
+            "give a table with the times of the video, or an earlier start"
+        )
+    rate_hz = _even_rate_hz(path, time_s)
+    first = 0
+    if start_s > 0:
+        is_even, time_s = rate_hz is not None, time_s - start_s
+        first = int(np.count_nonzero(time_s <= 0))
+        is_even |= first > 0 and time_s[first - 1] > -1e-6  # what `write_envelope_csv` puts before the slots of a part
+        rate_hz = _even_rate_hz(path, time_s[first:]) if is_even else None
+    is_curve = rate_hz is None
+    if rate_hz is None:
+        rate_hz = FINE_RATE_HZ
+    n_slots = max(1, math.ceil(time_s[-1] * rate_hz)) if is_curve else len(time_s) - first
+    if duration_s is not None:
+        n_slots = max(1, min(n_slots, math.ceil(duration_s * rate_hz)))
+    middles_s = (np.arange(n_slots) + 0.5) / rate_hz
+    values = np.interp(middles_s, time_s, rms) if is_curve else rms[first : first + n_slots]
+    return Envelope(torch.from_numpy(values.astype(np.float32)), rate_hz)
+
+
+def _even_rate_hz(path: Path, time_s: np.ndarray) -> float | None:
+    """Slots a second, if the times are the middles of even slots from time 0 on; None if they are not."""
+    rate_hz = (len(time_s) - 0.5) / time_s[-1] if time_s[-1] > 0 else 0.0
+    if not np.allclose(time_s * rate_hz, np.arange(len(time_s)) + 0.5, rtol=0, atol=1e-2):
+        return None
+    if rate_hz > _HIGHEST_CSV_RATE_HZ:
+        raise InputError(
+            f"{path} holds {rate_hz:.4g} values a second, expected at most {_HIGHEST_CSV_RATE_HZ:,}: "
+            "give times in seconds"
+        )
+    return float(rate_hz)
+
+
+def _read_points(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Times and RMS values of a CSV file, checked."""
+    lines = read_table(path, _CSV_HEADER)
+    points = np.array([_point(path, line) for line in lines])
+    backwards = np.flatnonzero(np.diff(points[:, 0]) <= 0)
+    if len(backwards):
+        raise InputError(
+            f"{path}, {lines[backwards[0] + 1]} is not later than the line before it: sort the times, each once"
+        )
+    return points[:, 0], points[:, 1]
+
+
+def _point(path: Path, line: Line) -> tuple[float, float]:
+    """One line of the table: a time and an RMS value."""
+    try:
+        time_s, rms = (float(cell.replace(",", ".")) for cell in line.cells)
+    except ValueError:
+        raise InputError(f"{path}, {line} holds no numbers: give a time in seconds and an RMS amplitude") from None
+    if not 0 <= time_s <= _LAST_CSV_TIME_S:  # not a number is in no range
+        raise InputError(
+            f"{path}, {line} has the time {time_s:g} s: give 0 to {_LAST_CSV_TIME_S:,} (24 h), in seconds from the "
+            "start of the video"
+        )
+    if not 0 <= rms <= _HIGHEST_CSV_RMS:
+        raise InputError(
+            f"{path}, {line} has the RMS {rms:g}: give an amplitude from 0 to {_HIGHEST_CSV_RMS:,}, "
+            "where 1 is full scale"
+        )
+    return time_s, rms

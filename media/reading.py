@@ -1,0 +1,310 @@
+"""Reading media files: what they hold, their frames and their sound, at once or in windows.
+
+Every time is counted from the start of the file as a player shows it, that is from where the first of its streams
+starts. What is shared lies in media/container.py (an open file and its decoders), media/frames.py, media/sound.py and
+media/frames_by_decord.py; media/writing.py writes such files. No other file touches PyAV, decord or soundfile.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import torch
+from av.container import InputContainer
+from torch import Tensor
+
+from common.errors import InputError
+from media.clip import count_at_rate
+from media.container import (
+    MP4,
+    Packets,
+    check_start,
+    decoded,
+    need_video,
+    no_frame,
+    opened,
+    origin_s,
+    sound_stream,
+    stated_end_s,
+    video_stream,
+)
+from media.frames import FrameWindow, Picture, Size, as_fraction, orientation, shown_px
+from media.frames_by_decord import DECORD_ERRORS, images_by_decord
+from media.sound import SoundLine, SoundWindow
+
+__all__ = [
+    "FrameWindow",
+    "MediaInfo",
+    "SoundWindow",
+    "iter_frames",
+    "iter_media",
+    "need_video",
+    "opened",
+    "origin_s",
+    "probe",
+    "read_frames",
+    "read_sound",
+]
+
+WINDOW_FRAMES = 64
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """What a media file holds.
+
+    Args:
+        path: The file.
+        duration_s: Seconds until its picture ends, or its sound where it has no picture.
+        width: Width of the picture as it is shown, in square pixels, 0 without picture.
+        height: Height of the picture as it is shown, in square pixels, 0 without picture.
+        frame_rate_hz: Frames a second on average as the header states it, 0 without picture.
+        rotation_deg: Turn to the left by which the stored (or mirrored) picture is shown: 0, 90, 180 or 270.
+        has_video: Whether it holds a moving picture; cover art is none.
+        has_sound: Whether it holds a sound.
+        sample_rate_hz: Samples a second of its sound.
+        n_channels: Channels of its sound.
+    """
+
+    path: Path
+    duration_s: float
+    width: int
+    height: int
+    frame_rate_hz: float
+    rotation_deg: int
+    has_video: bool
+    has_sound: bool
+    sample_rate_hz: int | None
+    n_channels: int | None
+
+
+def probe(path: Path) -> MediaInfo:
+    """Looks into a media file.
+
+    Args:
+        path: A video or sound file.
+
+    Returns:
+        What the file holds.
+
+    Raises:
+        InputError: The file is missing, damaged or cut off, or holds neither picture nor sound.
+    """
+    quarter_turns = _first_quarter_turns(path)
+    with opened(path) as container:
+        video, sound = video_stream(container), sound_stream(container)
+        if video is None and sound is None:
+            raise InputError(f"{path} holds neither picture nor sound that can be decoded: give a video or a sound")
+        width, height = shown_px(video, quarter_turns) if video else (0, 0)
+        return MediaInfo(
+            path=path,
+            duration_s=_duration_s(container, video or sound),
+            width=width,
+            height=height,
+            frame_rate_hz=float(video.average_rate or video.guessed_rate or 0) if video else 0.0,
+            rotation_deg=90 * quarter_turns,
+            has_video=video is not None,
+            has_sound=sound is not None,
+            sample_rate_hz=sound.rate if sound else None,
+            n_channels=sound.layout.nb_channels if sound else None,
+        )
+
+
+def _first_quarter_turns(path: Path) -> int:
+    """How often the picture is turned left to be shown, by its first frame; 0 without picture."""
+    with opened(path) as container:
+        stream = video_stream(container)
+        if stream is None:
+            return 0
+        first = next(decoded(Packets(container, stream), thread_count=1), None)
+        if first is None:
+            raise no_frame(path)
+        return orientation(first)[1]
+
+
+def _duration_s(container: InputContainer, stream: Any) -> float:
+    """Seconds from the start of the file to the end of a stream: by its header, else by its packets."""
+    end_s = stated_end_s(stream)
+    if end_s is None:
+        packets = Packets(container, stream)
+        for _ in packets:
+            pass
+        end_s = packets.end_s(stream)
+    return float(end_s - origin_s(container))
+
+
+def read_frames(
+    path: Path, *, frame_rate_hz: float, size_px: Size = None, start_s: float = 0.0, duration_s: float | None = None
+) -> Tensor:
+    """Reads the frames of a video on an even grid of times, whatever the rate at which it was recorded.
+
+    Frame i is the stored frame whose time is nearest to start_s + i / frame_rate_hz (of two as near the earlier), as a
+    player shows it: with square pixels, mirrored and turned as the file says.
+
+    Args:
+        path: A video file.
+        frame_rate_hz: Frames a second of the result, above 0.
+        size_px: Width and height that frames get by smooth scaling, or one number for both (the aspect is not kept);
+            None keeps the size as shown, which `probe` tells.
+        start_s: Time of the first frame in seconds, at least 0.
+        duration_s: Seconds to read, above 0; None reads to the end. Past the end the last frame is repeated.
+
+    Returns:
+        Frames (T, 3, H, W), uint8, RGB, with T = duration_s * frame_rate_hz, rounded.
+
+    Raises:
+        InputError: The file is no readable video, it is damaged, or the times lie outside it.
+    """
+    windows = iter_frames(path, frame_rate_hz=frame_rate_hz, size_px=size_px, start_s=start_s, duration_s=duration_s)
+    return torch.cat([window.frames for window in windows])
+
+
+def iter_frames(
+    path: Path,
+    *,
+    frame_rate_hz: float,
+    size_px: Size = None,
+    start_s: float = 0.0,
+    duration_s: float | None = None,
+    window_frames: int = WINDOW_FRAMES,
+) -> Iterator[FrameWindow]:
+    """The frames that `read_frames` reads, in windows, so that a long video needs no more memory than a short one.
+
+    Args:
+        path: See `read_frames`, as the next four.
+        frame_rate_hz: Frames a second.
+        size_px: Width and height.
+        start_s: Time of the first frame in seconds.
+        duration_s: Seconds to read.
+        window_frames: Frames of a window, at least 1; the last one may have fewer.
+
+    Yields:
+        Windows of frames.
+
+    Raises:
+        InputError: As `read_frames`, while iterating.
+    """
+    with opened(path) as container:
+        stream = need_video(path, container)
+        packets = Packets(container, stream)
+        picture = Picture(path, packets, frame_rate_hz, size_px, start_s, duration_s, window_frames)
+        if size_px is None:
+            with suppress(*DECORD_ERRORS):
+                for image in images_by_decord(path):
+                    yield from picture.grid.add(image)
+        for frame in decoded(packets, picture.start_s):
+            if picture.grid.is_full:
+                break
+            yield from picture.add(frame)
+        yield from picture.finish()
+
+
+def iter_media(
+    path: Path,
+    *,
+    frame_rate_hz: float,
+    size_px: Size,
+    sample_rate_hz: int,
+    n_channels: int = 2,
+    window_frames: int = WINDOW_FRAMES,
+    thread_count: int = 1,
+) -> Iterator[FrameWindow | SoundWindow]:
+    """The frames and the sound of a video from its start, in windows, with one pass over the file.
+
+    The frames are those of `read_frames` without `duration_s`, and the sound that of `read_sound`: frames cover
+    `probe(path).duration_s`, the sound runs from the start of the file to its own end, with silence where it starts
+    late or has gaps. Windows of a kind come in order; the two kinds come as they are ready.
+
+    Args:
+        path: A video file.
+        frame_rate_hz: Frames a second, above 0.
+        size_px: Width and height of the frames, one number for both, or None for the size as shown.
+        sample_rate_hz: Samples a second of the sound, above 0.
+        n_channels: Channels of the sound, 1 or 2.
+        window_frames: Frames of a window, at least 1; a window of sound lasts about a second.
+        thread_count: Threads that decode a frame together, if it is stored in parts, 0 for one a core. One is best
+            where every core has a process of its own: none waits for another.
+
+    Yields:
+        Windows of frames, and windows of sound where the file has any.
+
+    Raises:
+        InputError: While iterating, the file is no readable video, or is damaged.
+    """
+    _check_sound(sample_rate_hz, n_channels)
+    with opened(path) as container:
+        streams = [stream for stream in (need_video(path, container), sound_stream(container)) if stream is not None]
+        packets = Packets(container, *streams)
+        picture = Picture(path, packets, frame_rate_hz, size_px, 0.0, None, window_frames)
+        line = _line(container, streams[-1], sample_rate_hz, n_channels, origin_s(container), None)
+        for frame in decoded(packets, thread_count=thread_count):
+            yield from picture.add(frame) if isinstance(frame, av.VideoFrame) else line.add(frame)
+        yield from picture.finish()
+        yield from line.finish()
+
+
+def read_sound(
+    path: Path, *, sample_rate_hz: int, n_channels: int = 2, start_s: float = 0.0, duration_s: float | None = None
+) -> Tensor:
+    """Reads the sound of a sound or video file at a given rate and number of channels.
+
+    A sound that starts late or has gaps is silent there, so that it stays in time with the picture.
+
+    Args:
+        path: A sound or video file.
+        sample_rate_hz: Samples a second of the result, above 0.
+        n_channels: Channels of the result, 1 (more are mixed down) or 2 (one is doubled).
+        start_s: Time of the first sample in seconds, at least 0.
+        duration_s: Seconds to read, above 0; None reads to the end. Past the end there is silence.
+
+    Returns:
+        Sound (C, N), float32, full scale ±1, with N = duration_s * sample_rate_hz, rounded.
+
+    Raises:
+        InputError: The file holds no readable sound, it is damaged, the times are not possible, or a sample is not a
+            finite number.
+    """
+    check_start(path, start_s)
+    _check_sound(sample_rate_hz, n_channels)
+    n_samples = None if duration_s is None else count_at_rate(duration_s, sample_rate_hz)
+    with opened(path) as container:
+        stream = sound_stream(container)
+        if stream is None:
+            raise InputError(f"{path} holds no sound: give a file with sound")
+        first_s = origin_s(container) + as_fraction(start_s)
+        line = _line(container, stream, sample_rate_hz, n_channels, first_s, n_samples)
+        windows: list[SoundWindow] = []
+        for frame in decoded(Packets(container, stream), first_s):
+            windows += line.add(frame)
+            if line.is_full:
+                break
+        windows += line.finish()
+    if not windows:
+        raise InputError(f"{path} holds no sound after {start_s} s: start earlier, or give another file")
+    return torch.cat([window.wave for window in windows], dim=1)
+
+
+def _line(
+    container: InputContainer,
+    stream: Any,
+    sample_rate_hz: int,
+    n_channels: int,
+    start_s: Fraction,
+    n_samples: int | None,
+) -> SoundLine:
+    """Where the decoded pieces of a sound go."""
+    # MP4 says where the sound ends within the last packet, which FFmpeg decodes to its end
+    end_s = stated_end_s(stream) if container.format.name == MP4 else None
+    return SoundLine(container.name, sample_rate_hz, n_channels, start_s, n_samples, end_s)
+
+
+def _check_sound(sample_rate_hz: int, n_channels: int) -> None:
+    """Refuses a sound that cannot be."""
+    if n_channels not in (1, 2):
+        raise InputError(f"{n_channels} channels are not possible: give 1 or 2")
+    if sample_rate_hz < 1:
+        raise InputError(f"{sample_rate_hz} samples a second are not possible: give at least 1")

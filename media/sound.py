@@ -1,0 +1,124 @@
+"""From decoded pieces of sound to one that has no gaps, at a given rate and number of channels."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+import torch
+from torch import Tensor
+
+from common.errors import InputError
+
+_LARGEST_JITTER_S = 0.02  # a smaller step in the time stamps of a sound is rounding, a larger one a gap
+_WINDOW_S = 1
+
+
+@dataclass(frozen=True, eq=False)
+class SoundWindow:
+    """Some samples of a sound.
+
+    Args:
+        first: Number of the first of them; the windows of a sound follow each other without gap.
+        wave: Sound (C, n), float32, full scale ±1.
+    """
+
+    first: int
+    wave: Tensor
+
+
+class SoundLine:
+    """Resamples pieces of sound that come in order of time, and joins them; where there is none, it is silent.
+
+    Args:
+        name: The file, for messages.
+        sample_rate_hz: Samples a second of the result.
+        n_channels: Channels of the result, 1 (more are mixed down) or 2 (one is doubled).
+        start_s: Time stamp of the first sample.
+        n_samples: Samples in all, None for as many as there are.
+        end_s: Time stamp at which the sound ends at the latest, None where that is not known.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        sample_rate_hz: int,
+        n_channels: int,
+        start_s: Fraction,
+        n_samples: int | None,
+        end_s: Fraction | None,
+    ) -> None:
+        self._name = name
+        self._rate_hz, self._n_channels = sample_rate_hz, n_channels
+        self._start_s, self._n_samples = start_s, n_samples
+        self._end = None if end_s is None else max(0, round((end_s - start_s) * sample_rate_hz))
+        self._form: tuple[str, str, int] | None = None
+        self._resampler: Any = None
+        self._expected: int | None = None  # sample at which the next piece starts if nothing is missing
+        self._n_done = 0
+        self._ready: list[Tensor] = []
+
+    @property
+    def is_full(self) -> bool:
+        """Whether all samples are there."""
+        return self._n_samples is not None and self._n_done >= self._n_samples
+
+    def add(self, frame: Any) -> Iterator[SoundWindow]:
+        """Takes the next decoded piece and gives the windows that are complete."""
+        form = frame.format.name, frame.layout.name, frame.sample_rate
+        if form != self._form:
+            yield from self._drain()
+            self._form = form
+            # Mono is doubled here, since the resampler would lower its level; it mixes down without clipping.
+            layout = "mono" if 1 in (self._n_channels, frame.layout.nb_channels) else "stereo"
+            options = {"rematrix_maxval": "1.0"}
+            self._resampler = av.AudioResampler(format="fltp", layout=layout, rate=self._rate_hz, options=options)
+        yield from self._place(self._resampler.resample(frame))
+
+    def finish(self) -> Iterator[SoundWindow]:
+        """Gives the windows that are left, with silence to the end, when no more pieces come."""
+        yield from self._drain()
+        yield from self._silence(self._n_samples or 0)
+        if self._ready:
+            yield self._window()
+
+    def _drain(self) -> Iterator[SoundWindow]:
+        if self._resampler is not None:
+            yield from self._place(self._resampler.resample(None))
+
+    def _place(self, pieces: list[Any]) -> Iterator[SoundWindow]:
+        """Puts resampled pieces where they belong; what is there already stays."""
+        for piece in pieces:
+            position = round((piece.pts * piece.time_base - self._start_s) * self._rate_hz)
+            if self._expected is not None and abs(position - self._expected) <= _LARGEST_JITTER_S * self._rate_hz:
+                position = self._expected
+            self._expected = position + piece.samples
+            yield from self._silence(position)
+            if self.is_full:
+                return
+            stop = piece.samples if self._end is None else max(0, self._end - position)
+            wave = torch.from_numpy(piece.to_ndarray())[:, self._n_done - position : stop]
+            yield from self._append(wave.expand(self._n_channels, -1))
+
+    def _silence(self, end: int) -> Iterator[SoundWindow]:
+        """Fills up to a sample, a window at a time."""
+        while (n_missing := end - self._n_done) > 0 and not self.is_full:
+            yield from self._append(torch.zeros(self._n_channels, min(n_missing, _WINDOW_S * self._rate_hz)))
+
+    def _append(self, wave: Tensor) -> Iterator[SoundWindow]:
+        if self._n_samples is not None:
+            wave = wave[:, : self._n_samples - self._n_done]
+        if not wave.shape[1]:
+            return
+        if not wave.isfinite().all():
+            raise InputError(f"{self._name} holds samples that are not finite numbers: export the sound again")
+        self._ready.append(wave)
+        self._n_done += wave.shape[1]
+        if sum(ready.shape[1] for ready in self._ready) >= _WINDOW_S * self._rate_hz:
+            yield self._window()
+
+    def _window(self) -> SoundWindow:
+        wave = torch.cat(self._ready, dim=1)
+        self._ready = []
+        return SoundWindow(self._n_done - wave.shape[1], wave)

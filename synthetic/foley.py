@@ -1,0 +1,279 @@
+"""Synthetic clips in the forms that the Foley model and CAVP are trained on."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchaudio.functional
+from torch.utils.data import default_collate
+
+from common.errors import InputError
+from data.batch import FoleyBatch, FoleyItem, collate
+from data.cache import FeatureCache
+from data.greatest_hits import label_of
+from data.segments import Segments
+from media.clip import ClipSpec
+from synthetic.clip import SyntheticClip, clip_id, plan_clip, render_clip
+from synthetic.dataset import SyntheticDataModule, SyntheticDataset
+from synthetic.spec import FRAME_RATES_HZ, SAMPLE_RATE_HZ, SyntheticSpec
+from synthetic.write import VERSION
+
+
+def foley_item(clip: SyntheticClip, *, gain: float = 1.0, clean: bool = False, every: int = 1) -> FoleyItem:
+    """A clip in the form of the recorded ones, of which `data.batch.collate` makes a `FoleyBatch`.
+
+    Args:
+        clip: A clip with sound.
+        gain: Peak of the sound, above 0.
+        clean: Whether the strikes are heard alone, without noise of the room and of other things.
+        every: How many frames of the clip become one.
+
+    Returns:
+        The item, its frames (T, 3, H, W), float32, 0 to 1, or None.
+
+    Raises:
+        InputError: The clip was rendered without sound.
+    """
+    if clip.wave is None or clip.clean is None:
+        raise InputError(f"{clip.clip_id} was rendered without sound: render it with sound")
+    wave = clip.clean if clean else clip.wave
+    return FoleyItem(
+        wave=wave * (gain / wave.abs().max().clamp(min=1e-6)),
+        frames=None if clip.frames is None else clip.frames[::every].float() / 255,
+        onsets=torch.tensor([hit.time_s for hit in clip.plan.hits]),
+        label=label_of(clip.plan.hits),
+        clip_id=clip.clip_id,
+        start_s=0.0,
+        duration_s=clip.wave.shape[1] / SAMPLE_RATE_HZ,
+    )
+
+
+@dataclass(frozen=True)
+class SyntheticSource:
+    """A synthetic clip by its seed and number."""
+
+    seed: int
+    number: int
+
+    @property
+    def clip_id(self) -> str:
+        """Its name."""
+        return clip_id(self.seed, self.number)
+
+
+@dataclass(frozen=True)
+class SyntheticChunk:
+    """All of a synthetic clip, as `data.chunks.Chunk` is a stretch of a recording."""
+
+    clip: SyntheticSource
+    duration_s: float
+    start_s: float = 0.0
+
+
+class SyntheticChunks(SyntheticDataset[FoleyItem]):
+    """The first clips of a seed, each once.
+
+    Args:
+        render: Makes the item of a seed and a number.
+        seed: Seed of the clips.
+        n_clips: How many.
+        duration_s: Seconds of each.
+
+    Attributes:
+        chunks: What a cache knows them by.
+    """
+
+    def __init__(self, render: Callable[[int, int], FoleyItem], seed: int, n_clips: int, duration_s: float) -> None:
+        super().__init__(partial(render, seed), n_clips)
+        self.chunks = [SyntheticChunk(SyntheticSource(seed, i), duration_s) for i in range(n_clips)]
+
+
+class SyntheticFoleyModule(SyntheticDataModule):
+    """Batches of `data.batch.FoleyBatch` rendered while training, or features of them from a cache.
+
+    Args:
+        spec: Form of the items: stereo at 44.1 kHz.
+        frames: Whether pictures are rendered.
+        gain_db: Least and largest peak of a clip's sound, in dB of full scale.
+        clean_share: Share of clips without background noise, 0 to 1.
+        cache: Folder of cached features, see `data.cache`, which then stand for sound and frames; or None. It needs a
+            number of training clips (`n_train_clips`).
+        **common: Batches and seeds, see `SyntheticDataModule`.
+
+    Raises:
+        InputError: A value is not possible.
+    """
+
+    def __init__(
+        self,
+        spec: ClipSpec,
+        *,
+        frames: bool = True,
+        gain_db: Sequence[float] = (-24.0, 0.0),
+        clean_share: float = 0.5,
+        cache: str | Path | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(**common)
+        if cache is not None and self._n_train_clips is None:
+            raise InputError("dataset.cache keeps clips that come again: give their number as dataset.n_train_clips")
+        self.cache = None if cache is None else Path(cache)
+        self._opened: FeatureCache | None = None
+        if spec.sample_rate_hz != SAMPLE_RATE_HZ or spec.n_channels != 2:
+            raise InputError(
+                f"dataset.spec asks for {spec.n_channels} channels at {spec.sample_rate_hz} Hz, but synthetic clips "
+                f"have 2 at {SAMPLE_RATE_HZ}: set these"
+            )
+        if not 0 <= clean_share <= 1:
+            raise InputError(f"dataset.clean_share is {clean_share}, expected 0 to 1: correct it")
+        self.spec = spec
+        self._form, self._every = _form(spec)
+        self._frames, self._gain_db, self._clean_share = frames, _checked_gains(gain_db), clean_share
+
+    @property
+    def render(self) -> Callable[[int, int], FoleyItem]:
+        """What makes a training item: rendered, or read from the cache once that is open."""
+        return self._rendered if self._opened is None else partial(_cached_item, self._form, self._opened)
+
+    @property
+    def _rendered(self) -> Callable[[int, int], FoleyItem]:
+        return partial(
+            _foley_item, self._form, self._every, self._frames, gain_db=self._gain_db, clean_share=self._clean_share
+        )
+
+    def sets_to_encode(self) -> list[tuple[SyntheticChunks, tuple[float, ...]]]:
+        """Clips to train and to validate on, each once, and by what their sound may be multiplied."""
+        assert self._n_train_clips is not None
+        numbers = [(self._seed, self._n_train_clips), (self._seed + 1, self._n_val_clips)]
+        return [(SyntheticChunks(self._rendered, *each, self.spec.duration_s), (1.0,)) for each in numbers]
+
+    def feature_cache(self, encoders: Mapping[str, str]) -> FeatureCache:
+        """The cache, of encoders as in `open_cache`."""
+        assert self.cache is not None
+        return FeatureCache(self.cache, self.spec, encoders, self._origin)
+
+    def open_cache(self, encoders: Mapping[str, str]) -> None:
+        """Takes features from the cache from now on.
+
+        Args:
+            encoders: For each feature, what tells its encoder from any other.
+
+        Raises:
+            InputError: The cache lacks features of these clips and encoders.
+        """
+        self._opened = self.feature_cache(encoders)
+        for clips, factors in self.sets_to_encode():
+            self._opened.check(clips.chunks, factors)
+
+    def _origin(self, clip: SyntheticSource, memory: Path, frames: bool) -> dict[str, Any]:
+        """What features of a clip depend on besides its form and the encoders."""
+        del memory, frames  # the sound is the same without the picture
+        settings = {"form": asdict(self._form), "gain_db": self._gain_db, "clean_share": self._clean_share}
+        return {**asdict(clip), **settings, "synthetic_version": VERSION}
+
+    @staticmethod
+    def collate(items: Sequence[FoleyItem]) -> FoleyBatch:
+        """Joins items into a batch."""
+        return collate(items)
+
+    def preview(self, n_clips: int) -> Iterator[FoleyBatch]:
+        """The first validation clips with their sound, in batches."""
+        items = [self._rendered(self._seed + 1, i) for i in range(min(n_clips, self._n_val_clips))]
+        for first in range(0, len(items), self._batch_size):
+            yield collate(items[first : first + self._batch_size])
+
+
+class SyntheticSegmentModule(SyntheticDataModule):
+    """Batches of `data.segments.Segments` rendered while training: one segment of each recording.
+
+    Args:
+        spec: Form of a segment; its sound is mono.
+        gain_db: Least and largest peak of a segment's sound, in dB of full scale.
+        **common: Batches and seeds, see `SyntheticDataModule`.
+
+    Raises:
+        InputError: A value is not possible.
+    """
+
+    def __init__(self, spec: ClipSpec, *, gain_db: Sequence[float] = (-24.0, 0.0), **common: Any) -> None:
+        super().__init__(**common)
+        if spec.n_channels != 1:
+            raise InputError(f"spec.n_channels is {spec.n_channels}, expected 1: segments are heard in mono")
+        self.spec, self._gain_db = spec, _checked_gains(gain_db)
+
+    @property
+    def render(self) -> Callable[[int, int], Segments]:
+        """What makes a training item."""
+        return partial(_segments, self.spec, self._gain_db)
+
+    @staticmethod
+    def collate(items: Sequence[Segments]) -> Segments:
+        """Joins items into a batch."""
+        return default_collate(list(items))
+
+
+def _form(spec: ClipSpec) -> tuple[SyntheticSpec, int]:
+    """The form to render clips in, and how many of its frames become one."""
+    every = math.ceil(FRAME_RATES_HZ[0] / spec.frame_rate_hz)
+    form = SyntheticSpec(spec.duration_s, every * spec.frame_rate_hz, *spec.frame_width_height, max_offset_s=0.0)
+    return form, every
+
+
+def _checked_gains(gain_db: Sequence[float]) -> tuple[float, float]:
+    if len(gain_db) != 2 or not gain_db[0] <= gain_db[1] <= 0:
+        raise InputError(f"dataset.gain_db is {list(gain_db)}, expected two rising numbers up to 0: correct it")
+    return gain_db[0], gain_db[1]
+
+
+def _foley_item(
+    form: SyntheticSpec,
+    every: int,
+    frames: bool,
+    seed: int,
+    number: int,
+    *,
+    gain_db: tuple[float, float],
+    clean_share: float,
+) -> FoleyItem:
+    """The item of a seed and a number; its level and whether it is clean follow from them alone."""
+    rng = np.random.default_rng((seed, number, 2))
+    gain = 10 ** (rng.uniform(*gain_db) / 20)
+    clip = render_clip(form, seed, number, picture=frames)
+    return foley_item(clip, gain=gain, clean=bool(rng.random() < clean_share), every=every)
+
+
+def _cached_item(form: SyntheticSpec, cache: FeatureCache, seed: int, number: int) -> FoleyItem:
+    """The item of a seed and a number, with features instead of sound and frames."""
+    plan = plan_clip(form, seed, number)
+    return FoleyItem(
+        wave=None,
+        frames=None,
+        onsets=torch.tensor([hit.time_s for hit in plan.hits]),
+        label=label_of(plan.hits),
+        clip_id=clip_id(seed, number),
+        start_s=0.0,
+        duration_s=form.duration_s,
+        features=cache.read(SyntheticChunk(SyntheticSource(seed, number), form.duration_s), 1.0),
+    )
+
+
+def _segments(spec: ClipSpec, gain_db: tuple[float, float], seed: int, number: int) -> Segments:
+    """The clip of a seed and a number as a segment of its own recording."""
+    form, every = _form(spec)
+    gain = 10 ** (np.random.default_rng((seed, number, 2)).uniform(*gain_db) / 20)
+    item = foley_item(render_clip(form, seed, number), gain=gain, every=every)
+    assert item.wave is not None
+    assert item.frames is not None
+    mono = torchaudio.functional.resample(item.wave.mean(dim=0, keepdim=True), SAMPLE_RATE_HZ, spec.sample_rate_hz)
+    return Segments(
+        wave=mono,
+        frames=(255 * item.frames).round().to(torch.uint8)[None],
+        start_s=torch.zeros(1, dtype=torch.float64),
+        recording=torch.tensor(number),
+        label=item.label,
+    )

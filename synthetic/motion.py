@@ -1,0 +1,254 @@
+"""Where the sticks are at any time: swings, rests, scratches, lures, and the ways between them.
+
+A stick's tip is a point of contact that wanders from spot to spot, plus a lift along the direction out of the surface.
+The lift is 0 exactly while the stick touches: from a strike's picture time until it has rested there.
+"""
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from synthetic.plan import Lure, Plan, Strike
+from synthetic.scene import TABLE_HEIGHT_M, UP, Spot, across_and_along, kept_on, log_uniform
+from synthetic.spec import SyntheticSpec
+from synthetic.track import Track, minimum_jerk
+
+Event = Strike | Lure
+_PATH_STEPS = 9
+
+
+@dataclass(frozen=True, eq=False)
+class StickMotion:
+    """The motion of one stick and the hand that holds it.
+
+    Args:
+        contact: The point over which the tip is (3), m.
+        normal: The direction of the lift (3), about a unit vector.
+        lift: Height of the tip above the point, m; 0 in contact.
+        away: 0 to 1, how far the stick has left towards the hand's side.
+        grip_side: Direction from the tip to the hand in contact (3,), a unit vector.
+        grip_lift: Share of the lift that the hand takes part in.
+        length_m: From the tip to the hand.
+        shoulder_m: Where the arm ends (3,).
+        tremor_m: Size of the aimless motion when nothing is touched.
+        tremor_phase: Its phases (3, 3).
+        reach_m: How far it leaves.
+        is_whole: Whether the player is seen from head to table.
+    """
+
+    contact: Track
+    normal: Track
+    lift: Track
+    away: Track
+    grip_side: np.ndarray
+    grip_lift: float
+    length_m: float
+    shoulder_m: np.ndarray
+    tremor_m: float
+    tremor_phase: np.ndarray
+    reach_m: float
+    is_whole: bool
+
+    def ends_m(self, times_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Tip and middle of the hand (K, 3) each, at times (K,)."""
+        lift = self.lift.at(times_s)[..., None]
+        normal = self.normal.at(times_s)
+        normal = normal / np.linalg.norm(normal, axis=-1, keepdims=True)
+        contact = self.contact.at(times_s)
+        free = np.clip(lift / 0.05, 0, 1)
+        gone = self.away.at(times_s)[..., None] * self.reach_m * (self.grip_side + 0.3 * UP)
+        rates_hz = np.array([0.4, 1.1, 2.3])
+        waves = np.sin(2 * math.pi * rates_hz * np.asarray(times_s)[..., None, None] + self.tremor_phase)
+        tremor = self.tremor_m * (waves / (1 + rates_hz)).sum(axis=-1)
+        tip = contact + lift * normal + free * tremor + gone
+        hand = contact + self.length_m * self.grip_side + self.grip_lift * lift * normal + 0.6 * tremor + gone
+        towards = hand - tip
+        towards = towards / np.linalg.norm(towards, axis=-1, keepdims=True)
+        return tip, tip + self.length_m * towards
+
+
+def draw_motions(plan: Plan, spec: SyntheticSpec, rng: np.random.Generator) -> list[StickMotion]:
+    """Draws how the sticks of a plan move.
+
+    Args:
+        plan: What happens.
+        spec: Form of the clip.
+        rng: Source of all that is drawn.
+
+    Returns:
+        A motion for each stick.
+    """
+    side = rng.choice([-1.0, 1.0])
+    return [_Player(plan, spec, rng, side if stick == 0 else -side).motion(stick) for stick in range(plan.n_sticks)]
+
+
+class _Player:
+    """Manners of one hand."""
+
+    def __init__(self, plan: Plan, spec: SyntheticSpec, rng: np.random.Generator, side: float) -> None:
+        self._plan, self._rng, self._duration_s = plan, rng, spec.duration_s
+        scene = plan.scene
+        limit_m = 0.7 * scene.span_m
+        self._full_m = min(limit_m, log_uniform(rng, (0.1, 0.55)))
+        resting = log_uniform(rng, (0.15, 1.2)) if rng.random() < 0.6 else rng.uniform(0.85, 1.15)  # or stays raised
+        self._rest_m = min(limit_m, self._full_m * resting)
+        self._fall_s = log_uniform(rng, (0.07, 0.22))  # of the strongest strike
+        self._clear_m = scene.span_m * 0.07
+        self._side = side
+        self._leaving = float(rng.choice([0.0, 0.5], p=[0.7, 0.3]))
+        self._bounce_m = 0.0  # how high the last hit throws the stick
+
+    def motion(self, stick: int) -> StickMotion:
+        plan, rng = self._plan, self._rng
+        everything: list[Event] = [*plan.strikes, *plan.lures]
+        events = [event for event in everything if event.stick == stick]
+        events.sort(key=lambda event: event.picture_time_s)
+        first = events[0].spot if events else plan.strikes[0].spot
+        grip_side = self._grip_side(first)
+        length_m = rng.uniform(0.26, 0.36)
+        self._lift, self._away = Track.at_rest(self._rest_m), Track.at_rest(0.0)
+        self._contact, self._normal = Track.at_rest(first.point_m), Track.at_rest(first.normal)
+        free_s = -1.5
+        for event in events:
+            free_s = self._do(event, free_s)
+        self._pause(free_s, self._duration_s + 2.0)
+        for track, value in ((self._lift, self._rest_m), (self._away, 0.0)):
+            track.to(self._duration_s + 3.0, value)
+        self._move(self._duration_s + 1.0, self._duration_s + 2.0, events[-1].spot if events else first)
+        return StickMotion(
+            self._contact,
+            self._normal,
+            self._lift,
+            self._away,
+            grip_side,
+            rng.uniform(0.15, 0.75),
+            length_m,
+            self._shoulder(first, grip_side, length_m),
+            rng.uniform(0.001, 0.012),
+            rng.uniform(0, 2 * math.pi, (3, 3)),
+            1.3 * plan.scene.span_m,
+            plan.scene.view == "player",
+        )
+
+    def _grip_side(self, spot: Spot) -> np.ndarray:
+        """From the tip to the hand: from left, right, near, or, where a player is seen, from behind."""
+        rng = self._rng
+        if self._plan.scene.view == "player":
+            azimuth = 0.5 * math.pi - self._side * rng.uniform(-0.1, 0.8)
+        else:
+            azimuth = -0.5 * math.pi + self._side * rng.uniform(0.2, 2.2)
+        pitch = math.radians(rng.uniform(8, 40))
+        flat = np.array([math.cos(azimuth), math.sin(azimuth), 0.0])
+        if spot.normal[2] < 0.3:  # a wall: the hand is beside or below and before it
+            flat = np.array([math.cos(azimuth), 0.0, -abs(math.sin(azimuth))])
+        direction = math.cos(pitch) * flat + math.sin(pitch) * spot.normal
+        return direction / np.linalg.norm(direction)
+
+    def _shoulder(self, spot: Spot, grip_side: np.ndarray, length_m: float) -> np.ndarray:
+        if self._plan.scene.view == "player":
+            return np.array([0.2 * self._side, 0.5, TABLE_HEIGHT_M + 0.55])
+        hand = spot.point_m + length_m * grip_side
+        flat = np.array([grip_side[0], grip_side[1], 0.0])
+        return (
+            hand + 0.42 * flat / max(float(np.hypot(flat[0], flat[1])), 0.3) + [0, -0.1, self._rng.uniform(0.05, 0.3)]
+        )
+
+    def _do(self, event: Event, free_s: float) -> float:
+        """Moves from being free at a time to an event and through it; the time at which the stick is free again."""
+        time_s = event.picture_time_s
+        if isinstance(event, Strike) and event.is_rebound:
+            self._lift.to(0.5 * (free_s + time_s), 0.35 * self._full_m * event.strength, -2.0)
+            self._lift.to(time_s, 0.0, 2.0)
+            return time_s
+        if self._bounce_m and time_s - free_s > 0.2:
+            free_s += min(0.09, 0.25 * (time_s - free_s))
+            self._lift.to(free_s, self._bounce_m, -2.0)
+        self._bounce_m = 0.0
+        spot = self._aside(event.spot) if isinstance(event, Lure) and event.kind == "air-swing" else event.spot
+        room_s = time_s - free_s
+        power = self._rng.uniform(1.7, 2.6)
+        speed_m_s = power * self._full_m / self._fall_s * (0.15 + 0.85 * event.strength)
+        height_m = self._full_m * event.strength**0.5 * self._rng.uniform(0.75, 1.25)
+        fall_s = min(power * height_m / speed_m_s, 0.45 * room_s)
+        height_m = max(fall_s * speed_m_s / power, 0.3 * self._clear_m if room_s > 0.25 else 0.0)
+        raise_s = max(0.4 * room_s if room_s < 0.5 else 0.0, min(self._rng.uniform(0.15, 0.4), 0.3 * room_s))
+        if room_s > fall_s + raise_s + 0.3:
+            self._pause(free_s, time_s - fall_s - raise_s)
+        self._move(min(free_s + 0.05, time_s - fall_s), time_s - 0.9 * fall_s, spot)
+        if isinstance(event, Lure):
+            return self._lure(event, height_m, fall_s)
+        self._lift.to(time_s - fall_s, height_m)
+        self._lift.to(time_s, 0.0, power)
+        if event.action == "scratch":
+            self._scratch(event)
+        end_s = time_s + max(event.dwell_s, event.duration_s)
+        if end_s > time_s:
+            self._lift.to(end_s, 0.0)
+        else:
+            self._bounce_m = self._rng.uniform(0.1, 0.6) * height_m
+        return end_s
+
+    def _lure(self, lure: Lure, height_m: float, fall_s: float) -> float:
+        """A swing that ends above or beside the thing, a wag, or a raised stick that comes back; no contact."""
+        rng, time_s = self._rng, lure.picture_time_s
+        low_m = self._clear_m * rng.uniform(1.0, 2.5)
+        if lure.kind == "wag":
+            n, half_s = int(rng.integers(2, 6)), rng.uniform(0.08, 0.2)
+            size_m = rng.uniform(0.03, 0.12)
+            for i in range(2 * n):
+                if i * half_s < 0.3:  # it must be over when the next event begins
+                    self._lift.to(time_s - 0.3 + (i + 1) * half_s, max(low_m, self._rest_m) + (i % 2) * size_m)
+            return time_s + half_s
+        if lure.kind == "preparation":
+            self._lift.to(time_s, max(height_m, low_m) * 1.3)
+            return time_s + 0.05
+        fall_s = max(fall_s, 0.06) * rng.uniform(1.0, 1.5)
+        self._lift.to(time_s - fall_s, max(height_m, 2 * low_m))
+        self._lift.to(time_s, low_m)
+        self._lift.to(time_s + rng.uniform(0.5, 1.2) * fall_s, rng.uniform(0.5, 1) * max(height_m, 2 * low_m))
+        return self._lift.times_s[-1]
+
+    def _pause(self, start_s: float, end_s: float) -> None:
+        """Back to rest after a strike, and wait there; in a long wait the stick may leave."""
+        rng = self._rng
+        back_s = min(rng.uniform(0.12, 0.35), 0.6 * (end_s - start_s))
+        self._lift.to(start_s + back_s, self._rest_m * rng.uniform(0.8, 1.2), rng.choice([0.0, -2.0]))
+        self._lift.to(max(end_s, start_s + back_s), self._rest_m * rng.uniform(0.8, 1.2))
+        if end_s - start_s > 1.0 and rng.random() < self._leaving:
+            way_s = rng.uniform(0.2, 0.4) * (end_s - start_s)
+            self._away.to(start_s + 0.1, 0.0)
+            self._away.to(start_s + way_s, rng.uniform(0.5, 1.0))
+            self._away.to(end_s - way_s, float(self._away.values[-1]))
+            self._away.to(end_s, 0.0)
+
+    def _move(self, start_s: float, end_s: float, spot: Spot) -> None:
+        """Takes the contact point to another spot."""
+        for track, value in ((self._contact, spot.point_m), (self._normal, spot.normal)):
+            track.to(max(start_s, track.times_s[-1]), track.values[-1])
+            track.to(max(end_s, start_s + 1e-3), value)
+
+    def _aside(self, spot: Spot) -> Spot:
+        """A place beside a spot, above the thing's surroundings or before the wall."""
+        angle = self._rng.uniform(0, 2 * math.pi)
+        away = self._plan.scene.span_m * self._rng.uniform(0.15, 0.3)
+        across, along = across_and_along(UP if spot.normal[2] > 0 else spot.normal)
+        shift = away * (math.cos(angle) * across + 0.5 * math.sin(angle) * along)
+        return Spot(spot.point_m + shift, spot.normal, spot.eccentricity)
+
+    def _scratch(self, strike: Strike) -> None:
+        """The tip goes to and fro along a line on the surface, as `sound.scratch_speed` says."""
+        rng, spot = self._rng, strike.spot
+        angle = rng.uniform(0, math.pi)
+        across, along = across_and_along(spot.normal)
+        length_m = self._plan.scene.span_m * rng.uniform(0.04, 0.14) * (0.5 + strike.strength)
+        path = length_m * (math.cos(angle) * across + math.sin(angle) * along)
+        path = kept_on(self._plan.scene.things[strike.thing], spot, path)
+        self._contact.to(strike.picture_time_s, spot.point_m)
+        for stroke, step in itertools.product(range(strike.n_strokes), range(1, _PATH_STEPS + 1)):
+            u = step / _PATH_STEPS
+            eased = minimum_jerk(u)
+            place = spot.point_m + path * (eased if stroke % 2 == 0 else 1 - eased)
+            share = (stroke + u) / strike.n_strokes
+            self._contact.to(strike.picture_time_s + share * strike.duration_s, place, 1.0)

@@ -1,0 +1,213 @@
+"""How synthetic strikes compare with published ranges and with real recordings, as a page with pictures.
+
+``python -m synthetic.report --out-dir DIR [--real DIR]`` renders clips and writes DIR/index.html. Real recordings
+are compared with, never copied or fitted; where there are none, the page does without.
+"""
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    from common.errors import end_on_interrupt
+
+    end_on_interrupt()
+
+import argparse
+import html
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from common.errors import check_range, check_seed, user_errors
+from common.files import atomic_path
+from synthetic import SAMPLE_RATE_HZ, SyntheticClip, SyntheticSpec, render_clip
+from synthetic.figures import (
+    EXCERPT_S,
+    Excerpt,
+    contact_sheet,
+    figure_measures,
+    figure_rhythm,
+    figure_spectrograms,
+)
+from synthetic.materials import MATERIALS
+from synthetic.measures import MEASURED_MODES, Measures, Real, measure_clip, read_real
+
+N_SHEET = 48
+MOST_CLIPS = 100_000
+N_EXCERPTS = 4
+_ALONE_S = 0.5
+_HEADINGS = {
+    "measures": (
+        "Decay, brightness and sharpness of hits",
+        "Boxes hold the middle half of the hits, whiskers 5 to 95 %, lines the median; in brackets their number. "
+        "Orange: what was measured of the modes of everyday objects.",
+    ),
+    "rhythm": (
+        "Intervals between hits, and motion around them",
+        "Left: intervals of the clips against those of real annotations. Right: how much neighbouring frames differ, "
+        "in the clips and in a real video.",
+    ),
+    "spectrograms": (
+        "Spectrograms",
+        "Three hits and a scratch of each material, four hits where nobody scratches it: as recorded in a room, but "
+        "without background, each from another clip. Above each the action, the reaction and the object.",
+    ),
+    "contact_sheet": (
+        "Frames around the strongest strike of the first clips",
+        "Six frames of each clip, from 0.2 s before the tip meets the object to 0.15 s after.",
+    ),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """What is kept of the clips that were rendered.
+
+    Args:
+        n_clips: How many they were.
+        shown: The first of them, with pictures.
+        measures: Measures of hits by material.
+        excerpts: Strikes whose spectrograms are drawn, by material.
+    """
+
+    n_clips: int
+    shown: list[SyntheticClip]
+    measures: Mapping[str, list[Measures]]
+    excerpts: Mapping[str, list[Excerpt]]
+
+
+def draw_sample(n_clips: int, seed: int) -> Sample:
+    """Renders clips, the first 48 of them with pictures, and keeps what is shown."""
+    spec = SyntheticSpec(duration_s=6.0, width=160, height=90)
+    shown: list[SyntheticClip] = []
+    measures: dict[str, list[Measures]] = {material: [] for material in sorted(MATERIALS)}
+    found: dict[tuple[str, str], list[Excerpt]] = {}
+    for index in tqdm(range(n_clips), desc="rendering", unit="clip"):
+        clip = render_clip(spec, seed, index, picture=index < N_SHEET)
+        if index < N_SHEET:
+            shown.append(clip)
+        for material, entries in measure_clip(clip).items():
+            measures[material] += entries
+        for key, excerpt in _excerpts(clip).items():
+            if len(found.setdefault(key, [])) < N_EXCERPTS:
+                found[key].append(excerpt)
+    excerpts = {}
+    for name in measures:
+        scratches = found.get((name, "scratch"), [])[:1]
+        excerpts[name] = found.get((name, "hit"), [])[: N_EXCERPTS - len(scratches)] + scratches
+    return Sample(n_clips, shown, measures, excerpts)
+
+
+def _excerpts(clip: SyntheticClip) -> dict[tuple[str, str], Excerpt]:
+    """The first strike of each material and action that is not too near to others."""
+    assert clip.clean is not None
+    excerpts: dict[tuple[str, str], Excerpt] = {}
+    times_s = np.array([strike.time_s for strike in clip.plan.strikes])
+    mono = clip.clean.mean(dim=0).numpy()
+    for strike in clip.plan.strikes:
+        other_s = times_s[times_s != strike.time_s] - strike.time_s
+        near = ((other_s > -_ALONE_S) & (other_s < max(_ALONE_S, strike.duration_s))).any()
+        start, end = (round((strike.time_s + limit_s) * SAMPLE_RATE_HZ) for limit_s in EXCERPT_S)
+        if not near and start >= 0 and end <= len(mono):
+            shape = clip.plan.scene.things[strike.thing].shape
+            excerpt = Excerpt(f"{strike.action}, {strike.reaction}: {shape}", mono[start:end].copy())
+            excerpts.setdefault((strike.material, strike.action), excerpt)
+    return excerpts
+
+
+def write_report(out_dir: Path, n_clips: int, seed: int, real_dir: Path | None) -> Path:
+    """Renders clips, draws everything and writes the page.
+
+    Args:
+        out_dir: Folder for `index.html` and its pictures.
+        n_clips: Clips to render, 1 to 100,000; the first 48 are shown.
+        seed: Seed of the clips.
+        real_dir: Folder of real recordings, or None.
+
+    Returns:
+        The page.
+
+    Raises:
+        InputError: A number is too small or too large, a folder cannot be written, or there are no real recordings
+            where they should be.
+    """
+    check_range("--clips", n_clips, 1, MOST_CLIPS, whole=True)
+    check_seed(seed)
+    real = read_real(real_dir)
+    sample = draw_sample(n_clips, seed)
+    figures = {
+        "measures": figure_measures(sample.measures, real),
+        "rhythm": figure_rhythm(sample.shown, real),
+        "spectrograms": figure_spectrograms(sample.excerpts, N_EXCERPTS),
+    }
+    for name, figure in figures.items():
+        with atomic_path(out_dir / f"{name}.png") as temporary:
+            figure.savefig(temporary, dpi=110)
+    with atomic_path(out_dir / "contact_sheet.png") as temporary:
+        Image.fromarray(contact_sheet(sample.shown)).save(temporary)
+    page = out_dir / "index.html"
+    with atomic_path(page) as temporary:
+        temporary.write_text(_page(sample, real, seed), encoding="utf-8")
+    return page
+
+
+def _page(sample: Sample, real: Real, seed: int) -> str:
+    """The page as HTML."""
+    groups = {**sample.measures, **real.measures}
+    rows = "".join(_row(name, entries) for name, entries in groups.items() if entries)
+    compared = ", ".join(real.measures) if real.measures else "none were given"
+    pictures = "".join(
+        f'<h2>{title}</h2><p>{text}</p><img src="{name}.png" style="max-width:100%">'
+        for name, (title, text) in _HEADINGS.items()
+    )
+    return (
+        '<!doctype html><meta charset="utf-8"><title>Synthetic strikes</title>'
+        "<style>td,th{padding:.15em .8em;text-align:left}tr:nth-child(even){background:#f2f2f2}</style>"
+        '<body style="font-family:sans-serif;max-width:1700px;margin:auto">'
+        f"<h1>Synthetic strikes</h1><p>{sample.n_clips} clips of seed {seed}, the first {len(sample.shown)} with "
+        f"pictures. Real recordings: {html.escape(compared)}. Nothing is fitted to them.</p>"
+        "<p>The table gives medians of the hits that nothing follows for 0.3 s, at most six of a material in a clip; "
+        "hits that ring on at -20 dB when the next one comes are left out, so that what rings long "
+        "counts too little. "
+        "Published decays are a third of the T60 of modes of everyday objects, 10 to 90 % of the modes; published "
+        "centres are the mean frequencies of an object's modes, weighted by energy (modes of ThreeDWorld's PyImpact, "
+        "after Traer, Cusimano &amp; McDermott 2019). Both leave out the noise of the contact and the room, which the "
+        "clips have.</p>"
+        "<table><tr><th>material<th>hits<th>-20 dB after, s<th>published, s<th>median is<th>centroid, Hz"
+        f"<th>published, Hz<th>rise, ms{rows}</table>{pictures}\n"
+    )
+
+
+def _row(name: str, entries: Sequence[Measures]) -> str:
+    """A row of the table."""
+    decay_s, centroid_hz, rise_ms = (
+        float(np.median([getattr(entry, attribute) for entry in entries]))
+        for attribute in ("decay_s", "centroid_hz", "rise_ms")
+    )
+    decay = centre = place = ""
+    published = MEASURED_MODES.get(name)
+    if published:
+        low_s, high_s = published.decay_s
+        decay = f"{low_s:.3f} to {high_s:.3f}"
+        place = "below" if decay_s < low_s else "above" if decay_s > high_s else "inside"
+        centre = ", ".join(f"{centre_hz:.0f}" for centre_hz in published.centre_hz)
+    cells = [html.escape(name), len(entries), f"{decay_s:.3f}", decay, place, f"{centroid_hz:.0f}", centre]
+    return "<tr>" + "".join(f"<td>{cell}" for cell in [*cells, f"{rise_ms:.1f}"])
+
+
+@user_errors()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the page and say where it is."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out-dir", type=Path, required=True, help="folder to write to")
+    parser.add_argument("--clips", type=int, default=400, help="clips to measure (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    parser.add_argument("--real", type=Path, default=None, help="folder with greatest_hits_processed/ to compare with")
+    args = parser.parse_args(arguments)
+    sys.stdout.write(f"{write_report(args.out_dir, args.clips, args.seed, args.real)}\n")
+
+
+if __name__ == "__main__":
+    main()

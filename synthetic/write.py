@@ -1,0 +1,105 @@
+"""Synthetic clips on disk, in the raw layout of Greatest Hits, with the truth beside them."""
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from common.errors import InputError
+from common.files import PARTIAL, atomic_path, locked, remove_partial
+from data.greatest_hits import find_recordings
+from media.envelope import write_envelope_csv
+from media.writing import mux, write_video
+from synthetic.clip import clip_id, render_clip, truth_json
+from synthetic.spec import SAMPLE_RATE_HZ, SyntheticSpec
+
+MANIFEST = "manifest.json"
+TRUTH = "truth"
+VERSION = 3  # of what is drawn from a seed: raised with every change of the clips
+
+
+@dataclass(frozen=True)
+class Job:
+    """One clip to write."""
+
+    spec: SyntheticSpec
+    seed: int
+    index: int
+    out_dir: Path
+
+    @property
+    def video_path(self) -> Path:
+        """The file that is written last: where it is, the clip is whole."""
+        return self.out_dir / f"{clip_id(self.seed, self.index)}_mic.mp4"
+
+
+@contextmanager
+def only_run_in(out_dir: Path) -> Iterator[None]:
+    """Keeps other runs out of a folder, and takes away what one that was stopped left there.
+
+    Raises:
+        InputError: Another run works there, or the folder cannot be written.
+    """
+    with locked(out_dir / ".lock"):
+        try:
+            for folder in (out_dir, out_dir / TRUTH):
+                remove_partial(folder)
+            yield
+        finally:
+            for folder in (out_dir, out_dir / TRUTH):
+                remove_partial(folder)
+
+
+def write_clip(job: Job) -> None:
+    """Renders and writes a clip: `<id>_times.txt`, `truth/<id>.json`, `truth/<id>_envelope.csv`, then `<id>_mic.mp4`.
+
+    Args:
+        job: Which clip, and where to.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
+    name = clip_id(job.seed, job.index)
+    clip = render_clip(job.spec, job.seed, job.index)
+    assert clip.frames is not None
+    assert clip.wave is not None
+    assert clip.envelope is not None
+    lines = [f"{hit.time_s:.6f} {hit.material} {hit.action} {hit.reaction}\n" for hit in clip.plan.hits]
+    with atomic_path(job.out_dir / f"{name}_times.txt") as temporary:
+        temporary.write_text("".join(lines), encoding="utf-8")
+    with atomic_path(job.out_dir / TRUTH / f"{name}.json") as temporary:
+        temporary.write_text(truth_json(clip), encoding="utf-8")
+    write_envelope_csv(job.out_dir / TRUTH / f"{name}_envelope.csv", clip.envelope)
+    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=job.out_dir) as folder:
+        silent = Path(folder) / "silent.mp4"
+        write_video(silent, clip.frames, job.spec.frame_rate_hz)
+        mux(silent, clip.wave, SAMPLE_RATE_HZ, job.video_path)
+
+
+def write_manifest(out_dir: Path, spec: SyntheticSpec, frame_rates_hz: Sequence[float], seed: int) -> None:
+    """Writes down what the clips of a folder are made with, or checks that it is the same.
+
+    Raises:
+        InputError: The folder holds clips made with other settings, other recordings, or something that is no
+            manifest.
+    """
+    path = out_dir / MANIFEST
+    settings = {**asdict(spec), "frame_rate_hz": list(frame_rates_hz), "seed": seed, "version": VERSION}
+    if not path.exists():
+        if find_recordings(out_dir):
+            raise InputError(f"--out-dir {out_dir} holds other recordings: give a folder of its own")
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        return
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        changed = [name for name, value in settings.items() if before.get(name) != value]
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} is no manifest of synthetic clips ({error}): give another --out-dir") from error
+    if changed:
+        raise InputError(
+            f"{out_dir} holds clips made with another {', '.join(changed)} (see {path}): "
+            "give the same settings to go on, or another --out-dir"
+        )
