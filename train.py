@@ -11,10 +11,10 @@ import hydra
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
-from data.errors import InputError, user_errors
-from data.pickles import read_pickle
+from data.errors import user_errors
 from training.config import instantiate
 from training.module import build_training
+from training.resuming import check_resuming
 
 log = logging.getLogger(__name__)
 
@@ -39,24 +39,6 @@ def train(cfg: DictConfig) -> None:
         ", ".join(path.name for path in sorted(checkpoints.iterdir())) if checkpoints.is_dir() else "no checkpoint yet"
     )
     log.info("results are in %s (%s)", checkpoints.parent, found)
-
-
-def check_resuming(ckpt: str | None, last: Path) -> None:
-    """Refuse to resume from what is no training checkpoint, and to write over a run by mistake.
-
-    Raises:
-        InputError: ``ckpt`` cannot be resumed from, or the run ``last`` belongs to is there and not resumed.
-    """
-    if ckpt is None:
-        if last.exists():
-            raise InputError(f"{last.parent.parent} holds a run; resume it with ckpt={last}, or choose another TAG.")
-        return
-    if Path(ckpt).suffix != ".ckpt":
-        raise InputError(f"ckpt={ckpt} is no training checkpoint; give the last.ckpt of the run to resume.")
-    if "config" not in read_pickle(Path(ckpt)):
-        raise InputError(
-            f"ckpt={ckpt} is no training checkpoint of this project; give the last.ckpt of the run to resume."
-        )
 
 
 @hydra.main(config_path="configs", config_name="train", version_base="1.3")

@@ -10,10 +10,13 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from data.errors import InputError
 from data.weights import load_into
 from training.config import build_model, composed_config, describing, instantiate
+from training.resuming import take_over
 
 
 class Training(pl.LightningModule):
@@ -30,8 +33,8 @@ class Training(pl.LightningModule):
     def __init__(
         self,
         model: nn.Module,
-        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
-        scheduler: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler] | None = None,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        scheduler: Callable[[Optimizer], LRScheduler] | None = None,
         seed: int = 0,
         config: Mapping[str, Any] | None = None,
     ) -> None:
@@ -97,16 +100,23 @@ class Training(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Optimiser, and schedule if any, over the trained weights."""
-        optimizer = self.make_optimizer([p for p in self.parameters() if p.requires_grad])
+        optimizer, scheduler = self._optimizer(self._trained_weights())
+        return optimizer if scheduler is None else ([optimizer], [{"scheduler": scheduler, "interval": "step"}])
+
+    def _trained_weights(self) -> list[nn.Parameter]:
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+    def _optimizer(self, weights: Sequence[nn.Parameter]) -> tuple[Optimizer, LRScheduler | None]:
+        """Make the optimiser of some weights, and its schedule if there is any."""
+        optimizer = self.make_optimizer(weights)
         if self.make_scheduler is None:
-            return optimizer
+            return optimizer, None
         try:
-            scheduler = self.make_scheduler(optimizer)
+            return optimizer, self.make_scheduler(optimizer)
         except ValueError as error:
             raise InputError(
                 f"training.scheduler cannot be made ({error}); one that plans ahead needs trainer.max_steps=N."
             ) from error
-        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
     def state_dict(self, *_args: Any, **_kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
         """The model's weights under its own names: what checkpoints hold."""
@@ -122,11 +132,12 @@ class Training(pl.LightningModule):
         checkpoint["config"] = self.config
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses to resume for another number of planned steps.
+        """Refuse to resume from other states than this run saves, or for another number of planned steps.
 
         Raises:
             InputError: the checkpoint belongs to another run than the configuration describes.
         """
+        take_over(checkpoint, self.trainer, self._trained_weights(), self._optimizer)
         for schedule in checkpoint["lr_schedulers"]:
             planned = schedule.get("total_steps", self.trainer.max_steps)
             if planned != self.trainer.max_steps:
