@@ -49,16 +49,20 @@ def part_duration_s(source: object, whole_s: float, start_s: float, duration_s: 
     return asked_s
 
 
+LARGEST = {"duration_s": 3600, "sample_rate_hz": 768_000, "frame_rate_hz": 1000, "frame_size_px": 8192}
+"""What a clip may have at most: beyond any recording, and within what a computer can hold."""
+
+
 @dataclass(frozen=True)
 class ClipSpec:
     """Form of the clips a model works on.
 
     Args:
-        duration_s: Duration in seconds, above 0.
-        sample_rate_hz: Samples a second of the sound, a whole number above 0.
+        duration_s: Duration in seconds, above 0, at most 3600.
+        sample_rate_hz: Samples a second of the sound, a whole number above 0, at most 768 000.
         n_channels: Channels of the sound, 1 or 2.
-        frame_rate_hz: Video frames a second, above 0.
-        frame_size_px: Width and height of a frame in pixels, whole numbers above 0, or one number for both.
+        frame_rate_hz: Video frames a second, above 0, at most 1000.
+        frame_size_px: Width and height of a frame in pixels, whole numbers above 0, at most 8192, or one for both.
 
     Raises:
         InputError: A value lies outside what is stated above.
@@ -79,8 +83,11 @@ class ClipSpec:
         values = [(name, getattr(self, name)) for name in ("duration_s", "sample_rate_hz", "frame_rate_hz")]
         values += [("frame_size_px", size_px) for size_px in sizes_px]
         for name, value in values:
-            if not (math.isfinite(value) and value > 0):
-                raise InputError(f"clip.{name} is {value}, expected a finite number above 0: change the configuration")
+            if not 0 < value <= LARGEST[name]:
+                raise InputError(
+                    f"clip.{name} is {value}, expected a number above 0, at most {LARGEST[name]}: change the "
+                    "configuration"
+                )
             if name in ("sample_rate_hz", "frame_size_px") and not isinstance(value, int):
                 raise InputError(f"clip.{name} is {value}, expected a whole number: change the configuration")
         if self.n_channels not in (1, 2):

@@ -21,7 +21,8 @@ def user_errors() -> Iterator[None]:
         yield
     except InputError as error:
         sentence = str(error).rsplit("InputError: ", 1)[-1].strip()  # a process that reads puts its traceback before
-        sys.stderr.write(f"error: {sentence}\n")
+        shown = "".join(c if c.isprintable() else " " for c in sentence)  # a file's names could steer the terminal
+        sys.stderr.write(f"error: {shown}\n")
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")

@@ -70,7 +70,7 @@ def _odd_part(content: Any) -> str | None:
     """Name what only a file made by hand holds; None if there is nothing.
 
     torch gives attributes to dictionaries and tensors as a file asks, which then stand for their methods; it takes
-    functions as values; and a tensor may repeat a few numbers to seem larger than any memory.
+    functions as values; and a tensor may be sparse, empty or repeat a few numbers, to seem larger than any memory.
     """
     waiting, seen = [content], set()
     while waiting:
@@ -84,16 +84,15 @@ def _odd_part(content: Any) -> str | None:
             waiting += [*dict.keys(part), *dict.values(part)]
         elif isinstance(part, list | tuple | set):
             waiting += part
-        elif isinstance(part, torch.Tensor) and _repeats(part):
-            return f"a tensor of shape {tuple(part.shape)} with fewer numbers"
+        elif isinstance(part, torch.Tensor) and not _is_whole(part):
+            return "a tensor whose numbers are not in the file"
     return None
 
 
-def _repeats(tensor: torch.Tensor) -> bool:
-    """Return whether a tensor has more values than numbers in memory."""
-    if tensor.layout != torch.strided or tensor.is_meta:
-        return False
-    return tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes()
+def _is_whole(tensor: torch.Tensor) -> bool:
+    """Return whether a tensor is a plain array with memory for each of its numbers."""
+    is_plain = tensor.layout == torch.strided and not (tensor.is_meta or tensor.is_quantized or tensor.is_nested)
+    return is_plain and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
 @functools.lru_cache(maxsize=8)

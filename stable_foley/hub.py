@@ -11,6 +11,7 @@ from huggingface_hub import constants, errors, get_hf_file_metadata, hf_hub_down
 
 from data.errors import InputError
 
+MAX_STRIDES = 100
 UNREACHABLE = (httpx2.ConnectError, httpx2.TimeoutException, httpx2.ProxyError, errors.LocalEntryNotFoundError)
 
 
@@ -97,11 +98,11 @@ def _fault(config: Any) -> str | None:
     whole = [f"{dit}.{key}" for key in ("io_channels", "embed_dim", "depth", "num_heads", "cond_token_dim")]
     whole += ["sample_rate", f"{vae}.latent_dim", f"{vae}.io_channels", f"{vae}.downsampling_ratio"]
     for key in whole:
-        if not isinstance(value(key), int) or value(key) < 1:
+        if not _is_size(value(key)):
             return f"has no whole number above 0 as {key}"
     strides = value(f"{vae}.encoder.config.strides")
-    if not isinstance(strides, list) or not all(isinstance(stride, int) for stride in strides):
-        return f"has no list of whole numbers as {vae}.encoder.config.strides"
+    if not isinstance(strides, list) or len(strides) > MAX_STRIDES or not all(map(_is_size, strides)):
+        return f"has no list of whole numbers above 0 as {vae}.encoder.config.strides"
     conditions = (
         (value("model.pretransform.type") == "autoencoder", "model.pretransform.type that is not 'autoencoder'"),
         (value(f"{vae}.bottleneck.type") == "vae", f"{vae}.bottleneck.type that is not 'vae'"),
@@ -112,6 +113,11 @@ def _fault(config: Any) -> str | None:
         ("${" not in json.dumps(config), "a reference ${…}"),
     )
     return next((f"has {problem}" for holds, problem in conditions if not holds), None)
+
+
+def _is_size(value: Any) -> bool:
+    """Return whether a value is a whole number above 0, of a size that a tensor can have."""
+    return isinstance(value, int) and 1 <= value < 2**31
 
 
 def _problem(error: Exception, repo_id: str, filename: str) -> str:

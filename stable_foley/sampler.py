@@ -90,6 +90,7 @@ def _derivative_terms(clean: Tensor, past: list[tuple[Tensor, Tensor]], h: Tenso
     return phi_2 * slope - phi_3 * curvature
 
 
+MAX_STEPS = 10_000
 SAMPLERS: dict[str, Callable[..., Tensor]] = {
     "dpmpp-3m-sde": dpmpp_3m_sde,
     "dpmpp-2m": dpmpp_2m,
@@ -103,7 +104,7 @@ class SamplerSettings:
 
     Attributes:
         name: one of ``SAMPLERS``.
-        n_steps: denoising steps, at least 1.
+        n_steps: denoising steps, 1 to ``MAX_STEPS``.
         sigma_min: last noise-to-signal ratio before 0.
         sigma_max: first noise-to-signal ratio.
         cfg_scale: guidance scale; 1 is no guidance.
@@ -125,8 +126,8 @@ class SamplerSettings:
     def __post_init__(self) -> None:
         if self.name not in SAMPLERS:
             raise InputError(f"sampler {self.name!r} is not known; expected one of {', '.join(SAMPLERS)}.")
-        if not isinstance(self.n_steps, int) or self.n_steps < 1:
-            raise InputError(f"{self.n_steps} sampling steps are not possible; give a whole number from 1 on.")
+        if not isinstance(self.n_steps, int) or not 1 <= self.n_steps <= MAX_STEPS:
+            raise InputError(f"{self.n_steps} sampling steps are not possible; give a whole number, 1 to {MAX_STEPS}.")
         if not math.isfinite(self.cfg_scale):
             raise InputError(f"guidance scale {self.cfg_scale} is not possible; give a finite number, 1 for none.")
         if not 0 <= self.level_match_db < math.inf:

@@ -107,15 +107,16 @@ def _optimizer_states(
     """
     number = nn.Parameter(torch.zeros(1))
     number.grad = torch.zeros(1)
-    optimizer, scheduler = make_optimizer([number])
-    optimizer.step()
+    trial, _ = make_optimizer([number])
+    trial.step()
+    kept: dict[str, Any] = next(iter(trial.state_dict()["state"].values()), {})
+    optimizer, scheduler = make_optimizer(weights)
+    in_order = [weight.detach() for group in optimizer.param_groups for weight in group["params"]]
     state = optimizer.state_dict()
-    kept = state["state"].get(0, {}).items()
     state["state"] = _PerWeight(
-        (i, {key: weight.detach() if isinstance(value, Tensor) and value.ndim else value for key, value in kept})
-        for i, weight in enumerate(weights)
+        (i, {key: weight if isinstance(value, Tensor) and value.ndim else value for key, value in kept.items()})
+        for i, weight in enumerate(in_order)
     )
-    state["param_groups"][0]["params"] = list(range(len(weights)))
     return {"optimizer_states": [state], "lr_schedulers": [] if scheduler is None else [scheduler.state_dict()]}
 
 

@@ -25,7 +25,7 @@ from data.media import iter_frames, probe
 from data.stopwatch import Stopwatch
 from data.weights import load_into, state_dict_of
 from training.checkpoint import read_content
-from training.config import REPOSITORY, build_model
+from training.config import REPOSITORY, build_model, describing
 from training.devices import pick_device
 from training.stored_config import kept_sections, resolved
 from video2rms.figure import envelope_figure
@@ -75,8 +75,12 @@ def load_model(checkpoint: Path = BUNDLED, device: str | torch.device = "cpu") -
             "exp=mini_video2rms or exp=train_gh_video2rms made"
         )
     config = kept_sections(described, checkpoint, ("model", "seed"), ("paths",))
-    OmegaConf.update(config, "paths.random_weights", True, force_add=True)  # the checkpoint holds all of them
-    model: Video2Rms = build_model(resolved(config, checkpoint))
+    with describing(checkpoint):  # the file holds all weights, which bring their memory
+        OmegaConf.update(config, "paths.random_weights", True, force_add=True)
+        if "random_weights" in config.model.features:
+            config.model.features.random_weights = True
+    with torch.device("meta"):
+        model: Video2Rms = build_model(resolved(config, checkpoint))
     load_into(model, weights, source=checkpoint)
     return model.eval().to(device)
 
