@@ -24,12 +24,12 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from common.errors import InputError, user_errors
 from common.files import remove_partial
-from common.pickles import read_pickle
 from training.checkpoint_io import AtomicCheckpointIO
 from training.checks import check_values, checked_run_name, one_sentence
 from training.config import REPOSITORY, instantiate
 from training.loggers import close_loggers
 from training.module import build_training
+from training.resuming import check_resuming
 
 log = logging.getLogger(__name__)
 
@@ -100,23 +100,6 @@ def build_trainer(cfg: DictConfig) -> pl.Trainer:
             "one by one."
         )
     return trainer
-
-
-def check_resuming(ckpt: str | None, last: Path) -> None:
-    """Refuse to resume from what is no training checkpoint, and to write over a run by mistake.
-
-    Raises:
-        InputError: ``ckpt`` cannot be resumed from, or the run ``last`` belongs to is there and not resumed.
-    """
-    if ckpt is None:
-        if last.exists():
-            raise InputError(f"{last.parent.parent} holds a run; resume it with ckpt={last}, or choose another TAG.")
-    elif Path(ckpt).suffix != ".ckpt":
-        raise InputError(f"ckpt={ckpt} is no training checkpoint; give the last.ckpt of the run to resume.")
-    elif "config" not in read_pickle(Path(ckpt)):
-        raise InputError(
-            f"ckpt={ckpt} is no training checkpoint of this project; give the last.ckpt of the run to resume."
-        )
 
 
 def in_sweep() -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from cavp.audio_tower import Cnn14
@@ -36,9 +37,12 @@ def cavp_from_state_dict(state: Mapping[str, Tensor], *, with_audio: bool = Fals
     """
     weights, prefix = _own_weights(state, with_audio=with_audio, source=source)
     try:
-        model = _untrained(weights, with_audio=with_audio)
+        with torch.device("meta"):  # the weights bring their memory
+            model = _untrained(weights, with_audio=with_audio)
     except KeyError as error:
         raise InputError(f"{source} lacks {prefix}{error.args[0]}; give weights of CAVP that are complete.") from error
+    except RuntimeError as error:
+        raise InputError(f"{source} states sizes that are not possible ({error}); give weights of CAVP.") from error
     load_into(model, weights, source=source)
     return model.eval()
 
@@ -62,18 +66,18 @@ def _untrained(state: Mapping[str, Tensor], *, with_audio: bool) -> Cavp:
 
     def n_out(key: str) -> int:
         shape = tuple(state[key].shape)
-        if not shape or shape[0] < 1:
+        if not shape or 0 in shape:
             raise InputError(f"{key} has shape {shape}, from which no size can be read; give weights of CAVP.")
         return shape[0]
 
+    embed_dim = n_out("video_project_head.weight")
     audio_tower = label_tower = None
     if with_audio:
         audio_tower = Cnn14(
             base_channels=n_out("spec_encoder.conv_block1.conv1.weight"),
             n_mels=n_out("spec_encoder.bn.weight"),
-            embed_dim=n_out("spec_encoder.final_project.weight"),
+            embed_dim=embed_dim,
         )
-    embed_dim = n_out("video_project_head.weight")
     if with_audio and LABEL_KEY in state:
         label_tower = LabelTower(embed_dim, width=n_out("label_encoder.layers.0.weight"))
     return Cavp(SlowOnly(n_out(FIRST_VIDEO_KEY)), audio_tower, label_tower, embed_dim=embed_dim)

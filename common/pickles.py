@@ -35,6 +35,8 @@ UNREADABLE = (
     TypeError,
     AssertionError,
     AttributeError,
+    ArithmeticError,
+    MemoryError,
 )
 """What torch and the zip reader raise on damaged files."""
 
@@ -59,7 +61,38 @@ def read_pickle(path: Path) -> dict[str, Any]:
         raise damaged(path, "a torch checkpoint", error) from error
     if not isinstance(content, dict):
         raise InputError(f"{path} holds a {type(content).__name__}; expected a dictionary of weights: check the path.")
+    if odd := _odd_part(content):
+        raise InputError(f"{path} is refused, since it holds {odd}, as no training leaves it: use one that you trust.")
     return content
+
+
+def _odd_part(content: Any) -> str | None:
+    """Name what only a file made by hand holds; None if there is nothing.
+
+    torch gives attributes to dictionaries and tensors as a file asks, which then stand for their methods; it takes
+    functions as values; and a tensor may be sparse, empty or repeat a few numbers, to seem larger than any memory.
+    """
+    waiting, seen = [content], set()
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if callable(part) or getattr(part, "__dict__", {}).keys() - {"_metadata"}:
+            return f"code or attributes ({type(part).__name__})"
+        if isinstance(part, dict):
+            waiting += [*dict.keys(part), *dict.values(part)]
+        elif isinstance(part, list | tuple | set):
+            waiting += part
+        elif isinstance(part, torch.Tensor) and not _is_whole(part):
+            return "a tensor whose numbers are not in the file"
+    return None
+
+
+def _is_whole(tensor: torch.Tensor) -> bool:
+    """Return whether a tensor is a plain array with memory for each of its numbers."""
+    is_plain = tensor.layout == torch.strided and not (tensor.is_meta or tensor.is_quantized or tensor.is_nested)
+    return is_plain and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
 @functools.lru_cache(maxsize=8)

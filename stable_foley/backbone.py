@@ -66,6 +66,8 @@ SECONDS = f"{CONDITIONERS}seconds_"
 PROJECTIONS = tuple(f"{CONDITIONERS}{key}.proj_out." for key in ("frames", "audio"))
 """How the names of the backbone's weights begin, in its own files and in whole models."""
 VAE_PARTS = {"encoder": "oobleck", "decoder": "oobleck", "bottleneck": "vae"}
+MAX_LAYERS = 256
+"""Ten times the depth of Stable Audio Open."""
 LIGHTNING = "model."
 """What comes before every name in a checkpoint of the published training."""
 
@@ -332,7 +334,14 @@ def dit_config(model_config: Mapping[str, Any]) -> dict[str, Any]:
     """The transformer's arguments in a ``model_config.json``, without those that describe the published ControlNet."""
     config = dict(model_config["model"]["diffusion"]["config"])
     config.pop("controlnet_depth_factor", None)
+    _check_layers("model.diffusion.config.depth", config.get("depth", 1))
     return config
+
+
+def _check_layers(option: str, n_layers: Any) -> None:
+    """Refuse more layers than could be built in a reasonable time."""
+    if not isinstance(n_layers, int) or not 1 <= n_layers <= MAX_LAYERS:
+        raise InputError(f"{option} is {n_layers}; expected 1 to {MAX_LAYERS}: correct it.")
 
 
 def build_codec(pretransform: Mapping[str, Any], sample_rate_hz: int) -> nn.Module:
@@ -342,6 +351,9 @@ def build_codec(pretransform: Mapping[str, Any], sample_rate_hz: int) -> nn.Modu
         parts = {part: pretransform["config"][part]["type"] for part in ("encoder", "decoder", "bottleneck")}
         if parts != VAE_PARTS or "pretransform" in pretransform["config"]:
             raise InputError(f"model.pretransform.config describes {parts}; expected {VAE_PARTS}: correct it.")
+        for part in ("encoder", "decoder"):
+            multiples = pretransform["config"][part]["config"].get("c_mults", ())
+            _check_layers(f"The length of model.pretransform.config.{part}.config.c_mults", len(multiples) or 1)
         codec: nn.Module = VaeLatent(pretransform["config"], sample_rate_hz)
     elif kind == "mel":
         codec = MelLatent()

@@ -12,7 +12,7 @@ from stable_foley.hub import read_model_config
 from stable_foley.model import FoleyModel
 from training import config as training_config
 from training.config import absolute, describing
-from training.stored_config import kept_sections, resolved
+from training.stored_config import is_reference, kept_sections, resolved
 
 MAIN_EXPERIMENT = "exp=train_gh_controlnet.yaml"
 NEEDED = ("backbone", "conditioners", "model", "sampler", "dataset.spec", "seed", "paths")
@@ -56,6 +56,7 @@ def build_checked(config: DictConfig, dtype: str, source: object) -> tuple[Foley
     Raises:
         InputError: the configuration would build something else, or a part of it or a file does not fit.
     """
+    resolved(config, source)  # before any of it is used
     config = resolved(_complete(config, dtype, source), source)
     model = training_config.build_model(config)
     if not isinstance(model, FoleyModel):
@@ -106,16 +107,17 @@ def _differences(a: Any, b: Any, where: str) -> Iterator[str]:
 def composed_config(config: DictConfig, model: FoleyModel) -> dict[str, Any]:
     """A training configuration as checkpoints keep it, see ``training.config``; frozen parts named by checksum.
 
-    Since references stay, a change of ``backbone.…`` reaches every place that reads it.
+    Since references stay, a change of ``backbone.…`` reaches every place that reads it; paths that are made of more
+    than a reference are resolved.
     """
     config = with_sizes(config)
     composed = training_config.composed_config(config)
-    if not OmegaConf.is_interpolation(config.backbone, "weights"):
+    if not is_reference(composed["backbone"]["weights"]):
         composed["backbone"]["weights"] = absolute(config.backbone.weights)
     composed["backbone"]["sha256"] = model.backbone.sha256
     if OmegaConf.select(config, "conditioners.frames.cavp.weights") is not None:
         tower, kept = config.conditioners.frames.cavp, composed["conditioners"]["frames"]["cavp"]
         kept["sha256"] = model.conditioners["frames"].sha256
-        if not OmegaConf.is_interpolation(tower, "weights"):
+        if not is_reference(kept["weights"]):
             kept["weights"] = absolute(tower.weights)
     return composed

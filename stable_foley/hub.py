@@ -8,6 +8,8 @@ from typing import Any
 from common.errors import InputError
 from common.hub import first_sentence, hub_file
 
+MAX_STRIDES = 100
+
 
 def backbone_file(location: str | None, repo_id: str | None) -> Path:
     """The file with the weights of a backbone.
@@ -69,11 +71,11 @@ def _fault(config: Any) -> str | None:
     whole = [f"{dit}.{key}" for key in ("io_channels", "embed_dim", "depth", "num_heads", "cond_token_dim")]
     whole += ["sample_rate", f"{vae}.latent_dim", f"{vae}.io_channels", f"{vae}.downsampling_ratio"]
     for key in whole:
-        if not isinstance(value(key), int) or value(key) < 1:
+        if not _is_size(value(key)):
             return f"has no whole number above 0 as {key}"
     strides = value(f"{vae}.encoder.config.strides")
-    if not isinstance(strides, list) or not all(isinstance(stride, int) for stride in strides):
-        return f"has no list of whole numbers as {vae}.encoder.config.strides"
+    if not isinstance(strides, list) or len(strides) > MAX_STRIDES or not all(map(_is_size, strides)):
+        return f"has no list of whole numbers above 0 as {vae}.encoder.config.strides"
     conditions = (
         (value("model.pretransform.type") == "autoencoder", "model.pretransform.type that is not 'autoencoder'"),
         (value(f"{vae}.bottleneck.type") == "vae", f"{vae}.bottleneck.type that is not 'vae'"),
@@ -84,3 +86,8 @@ def _fault(config: Any) -> str | None:
         ("${" not in json.dumps(config), "a reference ${…}"),
     )
     return next((f"has {problem}" for holds, problem in conditions if not holds), None)
+
+
+def _is_size(value: Any) -> bool:
+    """Return whether a value is a whole number above 0, of a size that a tensor can have."""
+    return isinstance(value, int) and 1 <= value < 2**31

@@ -15,7 +15,7 @@ from stable_foley import diffusion
 from stable_foley.config import build_model, composed_config
 from stable_foley.features import draw_embeddings, encode_features, encode_levels, encoder_ids
 from stable_foley.model import CONTROL_ID, PROMPT_IDS, FoleyModel
-from training.config import instantiate
+from training.config import describing, instantiate
 from training.module import Training
 
 _TRAINING, _VALIDATION = 0, 1
@@ -182,11 +182,13 @@ class FoleyTraining(Training):
         return self.model.load_trained_state(state_dict, source="the checkpoint")
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses to resume over another backbone, or for another number of planned steps.
+        """Refuse to resume over another backbone, or what ``Training`` refuses.
 
         Raises:
             InputError: the checkpoint belongs to another run than the configuration describes.
         """
-        if checkpoint["config"]["backbone"]["sha256"] != self.model.backbone.sha256:
+        with describing("the checkpoint to resume"):
+            sha256 = checkpoint["config"]["backbone"]["sha256"]
+        if sha256 != self.model.backbone.sha256:
             raise InputError("The run to resume was trained over another backbone; give backbone.weights as it had it.")
         super().on_load_checkpoint(checkpoint)

@@ -91,8 +91,9 @@ class FoleyPipeline:
         """
         model, config = load_model(None if path is None else Path(path), overrides, dtype)
         spec, settings = instantiate(config.dataset.spec), instantiate(config.sampler)
-        if not isinstance(spec, ClipSpec):
-            raise InputError(f"dataset.spec is a {type(spec).__name__}; expected a ClipSpec: give a Foley model.")
+        for key, part, kind in (("dataset.spec", spec, ClipSpec), ("sampler", settings, SamplerSettings)):
+            if not isinstance(part, kind):
+                raise InputError(f"{key} is a {type(part).__name__}; expected {kind.__name__}: give a Foley model.")
         return cls(model, spec, settings, device)
 
     @property

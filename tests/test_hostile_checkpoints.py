@@ -2,17 +2,23 @@
 
 import json
 import pickle
+from collections import OrderedDict
 
 import pytest
 import torch
 from hydra.utils import instantiate
 
 import infer
+import train
 from cavp.weights import load_cavp
-from common.errors import InputError
+from common.errors import InputError, user_errors
+from common.pickles import read_pickle
 from stable_foley.checkpoint import load_model, read_checkpoint, split
 from stable_foley.config import inference_config
-from tests.conftest import REPOSITORY
+from stable_foley.pipeline import FoleyPipeline
+from tests.conftest import REPOSITORY, tone_clip
+from tests.test_train import run_config
+from training.bundle import bundle
 from training.checkpoint import Checkpoint, read_content, save_checkpoint
 from training.config import compose, composed_config
 from training.stored_config import kept_sections, resolved
@@ -227,6 +233,12 @@ def test_a_pickled_configuration_holds_no_objects(tmp_path, marker):
         ("sampler.name", "${", "${"),
         ("sampler.name", "${now:%Y}", "now"),
         ("sampler.name", "${bundled:../../secret}", "secret"),
+        ("sampler.name", "${seed}${seed}", "${seed}"),
+        ("backbone.hub_id", "somebody/else", "somebody/else"),
+        ("backbone.model_config.model.diffusion.config.depth", 10**9, "1000000000"),
+        ("conditioners.seconds_start.max_s", "much", "much"),
+        ("conditioners.envelope.window_samples", "wide", "wide"),
+        ("conditioners.envelope.smoothing_samples", None, "None"),
         ("seed", "${sampler.nowhere}", "nowhere"),
         ("seed", "${seed}", "seed"),
         ("backbone.model_config.model.pretransform", {"type": "autoencoder", "config": {}}, "encoder"),
@@ -277,6 +289,174 @@ def test_values_that_are_not_plain_are_refused(tmp_path):
         path = saved(tmp_path / "odd.ckpt", config | {"sampler": value})
         with pytest.raises(InputError, match=r"odd\.ckpt"):
             load_model(path)
+
+
+@pytest.mark.parametrize("kind", ["list", "dict"])
+def test_references_that_multiply_are_refused(tmp_path, kind):
+    """Ten references to ten references, and so on: 10**20 values."""
+    config = bundled_config("controlnet")
+    config["paths"]["level0"] = 1
+    for i in range(20):
+        ten = {f"key{j}": f"${{paths.level{i}}}" for j in range(10)}
+        config["paths"][f"level{i + 1}"] = ten if kind == "dict" else list(ten.values())
+    with pytest.raises(InputError, match=r"evil\.safetensors"):
+        load_model(saved(tmp_path / "evil.safetensors", config))
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "named"),
+    [
+        ("sampler", None, "None"),
+        ("sampler", {"n_steps": 3}, "sampler"),
+        ("sampler.n_steps", 10**12, "1000000000000"),
+        ("dataset.spec", 5, "5"),
+        ("dataset.spec.duration_s", 1e300, "1e\\+300"),
+    ],
+)
+def test_settings_are_held_to_their_ranges(tmp_path, place, value, named):
+    content = read_content(BUNDLED / "controlnet.safetensors")
+    config = put(content["config"], place, value)
+    save_checkpoint(tmp_path / "odd.safetensors", Checkpoint(content["state_dict"], config))
+    with pytest.raises(InputError, match=named):
+        FoleyPipeline.from_checkpoint(tmp_path / "odd.safetensors", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("width", 10**6),
+        ("bins.n_classes", 10**9),
+        ("features.n_features", 10**9),
+        ("features.channels", [1] * 1000),
+        ("features.size_px", [0, 0]),
+        ("features.size_px", [10**6, 10**6]),
+        ("features.size_px", ["wide", "high"]),
+        ("features", {"_target_": "video2rms.features.rgb_flow.RgbFlowFeatures", "random_weights": False}),
+        ("features", 5),
+    ],
+)
+def test_sizes_of_a_video2rms_checkpoint_are_compared_before_they_take_memory(tmp_path, place, value):
+    content = read_content(BUNDLED / "video2rms.safetensors")
+    config = put(content["config"], f"model.{place}", value)
+    save_checkpoint(tmp_path / "odd.safetensors", Checkpoint(content["state_dict"], config))
+    with pytest.raises(InputError):
+        load_video2rms(tmp_path / "odd.safetensors")
+
+
+@pytest.mark.parametrize("shape", [(10**12, 0), (10**6, 1), ()])
+@pytest.mark.parametrize(
+    "key", ["video_project_head.weight", "spec_encoder.final_project.weight", "video_encoder.conv1.conv.weight"]
+)
+def test_sizes_of_cavp_are_compared_before_they_take_memory(tmp_path, key, shape):
+    weights = dict(read_content(BUNDLED / "cavp.safetensors")["state_dict"].items())
+    torch.save(weights | {key: torch.zeros(shape)}, tmp_path / "odd.ckpt")
+    with pytest.raises(InputError, match=key):
+        load_cavp(tmp_path / "odd.ckpt", with_audio=True)
+
+
+def with_attribute(value, name, attribute):
+    setattr(value, name, attribute)
+    return value
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"state_dict": with_attribute(OrderedDict(w=torch.zeros(1)), "values", 5)},
+        with_attribute(OrderedDict(w=torch.zeros(1)), "get", 5),
+        {"w": with_attribute(torch.zeros(1), "isfinite", 5)},
+        {"w": torch.zeros(1), "lr_schedulers": [{"step": torch._utils._rebuild_tensor_v2}]},
+        {"w": torch.zeros(1).expand(10**12)},
+        {"w": torch.zeros(4, device="meta")},
+        {"w": torch.zeros(4).to_sparse()},
+    ],
+)
+def test_what_stands_for_methods_or_for_numbers_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "odd.ckpt")
+    with pytest.raises(InputError, match=r"odd\.ckpt"):
+        read_pickle(tmp_path / "odd.ckpt")
+
+
+@pytest.mark.parametrize("config", [{"a": {1}}, {"a": torch.zeros(1)}, {(1, 2): 3}, [1], {"dataset": 5}])
+def test_a_bundle_takes_plain_configurations_only(tmp_path, config):
+    torch.save({"state_dict": {"w": torch.zeros(1)}, "config": config}, tmp_path / "odd.ckpt")
+    with pytest.raises(InputError, match=r"odd\.ckpt"):
+        bundle(tmp_path / "odd.ckpt", tmp_path / "out.safetensors")
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_an_error_does_not_steer_the_terminal(capsys):
+    with pytest.raises(SystemExit), user_errors():
+        raise InputError("key \x1b[2J\nerror: another")
+    sentence = capsys.readouterr().err
+    assert sentence.count("\n") == 1
+    assert "\x1b" not in sentence
+
+
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory):
+    """Data, and what the first epoch of a training leaves for resuming."""
+    folder = tmp_path_factory.mktemp("first")
+    tone_clip(folder / "clips", "a")
+    train.train(resuming(folder, folder, "trainer.max_epochs=1"))
+    return folder, read_pickle(folder / "run" / "checkpoints" / "last.ckpt")
+
+
+def resuming(first, folder, *overrides):
+    """The configuration of a run in a folder."""
+    return run_config(first / "clips", folder, "run", "callbacks.samples.every_n_epochs=9", *overrides)
+
+
+@pytest.mark.parametrize("path", ["{folder}/run/checkpoints/../../../precious", "local://{folder}/../precious"])
+def test_resuming_removes_no_files(first_run, tmp_path, path):
+    """Lightning removes the best checkpoint of before, of which the file to resume from says where it is."""
+    first, content = first_run
+    folder, precious = tmp_path / "runs", tmp_path / "precious"
+    (precious / "inner").mkdir(parents=True)
+    states = content["callbacks"]
+    named = {key: state | {"best_model_path": path.format(folder=folder)} for key, state in states.items()}
+    callbacks = {key: named[key] if "best_model_path" in state else state for key, state in states.items()}
+    assert callbacks != states
+    torch.save(content | {"callbacks": callbacks}, tmp_path / "evil.ckpt")
+    train.train(resuming(first, folder, "trainer.max_epochs=2", f"ckpt={tmp_path / 'evil.ckpt'}"))
+    assert (folder / "run" / "checkpoints" / "last.ckpt").exists()
+    assert (precious / "inner").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("pytorch-lightning_version", "new"),
+        ("pytorch-lightning_version", "1.0"),
+        ("config", 5),
+        ("config", {}),
+        ("state_dict", 5),
+        ("callbacks", [1]),
+        ("callbacks.Ema", {"weights": {"x": torch.zeros(1)}, "n_updates": 1}),
+        ("callbacks.BestCheckpoint.best_loss", "low"),
+        ("loops", 5),
+        ("loops.fit_loop.epoch_progress", {"current": {}, "total": {"increment_ready": 1}}),
+        ("lr_schedulers", [{"step": 5}]),
+        ("optimizer_states", [5]),
+        ("optimizer_states.0.param_groups.0.lr", "fast"),
+        ("optimizer_states.0.state", {0: {"step": torch.zeros(()), "exp_avg": 3}}),
+    ],
+)
+def test_states_of_another_form_are_not_resumed_from(first_run, tmp_path, place, value):
+    first, content = first_run
+    torch.save(changed(content, place.split("."), value), tmp_path / "odd.ckpt")
+    with pytest.raises(InputError):
+        train.train(resuming(first, tmp_path / "runs", "trainer.max_epochs=2", f"ckpt={tmp_path / 'odd.ckpt'}"))
+
+
+def changed(part, keys, value):
+    """A copy of a nested state with another value at some keys."""
+    if not keys:
+        return value
+    copy = part.copy()
+    key = int(keys[0]) if isinstance(part, list) else keys[0]
+    copy[key] = changed(part[key], keys[1:], value)
+    return copy
 
 
 @pytest.mark.parametrize("name", ["controlnet.safetensors", "backbone.safetensors"])

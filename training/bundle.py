@@ -12,6 +12,7 @@ if __name__ == "__main__":  # before the imports, which take seconds
 
 import argparse
 import hashlib
+import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -48,8 +49,8 @@ def bundle(checkpoint: Path, out: Path) -> int:
     if "config" not in content:
         raise InputError(f"{checkpoint} says nothing of its configuration: give a checkpoint of train.py")
     weights = {name: halved(value, name) for name, value in state_dict_of(content, checkpoint).items()}
-    config = content["config"]
     with describing(checkpoint):
+        config = json.loads(json.dumps(content["config"]))
         if "cache" in config.get("dataset", {}):
             config["dataset"]["cache"] = None
         if "ckpt" in config:

@@ -46,11 +46,14 @@ class Ema(pl.Callback):
         """Resume."""
         self.weights, self.n_updates = state_dict["weights"], state_dict["n_updates"]
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Start from the weights as they are; a state to resume from comes after this."""
+        self.weights = {name: p.detach().clone() for name, p in _trained_parameters(pl_module).items()}
+
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start from the weights as they are, unless resuming."""
+        """Move the average to where the weights are."""
         parameters = _trained_parameters(pl_module)
-        known = self.weights or {name: p.detach().clone() for name, p in parameters.items()}
-        self.weights = {name: value.to(parameters[name].device) for name, value in known.items()}
+        self.weights = {name: value.to(parameters[name]) for name, value in self.weights.items()}
 
     @torch.no_grad()
     def on_train_batch_end(

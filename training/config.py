@@ -81,6 +81,10 @@ def instantiate(config: DictConfig, **arguments: Any) -> Any:
     Raises:
         InputError: what a target refused, as it said it.
     """
+    if not isinstance(config, DictConfig):
+        raise InputError(
+            f"The configuration does not describe what can be built ({config!r} as a section); correct it."
+        )
     with describing(OmegaConf.select(config, "_target_", default="the configuration")):
         return hydra.utils.instantiate(config, _convert_="all", **arguments)
 

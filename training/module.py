@@ -10,13 +10,16 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from common.errors import InputError
 from common.weights import load_into
 from training.config import build_model, composed_config, describing, instantiate
+from training.resuming import take_over
 
-OptimizerMaker = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
-SchedulerMaker = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
+OptimizerMaker = Callable[[Iterable[nn.Parameter]], Optimizer]
+SchedulerMaker = Callable[[Optimizer], LRScheduler]
 
 
 class Training(pl.LightningModule):
@@ -104,9 +107,15 @@ class Training(pl.LightningModule):
         Raises:
             InputError: one of their values is not possible.
         """
-        return optimizer_and_schedule(
-            [p for p in self.parameters() if p.requires_grad], self.make_optimizer, self.make_scheduler
-        )
+        optimizer, scheduler = self._optimizer(self._trained_weights())
+        return optimizer if scheduler is None else ([optimizer], [{"scheduler": scheduler, "interval": "step"}])
+
+    def _trained_weights(self) -> list[nn.Parameter]:
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+    def _optimizer(self, weights: Sequence[nn.Parameter]) -> tuple[Optimizer, LRScheduler | None]:
+        """Make the optimiser of some weights, and its schedule if there is any."""
+        return optimizer_and_schedule(weights, self.make_optimizer, self.make_scheduler)
 
     def state_dict(self, *_args: Any, **_kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
         """The model's weights under its own names: what checkpoints hold."""
@@ -122,11 +131,12 @@ class Training(pl.LightningModule):
         checkpoint["config"] = self.config
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses to resume for another number of planned steps.
+        """Refuse to resume from other states than this run saves, or for another number of planned steps.
 
         Raises:
             InputError: the checkpoint belongs to another run than the configuration describes.
         """
+        take_over(checkpoint, self.trainer, self._trained_weights(), self._optimizer)
         for schedule in checkpoint["lr_schedulers"]:
             planned = schedule.get("total_steps", self.trainer.max_steps)
             if planned != self.trainer.max_steps:
@@ -137,9 +147,9 @@ class Training(pl.LightningModule):
 
 
 def optimizer_and_schedule(
-    parameters: list[nn.Parameter], make_optimizer: OptimizerMaker, make_scheduler: SchedulerMaker | None
-) -> Any:
-    """Make an optimiser over parameters, and its schedule if any, in the form that Lightning takes.
+    parameters: Sequence[nn.Parameter], make_optimizer: OptimizerMaker, make_scheduler: SchedulerMaker | None
+) -> tuple[Optimizer, LRScheduler | None]:
+    """Make an optimiser over parameters, and its schedule if there is any.
 
     Raises:
         InputError: one of their values is not possible.
@@ -147,14 +157,13 @@ def optimizer_and_schedule(
     with describing("training.optimizer"):
         optimizer = make_optimizer(parameters)
     if make_scheduler is None:
-        return optimizer
+        return optimizer, None
     try:
-        scheduler = make_scheduler(optimizer)
+        return optimizer, make_scheduler(optimizer)
     except (ValueError, TypeError, ArithmeticError) as error:
         raise InputError(
             f"training.scheduler cannot be made ({error}); one that plans ahead needs trainer.max_steps=N."
         ) from error
-    return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
 
 def build_training(config: DictConfig) -> Training:

@@ -12,18 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from common.errors import InputError
 from common.weights import N_LISTED
 from training.config import REPOSITORY, describing
 from training.moved import with_current_names
 
-MAX_VALUES = 10_000
+MAX_VALUES = 2000
 """Values that a configuration may hold; the largest of this project has about 200."""
+HUB_ID = "hub_id"
+"""Key of a repository that weights are fetched from."""
 
 _KEY = r"[A-Za-z_]\w*(?:\.\w+|\[\d+\])*"
-_REFERENCE = re.compile(rf"\$\{{(?:(?:oc\.select:)?(\.*{_KEY})(?:,null)?|bundled:[\w-]+(?:\.[\w-]+)*)\}}")
+_REFERENCE = re.compile(rf"\$\{{(?:(?:oc\.select:)?(\.*{_KEY})(?:,null)?|bundled:[\w-]+(?:\.[\w-]+)*)\}}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z]\w*|_target_|_partial_")
 _PACKAGE = re.compile(r"# @package (\S+)")
 
@@ -40,8 +42,8 @@ def kept_sections(described: Any, source: object, needed: Sequence[str], optiona
         optional: keys that may be missing.
 
     Raises:
-        InputError: a section is missing; a value is no text, number, list or mapping; or a value holds anything in
-            ``${…}`` but the name of another key or ``bundled:FILE``.
+        InputError: a section is missing; a value is no text, number, list or mapping; or a value holds ``${…}`` and
+            is no reference, see ``is_reference``.
     """
     kept: dict[str, Any] = {}
     for key in (*needed, *optional):
@@ -66,17 +68,23 @@ def resolved(config: DictConfig, source: object) -> DictConfig:
     Raises:
         InputError: a reference leads nowhere, or a part would be built by anything but what configs/ names there.
     """
-    _check_values(OmegaConf.to_container(config), source)
     with describing(f"the configuration in {source}"):
+        _check_values(OmegaConf.to_container(config), source)
+        _check_size(config, source)
         plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     _check_values(plain, source, references=False)
     foreign = sorted(set(_foreign(plain, "")))
     if foreign:
         raise InputError(
-            f"{source} is refused, since its configuration would call {', '.join(foreign[:N_LISTED])}; expected what "
-            "configs/ has in that place: use a file that you trust, or add it there."
+            f"{source} is refused, since its configuration would call or fetch {', '.join(foreign[:N_LISTED])}; "
+            "expected what configs/ has in that place: use a file that you trust, or add it there."
         )
     return OmegaConf.create(plain)
+
+
+def is_reference(value: Any) -> bool:
+    """Return whether a value is a whole reference: to another key, ``${key}``, or to ``${bundled:FILE}``."""
+    return isinstance(value, str) and _REFERENCE.fullmatch(value) is not None
 
 
 _MISSING = object()
@@ -92,19 +100,19 @@ def _value(described: Any, key: str) -> Any:
 
 
 def _check_values(part: Any, source: object, *, references: bool = True) -> None:
-    """Refuse values of other kinds than YAML has, too many of them, and resolvers."""
+    """Refuse values of other kinds than YAML has, too many of them, and ``${`` in what is no reference."""
     waiting, n_values = [part], 0
     while waiting:
         value = waiting.pop()
         n_values += 1
         if n_values > MAX_VALUES:
-            raise InputError(f"{source} has a configuration of more than {MAX_VALUES} values; give a checkpoint.")
+            raise _too_many(source)
         if isinstance(value, dict):
             waiting += [*value, *value.values()]
         elif isinstance(value, list):
             waiting += value
         elif isinstance(value, str):
-            if "${" in (_REFERENCE.sub("", value) if references else value):
+            if "${" in value and not (references and is_reference(value)):
                 raise InputError(
                     f"{source} is refused, since its configuration holds {value[:80]!r}; expected references to other "
                     "keys, ${key}, or to bundled files, ${bundled:FILE}, only: use a file that you trust."
@@ -113,8 +121,25 @@ def _check_values(part: Any, source: object, *, references: bool = True) -> None
             raise InputError(f"{source} has a configuration with a {type(value).__name__}; give a checkpoint.")
 
 
+def _check_size(config: DictConfig, source: object) -> None:
+    """Refuse references that lead to too many values, as lists of references to lists of references do."""
+    waiting: list[Any] = [config]
+    n_values = 1
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, DictConfig | ListConfig):
+            n_values += len(part)
+            if n_values > MAX_VALUES:
+                raise _too_many(source)
+            waiting.extend([part[key] for key in part] if isinstance(part, DictConfig) else part)
+
+
+def _too_many(source: object) -> InputError:
+    return InputError(f"{source} has a configuration of more than {MAX_VALUES} values; give a checkpoint.")
+
+
 def _foreign(part: Any, place: str) -> Iterator[str]:
-    """Yield what a plain configuration would build at places where configs/ builds something else or nothing."""
+    """Yield what a plain configuration would build, or fetch, where configs/ has something else or nothing."""
     if isinstance(part, list):
         for i, inner in enumerate(part):
             yield from _foreign(inner, f"{place}[{i}]")
@@ -124,6 +149,8 @@ def _foreign(part: Any, place: str) -> Iterator[str]:
         built = (str(part.get("_target_")), part.get("_partial_", False))
         if built not in _allowed(place):
             yield f"{built[0]} as {place}"
+    if part.get(HUB_ID) not in {None, *_hub_ids()}:
+        yield f"{part[HUB_ID]} as {place}.{HUB_ID}"
     for key, inner in part.items():
         if not isinstance(key, str) or not _NAME.fullmatch(key):
             yield f"{key} in {place}"
@@ -148,14 +175,25 @@ def _places() -> tuple[dict[str, set[tuple[str, Any]]], dict[str, set[str]]]:
     """Return, for each place in a configuration, what the files of configs/ and exp/ build there and refer to."""
     targets: dict[str, set[tuple[str, Any]]] = {}
     references: dict[str, set[str]] = {}
+    for place, part in _described():
+        if isinstance(part, dict) and "_target_" in part:
+            targets.setdefault(place, set()).add((part["_target_"], part.get("_partial_", False)))
+        elif isinstance(part, str) and (match := _REFERENCE.fullmatch(part)) and match[1]:
+            references.setdefault(place, set()).add(_absolute(match[1], place))
+    return targets, references
+
+
+@functools.cache
+def _hub_ids() -> set[str]:
+    """Return the repositories that configs/ fetches weights from."""
+    return {part[HUB_ID] for _, part in _described() if isinstance(part, dict) and HUB_ID in part}
+
+
+def _described() -> Iterator[tuple[str, Any]]:
+    """Yield all parts of the files of configs/ and exp/ with their places in a whole configuration."""
     for folder in (REPOSITORY / "configs", REPOSITORY):
         for path in sorted(folder.rglob("*.yaml") if folder.name == "configs" else folder.glob("exp/*.yaml")):
-            for place, part in _parts(yaml.safe_load(path.read_text(encoding="utf-8")), _package(path, folder)):
-                if isinstance(part, dict) and "_target_" in part:
-                    targets.setdefault(place, set()).add((part["_target_"], part.get("_partial_", False)))
-                elif isinstance(part, str) and (match := _REFERENCE.fullmatch(part)) and match[1]:
-                    references.setdefault(place, set()).add(_absolute(match[1], place))
-    return targets, references
+            yield from _parts(yaml.safe_load(path.read_text(encoding="utf-8")), _package(path, folder))
 
 
 def _package(path: Path, folder: Path) -> str:

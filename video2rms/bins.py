@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from common.errors import InputError
 
+MAX_CLASSES = 65_536
 _FADE = (1.25, 2.0)  # times the floor
 
 
@@ -18,7 +19,7 @@ class LevelBins(nn.Module):
     by more than half a bin, and neither up nor down on average. Levels of 1 and above belong to the last class.
 
     Args:
-        n_classes: Number of classes K, at least 3.
+        n_classes: Number of classes K, 3 to 65 536.
         mu: Curvature of the scale ln(1 + mu r) / ln(1 + mu), above 0.
         floor: Level below which a sound counts as silent, above 0 and below 1.
 
@@ -35,13 +36,13 @@ class LevelBins(nn.Module):
 
     def __init__(self, n_classes: int = 64, mu: float = 63.0, floor: float = 0.01) -> None:
         super().__init__()
-        if not (n_classes >= 3 and mu > 0 and 0 < floor < 1):
+        if not (3 <= n_classes <= MAX_CLASSES and 0 < mu < math.inf and 0 < floor < 1):
             raise InputError(
-                f"{n_classes} classes with mu {mu} from {floor} on are not possible: give at least 3 classes, mu above "
-                "0 and a floor between 0 and 1"
+                f"{n_classes} classes with mu {mu} from {floor} on are not possible: give 3 to {MAX_CLASSES} classes, "
+                "mu above 0 and a floor between 0 and 1"
             )
         self.n_classes = n_classes
-        scale = torch.linspace(math.log1p(mu * floor) / math.log1p(mu), 1, n_classes, dtype=torch.float64)
+        scale = torch.linspace(math.log1p(mu * floor) / math.log1p(mu), 1, n_classes, dtype=torch.float64, device="cpu")
         middles = torch.cat([scale.new_zeros(1), (scale[1:] + scale[:-1]) / 2])
         self.register_buffer("edges", _expand(scale, mu).float(), persistent=False)
         self.register_buffer("centres", _expand(middles, mu).float(), persistent=False)

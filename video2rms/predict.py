@@ -31,7 +31,7 @@ from media.envelope import FINE_RATE_HZ, Envelope, write_envelope_csv
 from media.frames import FrameWindow
 from media.reading import iter_frames, probe
 from training.checkpoint import read_content
-from training.config import REPOSITORY, build_model
+from training.config import REPOSITORY, build_model, describing
 from training.stored_config import kept_sections, resolved
 from video2rms.figure import envelope_figure
 from video2rms.model import FRAME_RATE_HZ, Video2Rms
@@ -80,8 +80,12 @@ def load_model(checkpoint: Path = BUNDLED, device: str | torch.device = "cpu") -
             "exp=mini_video2rms or exp=train_gh_video2rms made"
         )
     config = kept_sections(described, checkpoint, ("model", "seed"), ("paths",))
-    OmegaConf.update(config, "paths.random_weights", True, force_add=True)  # the checkpoint holds all of them
-    model: Video2Rms = build_model(resolved(config, checkpoint))
+    with describing(checkpoint):  # the file holds all weights, which bring their memory
+        OmegaConf.update(config, "paths.random_weights", True, force_add=True)
+        if "random_weights" in config.model.features:
+            config.model.features.random_weights = True
+    with torch.device("meta"):
+        model: Video2Rms = build_model(resolved(config, checkpoint))
     load_into(model, weights, source=checkpoint)
     return model.eval().to(device)
 

@@ -36,10 +36,16 @@ class EnvelopeConditioner(nn.Module, ABC):
         measure: how the envelope of a training sound is measured.
         window_samples: RMS window of the control signal, in samples of the sound; it looks back only.
         smoothing_samples: centred moving average over the control signal, in samples; 1 for none.
+
+    Raises:
+        InputError: a length is no whole number from 1.
     """
 
     def __init__(self, measure: Measure, window_samples: int, smoothing_samples: int) -> None:
         super().__init__()
+        for name, length in (("window_samples", window_samples), ("smoothing_samples", smoothing_samples)):
+            if not isinstance(length, int) or length < 1:
+                raise InputError(f"conditioners.envelope.{name} is {length!r}; expected a whole number from 1 on.")
         self.measure = measure
         self.window_samples = window_samples
         self.smoothing_samples = smoothing_samples

@@ -1,7 +1,10 @@
 """Owns the numbers in seconds that Stable Audio Open is conditioned on: where a clip starts and how long it is."""
 
+import math
+
 from torch import Tensor, nn
 
+from common.errors import InputError
 from stable_foley.backbone import NumberEmbedder
 
 
@@ -11,10 +14,15 @@ class SecondsConditioner(nn.Module):
     Args:
         output_dim: width of the token.
         max_s: largest number of seconds; larger ones count as this.
+
+    Raises:
+        InputError: max_s is not a number above 0.
     """
 
     def __init__(self, output_dim: int, max_s: float = 512.0) -> None:
         super().__init__()
+        if not isinstance(max_s, int | float) or not 0 < max_s < math.inf:
+            raise InputError(f"max_s of the seconds' conditioners is {max_s!r}; expected a number above 0: correct it.")
         self.max_s = max_s
         self.embedder = NumberEmbedder(features=output_dim)
 

@@ -84,8 +84,8 @@ class RgbFlowFeatures(FeatureExtractor):
         self.rgb = nn.Sequential(network.stem, network.layer1, network.layer2, network.layer3, network.layer4)
         self.flow = _network(flow, random_weights)
         preset = get_model_weights(_RGB).DEFAULT.transforms()
-        self.register_buffer("mean", torch.tensor(preset.mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(preset.std).view(3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(preset.mean, device="cpu").view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(preset.std, device="cpu").view(3, 1, 1), persistent=False)
         self.requires_grad_(False).train()
 
     def extra_repr(self) -> str:
