@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from cavp import Cnn14
-from stable_foley.conditioners import clap
+from clap import encoder as clap
 
 
 @pytest.fixture(scope="module")

@@ -209,7 +209,6 @@ COMMANDS = [
     ["-m", "stable_foley.generate_split", "--split", "missing.txt", "--checkpoint", "missing", "--out", "missing"],
     ["-m", "stable_foley.checkpoint", "import", "--published", "missing.ckpt", "--out", "missing.safetensors"],
     ["-m", "data.preprocess", "--raw-dir", "missing", "--out-dir", "missing"],
-    ["-m", "data.cache", "exp=train_gh_controlnet.yaml", "dataset.cache=missing"],
     ["-m", "data.report", "--root", "missing"],
     ["-m", "synthetic", "--out-dir", "/dev/null/synthetic", "--hours", "1"],
     ["-m", "training.bundle", "--checkpoint", "missing", "--out", "missing.safetensors"],

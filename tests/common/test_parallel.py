@@ -12,9 +12,9 @@ import time
 import pytest
 import torch
 
+from common import parallel
 from common.errors import InputError
 from common.parallel import for_each
-from data import parallel
 from tests.conftest import REPOSITORY
 
 # what the processes run is named by modules that they can import: those of the standard library

@@ -166,7 +166,7 @@ def test_half_a_file_is_an_error_for_training_and_made_anew_by_encoding(root, tm
     path = cache.path(chunk)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert not cache.holds(chunk, [1.0])
-    with pytest.raises(InputError, match=f"{path.name}.*data.cache"):
+    with pytest.raises(InputError, match=f"{path.name}.*training.cache"):
         cache.read(chunk, 1.0)
     with pytest.raises(InputError, match="lacks features of 1 of 1 chunks"):
         cache.check([chunk], [1.0])
@@ -227,7 +227,7 @@ def command(root, cache, *more):
     words = [
         sys.executable,
         "-m",
-        "data.cache",
+        "training.cache",
         *options(root, cache),
         "--num-workers",
         "0",

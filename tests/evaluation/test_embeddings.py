@@ -10,13 +10,13 @@ import torch
 import transformers
 from tokenizers.pre_tokenizers import ByteLevel
 
+from clap import encoder as clap
 from common.errors import InputError
 from evaluation.clip import ClipResult, compare_clip
 from evaluation.embeddings import read_prompts, score_with_clap
 from evaluation.folders import ClipFiles, SoundFile
 from evaluation.frechet import frechet_distance
 from media.reading import read_sound
-from stable_foley.conditioners import clap
 from tests.evaluation.conftest import RATE_HZ, clicks, noise
 
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]

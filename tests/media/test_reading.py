@@ -16,7 +16,7 @@ import torch
 import torchaudio
 
 from common.errors import InputError
-from data import frames_by_decord
+from media import frames_by_decord
 from media.frames_by_decord import images_by_decord
 from media.reading import iter_frames, probe, read_frames, read_sound
 from tests.media.clips import (

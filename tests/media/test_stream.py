@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from common.errors import InputError
-from data import frames_by_decord, media
+from media import frames_by_decord, reading
 from media.reading import FrameWindow, SoundWindow, iter_frames, iter_media, probe, read_frames, read_sound
 from media.writing import write_wav
 from tests.media.clips import EVEN_S, MANY_KEYS, UNEVEN_S, click, copy_from, make_video, numbers
@@ -161,8 +161,8 @@ class _Counted:
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_decoding_goes_on_as_windows_are_taken(tmp_path, monkeypatch, suffix):
     path = make_video(tmp_path / f"long{suffix}", [k / 25 for k in range(1500)], options=MANY_KEYS)
-    counted = _Counted(media.decoded)
-    monkeypatch.setattr(media, "decoded", counted)
+    counted = _Counted(reading.decoded)
+    monkeypatch.setattr(reading, "decoded", counted)
     windows = iter_media(path, frame_rate_hz=25.0, size_px=16, sample_rate_hz=16_000, window_frames=50)
     for n_taken in range(1, 11):
         next(windows)

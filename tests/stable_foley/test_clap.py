@@ -22,9 +22,9 @@ import transformers
 from tokenizers.pre_tokenizers import ByteLevel
 from torch.nn import functional as F
 
+from clap import encoder as clap
 from clap.encoder import ClapEncoder, clap_encoder
 from common.errors import InputError
-from stable_foley.conditioners import clap
 from stable_foley.conditioners.clap import ClapConditioner
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -62,7 +62,7 @@ def rises_s(wave):
 def test_same_numbers_give_the_same_clip_in_another_process_and_thread_count(clips):
     code = (
         "import torch; torch.set_num_threads(1)\n"
-        "from tests.data.synthetic.test_clip import *\n"
+        "from tests.synthetic.test_clip import *\n"
         "print([digest(render_clip(SPEC, SEED, i)) for i in (3, 1)])"
     )
     output = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)

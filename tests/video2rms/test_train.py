@@ -122,7 +122,7 @@ def test_features_learned_from_scratch_train_on_recordings(root, tmp_path):
     [
         (MOTION, "MotionFeatures is trained"),
         ([*SMALL, "training.augment=true"], r"training\.augment changes frames"),
-        ([*SMALL, "model.features.flow_updates=2"], r"lacks features of 4 of 4 chunks .* python -m data\.cache"),
+        ([*SMALL, "model.features.flow_updates=2"], r"lacks features of 4 of 4 chunks .* python -m training\.cache"),
     ],
 )
 def test_what_a_cache_cannot_serve_is_refused(root, cache, tmp_path, capsys, more, words):
