@@ -70,7 +70,7 @@ def _odd_part(content: Any) -> str | None:
     """Name what only a file made by hand holds; None if there is nothing.
 
     torch gives attributes to dictionaries and tensors as a file asks, which then stand for their methods; it takes
-    functions as values; and a tensor may be sparse, empty or repeat a few numbers, to seem larger than any memory.
+    functions as values; and a tensor may have a shape without the numbers, or repeat a few, to exceed any memory.
     """
     waiting, seen = [content], set()
     while waiting:

@@ -235,6 +235,8 @@ def test_a_pickled_configuration_holds_no_objects(tmp_path, marker):
         ("sampler.name", "${bundled:../../secret}", "secret"),
         ("sampler.name", "${seed}${seed}", "${seed}"),
         ("backbone.hub_id", "somebody/else", "somebody/else"),
+        ("backbone.hub_id", ["somebody/else"], "somebody/else"),
+        ("conditioners.frames._partial_", [], "FramesConditioner"),
         ("backbone.model_config.model.diffusion.config.depth", 10**9, "1000000000"),
         ("conditioners.seconds_start.max_s", "much", "much"),
         ("conditioners.envelope.window_samples", "wide", "wide"),

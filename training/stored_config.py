@@ -147,9 +147,9 @@ def _foreign(part: Any, place: str) -> Iterator[str]:
         return
     if "_target_" in part or "_partial_" in part:
         built = (str(part.get("_target_")), part.get("_partial_", False))
-        if built not in _allowed(place):
+        if built not in list(_allowed(place)):  # a list compares values that have no hash too
             yield f"{built[0]} as {place}"
-    if part.get(HUB_ID) not in {None, *_hub_ids()}:
+    if part.get(HUB_ID) not in [None, *_hub_ids()]:
         yield f"{part[HUB_ID]} as {place}.{HUB_ID}"
     for key, inner in part.items():
         if not isinstance(key, str) or not _NAME.fullmatch(key):
