@@ -6,6 +6,9 @@ STAMP := $(VENV)/installed
 PYTHONS := python3.13 python3.12 python3.11 python3
 FITS := import sys, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
+# librosa has numba compile itself at its first use; processes that do so at once spoil each other's cache, and crash
+WARM_UP := import torch; from evaluation.onsets import detect_onsets; detect_onsets(torch.rand(1, 44100), 44100)
+
 .PHONY: setup demo test lint bench
 
 setup: $(STAMP)
@@ -20,6 +23,7 @@ $(RUN):
 $(STAMP): requirements.txt requirements-nodeps.txt | $(RUN)
 	$(RUN) -m pip install --quiet --requirement requirements.txt
 	$(RUN) -m pip install --quiet --no-deps --ignore-requires-python --requirement requirements-nodeps.txt
+	$(RUN) -c "$(WARM_UP)"
 	touch $@
 
 demo: setup
