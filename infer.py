@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from common.devices import pick_device
 from common.errors import InputError, check_range, check_seed, printable, user_errors
+from common.files import same_file
 from common.stopwatch import Stopwatch
 from data.dataset import read_clip_frames
 from data.greatest_hits import read_clip
@@ -201,7 +202,7 @@ def read_envelope(path: Path, section: Section, pipeline: FoleyPipeline) -> tupl
         warn_if_shorter(path, section.start_s, envelope.duration_s, section)
         return envelope, envelope
     sound_path = sound_of(path)
-    own = sound_path.exists() and sound_path.samefile(section.clip.sound_path)
+    own = same_file(sound_path, section.clip.sound_path)
     rate_hz = pipeline.sample_rate_hz
     start_s = section.start_s if own else 0.0
     warn_if_shorter(path, start_s, probe(sound_path).duration_s - start_s, section)

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
 
+LARGEST_SEED = 2**32 - 1
+"""What every source of random numbers takes."""
+
 
 class InputError(ValueError):
     """A user's mistake: one sentence that names the value, what was expected and the remedy."""
@@ -37,7 +40,7 @@ def check_seed(seed: int, name: str = "--seed") -> None:
     Raises:
         InputError: Naming the value.
     """
-    check_range(name, seed, 0, 2**32 - 1, whole=True)
+    check_range(name, seed, 0, LARGEST_SEED, whole=True)
 
 
 def printable(text: object) -> str:

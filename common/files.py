@@ -246,6 +246,17 @@ def check_writable_folder(folder: Path, option: str) -> None:
         raise InputError(f"{option} {folder} cannot be written: give a folder that can")
 
 
+def same_file(a: Path, b: Path) -> bool:
+    """Return whether two paths lead to one file, which is there."""
+    return a.exists() and b.exists() and a.samefile(b)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, read in parts."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def check_readable(path: Path) -> None:
     """Refuse a file that is not there or cannot be opened.
 

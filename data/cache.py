@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from common.errors import InputError
-from common.files import atomic_path, damaged, remove_partial
+from common.files import atomic_path, damaged, file_sha256, remove_partial
 from data.greatest_hits import SourceClip
 from media.clip import ClipSpec
 
@@ -233,17 +233,12 @@ def _source_sha256(clip: SourceClip, folder: Path, *, frames: bool) -> str:
             stat = path.stat()
             seen = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
             same = known.get(path.name, [None])[:-1] == seen
-            found[path.name] = [*seen, known[path.name][-1] if same else _file_sha256(path)]
+            found[path.name] = [*seen, known[path.name][-1] if same else file_sha256(path)]
         except OSError as error:
             raise InputError(f"{path} cannot be read ({error.strerror}): check the data set") from error
     if found != {name: known.get(name) for name in found}:
         _remember(memory, known | found)
     return hashlib.sha256(json.dumps([entry[-1] for entry in found.values()]).encode()).hexdigest()
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _remembered(memory: Path) -> dict[str, list[Any]]:

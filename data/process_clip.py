@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from common.errors import InputError
-from common.files import atomic_folder
+from common.files import atomic_folder, file_sha256
 from data.denoise import Denoiser
 from data.greatest_hits import read_hits, write_hits
 from media.reading import FrameWindow, MediaInfo, iter_media, probe
@@ -92,7 +92,7 @@ class RawClip:
             if self.times_path is not None:
                 path = self.times_path
                 record["annotation"] = path.name
-                record["annotation_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+                record["annotation_sha256"] = file_sha256(path)
         except OSError as error:
             raise InputError(f"{path} cannot be read ({error.strerror}): give a file that you may read") from error
         return record

@@ -17,7 +17,7 @@ from av.container import InputContainer, OutputContainer
 from torch import Tensor
 
 from common.errors import InputError
-from common.files import NO_ROOM, atomic_path
+from common.files import NO_ROOM, atomic_path, same_file
 from media.clip import count_at_rate
 from media.container import Packets, need_video, opened, origin_s, video_stream
 from media.frames import as_fraction
@@ -105,7 +105,7 @@ def mux(video_path: Path, wave: Tensor, sample_rate_hz: int, out_path: Path) -> 
             format cannot hold the picture.
     """
     _check_suffix(out_path)
-    if out_path.exists() and out_path.samefile(video_path):
+    if same_file(out_path, video_path):
         raise InputError(f"{out_path} is the video itself: give another output")
     rates_hz = sorted(av.Codec("aac", "w").audio_rates or [])
     if sample_rate_hz not in rates_hz:

@@ -1,6 +1,5 @@
 """Owns the files that infer.py leaves for a video: their names, what they must not replace, and their writing."""
 
-import hashlib
 import json
 import math
 import tempfile
@@ -13,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from common.errors import InputError
-from common.files import atomic_files, atomic_path, check_writable_folder
+from common.files import atomic_files, atomic_path, check_writable_folder, file_sha256, same_file
 from data.dataset import read_clip_frames
 from data.greatest_hits import SourceClip
 from media.envelope import Envelope, write_envelope_csv
@@ -59,7 +58,7 @@ class Results:
         self.folder = folder
         self.name = name
         self.video = video.resolve()
-        self.keeps_csv = envelope is not None and _same(envelope, self.path("envelope.csv"))
+        self.keeps_csv = envelope is not None and same_file(envelope, self.path("envelope.csv"))
 
     def path(self, kind: str) -> Path:
         """The file of a kind."""
@@ -77,7 +76,7 @@ class Results:
         csv = self.path("envelope.csv")
         there = [path for path in map(self.path, KINDS) if path.exists() and not (self.keeps_csv and path == csv)]
         for path in there:
-            if any(_same(path, given) for given in inputs):
+            if any(same_file(path, given) for given in inputs):
                 raise InputError(f"{path} would be written over, but is an input; give another --output-dir.")
         if not there:
             return
@@ -88,12 +87,12 @@ class Results:
                 "or move the file away."
             )
         before = Path(str(record.get("video")))
-        if before != self.video and not _same(before, self.video):
+        if before != self.video and not same_file(before, self.video):
             raise InputError(
                 f"{there[0]} is a result for {before}, which that for {self.video} would replace; give another "
                 "--output-dir."
             )
-        if csv in there and record.get(_CSV_SHA256) != _sha256(csv):
+        if csv in there and record.get(_CSV_SHA256) != file_sha256(csv):
             raise InputError(
                 f"{csv} was changed since infer.py wrote it, and would be replaced; give --envelope {csv} to use it, "
                 "or another --output-dir to keep it."
@@ -130,7 +129,7 @@ class Results:
             written: dict[str, Any] = {"video": str(self.video), _CSV_SHA256: None}
             if not self.keeps_csv:
                 write_envelope_csv(csv, envelope, section.start_s)
-                written[_CSV_SHA256] = _sha256(csv)
+                written[_CSV_SHA256] = file_sha256(csv)
             with atomic_path(png) as temporary:
                 comparison_figure({"sound": sound}, rate_hz, control=envelope).savefig(temporary)
             with atomic_path(settings) as temporary:
@@ -180,12 +179,3 @@ def _write_muxed(section: Section, sound: Tensor, sample_rate_hz: int, path: Pat
         silent = Path(folder) / "silent.mp4"
         write_video(silent, frames, clip.frames_rate_hz)
         mux(silent, padded, sample_rate_hz, path)
-
-
-def _same(a: Path, b: Path) -> bool:
-    """Whether two paths are the same file, which is there."""
-    return a.exists() and b.exists() and a.samefile(b)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

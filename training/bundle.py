@@ -11,7 +11,6 @@ if __name__ == "__main__":  # before the imports, which take seconds
     end_on_interrupt()
 
 import argparse
-import hashlib
 import json
 import logging
 import sys
@@ -22,6 +21,7 @@ import torch
 from torch import Tensor
 
 from common.errors import InputError, user_errors
+from common.files import file_sha256
 from common.weights import state_dict_of
 from training.checkpoint import Checkpoint, check_new, read_content, save_checkpoint
 from training.config import describing
@@ -84,8 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     n_bytes = bundle(args.checkpoint, args.out)
     if n_bytes > MAX_BYTES:
         log.warning("%s is larger than the %d MB that a repository takes well", args.out, MAX_BYTES // 10**6)
-    digest = hashlib.sha256(args.out.read_bytes()).hexdigest()
-    sys.stdout.write(f"{args.out}: {n_bytes / 1e6:.1f} MB, SHA-256 {digest}\n")
+    sys.stdout.write(f"{args.out}: {n_bytes / 1e6:.1f} MB, SHA-256 {file_sha256(args.out)}\n")
 
 
 if __name__ == "__main__":

@@ -11,21 +11,17 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from common.errors import InputError
+from common.errors import LARGEST_SEED, InputError
+from common.files import NO_ROOM
 from training.arguments import check_arguments
 
 MAX_NAME_BYTES = 200
 """Longest name of a run, below the 255 bytes that file systems allow."""
-LARGEST_SEED = 2**32 - 1
-"""What every source of random numbers takes."""
 _NAME = re.compile(r"[\w+=,@]([\w+=,@. -]*[\w+=,@.-])?")
 _NOT_FINITE = re.compile(r"[+-]?\.(nan|inf)", re.IGNORECASE)
 """What YAML reads as a number and Hydra's command line as a word."""
 
-_NOT_WRITABLE = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
-    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST),
-)
+_NOT_WRITABLE = (*NO_ROOM, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
 
 def checked_run_name(tag: Any) -> str:

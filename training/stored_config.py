@@ -189,17 +189,20 @@ def _hub_ids() -> set[str]:
     return {part[HUB_ID] for _, part in _described() if isinstance(part, dict) and HUB_ID in part}
 
 
-def _described() -> Iterator[tuple[str, Any]]:
-    """Yield all parts of the files of configs/ and exp/ with their places in a whole configuration."""
-    for folder in (REPOSITORY / "configs", REPOSITORY):
-        for path in sorted(folder.rglob("*.yaml") if folder.name == "configs" else folder.glob("exp/*.yaml")):
-            yield from _parts(yaml.safe_load(path.read_text(encoding="utf-8")), _package(path, folder))
+@functools.cache
+def _described() -> tuple[tuple[str, Any], ...]:
+    """Return all parts of the files of configs/ and exp/ with their places in a whole configuration."""
+    found: list[tuple[str, Any]] = []
+    for path in sorted([*(REPOSITORY / "configs").rglob("*.yaml"), *(REPOSITORY / "exp").glob("*.yaml")]):
+        text = path.read_text(encoding="utf-8")
+        found += _parts(yaml.safe_load(text), _package(text, path))
+    return tuple(found)
 
 
-def _package(path: Path, folder: Path) -> str:
-    """Return the place in a whole configuration that a file describes, empty for all of it."""
-    stated = _PACKAGE.match(path.read_text(encoding="utf-8"))
-    place = stated[1] if stated else ".".join(path.parent.relative_to(folder).parts)
+def _package(text: str, path: Path) -> str:
+    """Return the place in a whole configuration that a file describes: the one it states, or else its folder's."""
+    stated = _PACKAGE.match(text)
+    place = stated[1] if stated else ".".join(path.parent.relative_to(REPOSITORY / "configs").parts)
     return "" if place == "_global_" else place
 
 

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from common.devices import pick_device
 from common.errors import InputError, printable, user_errors
-from common.files import atomic_path, check_writable_folder
+from common.files import atomic_path, check_writable_folder, same_file
 from common.stopwatch import Stopwatch
 from common.weights import load_into, state_dict_of
 from media.clip import count_at_rate, part_duration_s
@@ -164,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         check_writable_folder(path.parent, option)
         if path.is_dir() or path.absolute() in (other.absolute() for name, other in outputs.items() if name != option):
             raise InputError(f"{option} {path} is a folder, or the other output: give another file")
-        if any(path.exists() and given.exists() and path.samefile(given) for given in (args.video, args.checkpoint)):
+        if any(same_file(path, given) for given in (args.video, args.checkpoint)):
             raise InputError(f"{option} {path} would be written over, but is an input: give another file")
     watch = Stopwatch()
     with watch.stage("model"):

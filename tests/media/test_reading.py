@@ -46,18 +46,6 @@ VIDEOS = {
 }
 
 
-@pytest.fixture(scope="module")
-def video(tmp_path_factory):
-    """Makes each of the videos once."""
-    folder = tmp_path_factory.mktemp("videos")
-
-    def make(name):
-        path = folder / name
-        return path if path.exists() else make_video(path, **VIDEOS[name])
-
-    return make
-
-
 @pytest.mark.parametrize("name", VIDEOS)
 @pytest.mark.parametrize(("start_s", "rate_hz", "n"), [(0.0, 4.0, 8), (1.33, 30.0, 20), (1.61, 3.0, 2), (0.0, 7.0, 1)])
 def test_each_frame_is_the_nearest_in_time(video, name, start_s, rate_hz, n):

@@ -40,18 +40,6 @@ VIDEOS = {
 }
 
 
-@pytest.fixture(scope="module")
-def video(tmp_path_factory):
-    """Makes each of the videos once."""
-    folder = tmp_path_factory.mktemp("videos")
-
-    def make(name):
-        path = folder / name
-        return path if path.exists() else make_video(path, **VIDEOS[name])
-
-    return make
-
-
 def joined(windows):
     """Frames and sound of all windows, each checked to follow the one before."""
     parts = {FrameWindow: [], SoundWindow: []}

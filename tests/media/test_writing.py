@@ -52,18 +52,6 @@ VIDEOS = {
 }
 
 
-@pytest.fixture(scope="module")
-def video(tmp_path_factory):
-    """Makes each of the videos once."""
-    folder = tmp_path_factory.mktemp("videos")
-
-    def make(name):
-        path = folder / name
-        return path if path.exists() else make_video(path, **VIDEOS[name])
-
-    return make
-
-
 def shown_packets(path):
     """Bytes, time from the start of the file and kind of each packet of the picture."""
     with opened(path) as container:

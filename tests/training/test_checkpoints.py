@@ -10,7 +10,7 @@ import torch
 
 import train
 from common.errors import InputError
-from tests.conftest import REPOSITORY, tone_clip
+from tests.conftest import REPOSITORY
 from training.config import compose
 
 
@@ -31,13 +31,6 @@ def options(data_root, runs, *more):
         "+trainer.enable_progress_bar=false",
         *more,
     ]
-
-
-@pytest.fixture(scope="module")
-def data_root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("clips")
-    tone_clip(root, "a")
-    return root
 
 
 def is_finite(path):

@@ -8,7 +8,7 @@ import pytest
 
 import train
 from common.errors import InputError
-from tests.conftest import REPOSITORY, tone_clip
+from tests.conftest import REPOSITORY
 from training.checks import checked_run_name
 from training.config import compose
 
@@ -24,13 +24,6 @@ SMALL = [
     "dataset.num_workers=0",
     "+trainer.enable_progress_bar=false",
 ]
-
-
-@pytest.fixture(scope="module")
-def data_root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("clips")
-    tone_clip(root, "a")
-    return root
 
 
 def refused(monkeypatch, capsys, tmp_path, *options, left=frozenset()):
