@@ -9,7 +9,7 @@ if __name__ == "__main__":  # before the imports, which take seconds
     end_on_interrupt()
 
 import argparse
-import subprocess
+import logging
 import sys
 import time
 from pathlib import Path
@@ -18,11 +18,10 @@ import numpy as np
 
 from common.errors import user_errors
 from evaluation.onsets import detect_onsets, onset_f1
-from media.reading import read_sound
 from media.writing import write_video, write_wav
 from synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
+from video2audio import FoleyPipeline
 
-REPOSITORY = Path(__file__).resolve().parent
 NAME = "strikes"
 SPEC = SyntheticSpec(duration_s=10.0, frame_rate_hz=30.0, width=480, height=270, max_offset_s=0.0)
 SEED, CLIP = 7_000_003, 9  # no training has seen it; rock and glass
@@ -44,18 +43,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
     parser.add_argument("--output-dir", type=Path, default=Path("outputs/demo"), help="(default: %(default)s)")
     folder = parser.parse_args(arguments).output_dir
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     strikes_s = render(folder / "reference")
-    start_s = time.perf_counter()
-    command = ["infer.py", "--video", str((folder / "reference" / f"{NAME}.mp4").resolve())]
-    command += ["--output-dir", str(folder.resolve())]
-    sys.stdout.write(f"{folder}/reference/{NAME}.mp4 is a silent video; its sound comes from\n")
-    sys.stdout.write(f"  python infer.py --video {folder}/reference/{NAME}.mp4 --output-dir {folder}\n")
+    video = folder / "reference" / f"{NAME}.mp4"
+    sys.stdout.write(f"{video} is a silent video; its sound is made as by\n")
+    sys.stdout.write(f"  python infer.py --video {video} --output-dir {folder}\n")
     sys.stdout.flush()
-    status = subprocess.run([sys.executable, *command], cwd=REPOSITORY, check=False).returncode  # noqa: S603
-    if status:
-        raise SystemExit(status)
+    start_s = time.perf_counter()
+    result = FoleyPipeline.from_checkpoint()(video, progress=True)
+    result.save(folder)
     took_s = time.perf_counter() - start_s
-    heard_s = detect_onsets(read_sound(folder / f"{NAME}.wav", sample_rate_hz=SAMPLE_RATE_HZ), SAMPLE_RATE_HZ).times_s
+    heard_s = detect_onsets(result.sound, result.sample_rate_hz).times_s
     score = onset_f1(strikes_s, heard_s)
     sys.stdout.write(f"\nThe video with its new sound: {folder}/{NAME}.mp4\n")
     sys.stdout.write(

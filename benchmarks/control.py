@@ -45,7 +45,7 @@ from media.envelope import Envelope, fine_envelope
 from media.writing import write_video
 from stable_foley.checkpoint import BUNDLED
 from stable_foley.conditioners.cavp_prompt import CavpPromptConditioner
-from stable_foley.pipeline import FoleyPipeline, Prompts
+from stable_foley.generator import Prompts, SoundGenerator
 from stable_foley.sampler import SamplerSettings
 from synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
 from video2rms.model import Video2Rms
@@ -100,7 +100,7 @@ class Clip:
         return np.array([hit.time_s for hit in self.hits])
 
 
-def held_out(number: int, pipeline: FoleyPipeline, video2rms: Video2Rms, folder: Path) -> Clip:
+def held_out(number: int, pipeline: SoundGenerator, video2rms: Video2Rms, folder: Path) -> Clip:
     """A clip of the benchmark, looked at as a video of 30 frames a second."""
     spec = SyntheticSpec(DURATION_S, FRAME_RATE_HZ, max_offset_s=0.0)
     clip = render_clip(spec, SEED, number)
@@ -125,7 +125,7 @@ class Judges:
         n_clips: clips that the other one learns from.
     """
 
-    def __init__(self, pipeline: FoleyPipeline, n_clips: int) -> None:
+    def __init__(self, pipeline: SoundGenerator, n_clips: int) -> None:
         encoder = dict(pipeline.model.conditioners).get("audio")
         if not isinstance(encoder, CavpPromptConditioner):
             raise InputError("the checkpoint has no prompt encoder with words; give one that exp=mini_controlnet made")
@@ -210,7 +210,7 @@ def note(found: Found, name: str, value: float) -> None:
         found.setdefault(name, []).append(value)
 
 
-def measure(pipeline: FoleyPipeline, clips: Sequence[Clip], judges: Judges, settings: SamplerSettings) -> Found:
+def measure(pipeline: SoundGenerator, clips: Sequence[Clip], judges: Judges, settings: SamplerSettings) -> Found:
     """All measures by name, a value for each clip."""
     samples = {"token": pipeline.model.backbone.samples_per_token, "spectral frame": FRAME_SAMPLES}
     pulses_hz = {name: SAMPLE_RATE_HZ / n for name, n in samples.items()}
@@ -254,7 +254,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     if args.clips < 2:
         raise InputError(f"--clips {args.clips} is not possible: give at least 2")
-    pipeline, video2rms = FoleyPipeline.from_checkpoint(args.checkpoint), load_model()
+    pipeline, video2rms = SoundGenerator.from_checkpoint(args.checkpoint), load_model()
     settings = pipeline.settings.changed(n_steps=args.steps)
     judges = Judges(pipeline, N_FOREST_CLIPS)
     with tempfile.TemporaryDirectory() as folder:

@@ -78,7 +78,7 @@ def step_seconds(model: FoleyModel) -> tuple[list[float], list[float]]:
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(1 + N_TIMED):  # the first warms up
         for kind, given in zip(times, (bare, conditions), strict=True):
-            kind.append(seconds(lambda given=given: model.guided_v(x, level, given, CFG_SCALE)))  # type: ignore[misc]
+            kind.append(seconds(lambda given=given: model.guided_v(x, level, given, CFG_SCALE, given)))  # type: ignore[misc]
     return times[0][1:], times[1][1:]
 
 

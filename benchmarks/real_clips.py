@@ -25,7 +25,7 @@ from data.greatest_hits import SourceClip, read_clip
 from evaluation.levels import e_l1_video_foley, rms_correlation
 from media.reading import read_sound
 from stable_foley.checkpoint import BUNDLED
-from stable_foley.pipeline import FoleyPipeline, Prompts
+from stable_foley.generator import Prompts, SoundGenerator
 from stable_foley.plot import comparison_figure
 from synthetic import SAMPLE_RATE_HZ
 from video2rms.model import Video2Rms
@@ -47,7 +47,7 @@ def read_truth(clip: SourceClip) -> Tensor:
     return sound / sound.abs().amax()
 
 
-def frames_of(clip: SourceClip, pipeline: FoleyPipeline) -> Tensor:
+def frames_of(clip: SourceClip, pipeline: SoundGenerator) -> Tensor:
     """Frames (T, 3, H, W) in 0..1, as the model looks at them."""
     rate_hz, size_px = pipeline.spec.frame_rate_hz, pipeline.spec.frame_size_px
     return read_clip_frames(clip, 0.0, clip.duration_s, frame_rate_hz=rate_hz, size_px=size_px).float() / 255
@@ -73,7 +73,7 @@ def compare(sound: Tensor, truth: Tensor, hits_s: np.ndarray) -> dict[str, float
     }
 
 
-def generated_along(pipeline: FoleyPipeline, clip: SourceClip, truth: Tensor, seeds: range) -> list[Tensor]:
+def generated_along(pipeline: SoundGenerator, clip: SourceClip, truth: Tensor, seeds: range) -> list[Tensor]:
     """Sounds of a clip along its true envelope, one a seed."""
     frames, envelope = frames_of(clip, pipeline), pipeline.measure(truth)
 
@@ -86,7 +86,7 @@ def generated_along(pipeline: FoleyPipeline, clip: SourceClip, truth: Tensor, se
 
 
 def measure_video(
-    pipeline: FoleyPipeline, video2rms: Video2Rms, path: Path, true_s: np.ndarray, seeds: range
+    pipeline: SoundGenerator, video2rms: Video2Rms, path: Path, true_s: np.ndarray, seeds: range
 ) -> list[float]:
     """F1 of the onsets of a video's new sound against those of its own, one a seed; only the picture is looked at."""
     clip = read_clip(path)
@@ -124,7 +124,7 @@ def check(args: argparse.Namespace) -> None:
         check_writable_folder(args.figure.parent, "--figure")
 
 
-def report_clip(pipeline: FoleyPipeline, clip: SourceClip, truth: Tensor, args: argparse.Namespace) -> None:
+def report_clip(pipeline: SoundGenerator, clip: SourceClip, truth: Tensor, args: argparse.Namespace) -> None:
     """Print the measures of the clip's sounds, and draw them."""
     sounds = {"real": [truth]}
     if args.published:
@@ -162,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise InputError(f"--clip {args.clip} is silent in one half, which cannot be a prompt: give another clip")
     videos = [] if args.videos is None else find_videos(args.videos)
     true_s = {path: onset_times_s(read_truth(read_clip(path))) for path in videos}
-    pipeline = FoleyPipeline.from_checkpoint(args.checkpoint)
+    pipeline = SoundGenerator.from_checkpoint(args.checkpoint)
     pipeline.settings = pipeline.settings.changed(level_match_db=args.level_match)
     if clip is not None and truth is not None:
         report_clip(pipeline, clip, truth, args)

@@ -120,7 +120,7 @@ def stated_end_s(stream: Any) -> Fraction | None:
 
 
 class Packets:
-    """The packets of some streams in the order of the file, read once.
+    """The packets of some streams in the order of the file, read once: iterating again goes on where it stopped.
 
     Args:
         container: An open file.
@@ -134,12 +134,16 @@ class Packets:
         self.container = container
         self.streams = streams
         self._ends_s: dict[int, Fraction] = {}
+        self._read = self._packets()
 
     def end_s(self, stream: Any) -> Fraction:
         """Time stamp at which the last packet of a stream ends, of those read so far."""
         return self._ends_s.get(stream.index, Fraction(0))
 
     def __iter__(self) -> Iterator[Any]:
+        return self._read
+
+    def _packets(self) -> Iterator[Any]:
         wanted = {stream.index for stream in self.streams}
         watched = self.container.format.name in _LEAVES_OUT_DAMAGE
         n_bytes = 0
@@ -162,6 +166,17 @@ class Packets:
         duration_s = max(self.container.duration or 0, int(time_s * av.time_base)) / av.time_base
         if hole_s > _LONGEST_HOLE_S and n_bytes / self.container.size > 0.25 * hole_s / duration_s:
             raise _damage(self.container, end_s)
+
+
+def end_of(packets: Packets) -> Fraction:
+    """Return the time stamp at which a single stream ends: by its header, else by its packets, which are read."""
+    (stream,) = packets.streams
+    stated = stated_end_s(stream)
+    if stated is not None:
+        return stated
+    for _ in packets:
+        pass
+    return packets.end_s(stream)
 
 
 def decoded(packets: Packets, start_s: Fraction = Fraction(0), thread_count: int = 0) -> Iterator[Any]:

@@ -5,7 +5,7 @@ starts. What is shared lies in media/container.py (an open file and its decoders
 media/frames_by_decord.py; media/writing.py writes such files. No other file touches PyAV, decord or soundfile.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,6 +24,7 @@ from media.container import (
     Packets,
     check_start,
     decoded,
+    end_of,
     need_video,
     no_frame,
     opened,
@@ -37,11 +38,13 @@ from media.frames_by_decord import DECORD_ERRORS, images_by_decord
 from media.sound import SoundLine, SoundWindow
 
 __all__ = [
+    "FrameRequest",
     "FrameWindow",
     "MediaInfo",
     "SoundWindow",
     "iter_frames",
     "iter_media",
+    "iter_requests",
     "need_video",
     "opened",
     "origin_s",
@@ -94,15 +97,16 @@ def probe(path: Path) -> MediaInfo:
     Raises:
         InputError: The file is missing, damaged or cut off, or holds neither picture nor sound.
     """
-    quarter_turns = _first_quarter_turns(path)
     with opened(path) as container:
         video, sound = video_stream(container), sound_stream(container)
         if video is None and sound is None:
             raise InputError(f"{path} holds neither picture nor sound that can be decoded: give a video or a sound")
+        packets = Packets(container, video or sound)
+        quarter_turns = _first_quarter_turns(path, packets) if video else 0
         width, height = shown_px(video, quarter_turns) if video else (0, 0)
         return MediaInfo(
             path=path,
-            duration_s=_duration_s(container, video or sound),
+            duration_s=_duration_s(packets),
             width=width,
             height=height,
             frame_rate_hz=float(video.average_rate or video.guessed_rate or 0) if video else 0.0,
@@ -114,27 +118,17 @@ def probe(path: Path) -> MediaInfo:
         )
 
 
-def _first_quarter_turns(path: Path) -> int:
-    """How often the picture is turned left to be shown, by its first frame; 0 without picture."""
-    with opened(path) as container:
-        stream = video_stream(container)
-        if stream is None:
-            return 0
-        first = next(decoded(Packets(container, stream), thread_count=1), None)
-        if first is None:
-            raise no_frame(path)
-        return orientation(first)[1]
+def _first_quarter_turns(path: Path, packets: Packets) -> int:
+    """Return how often the picture is turned left to be shown, by its first frame."""
+    first = next(decoded(packets, thread_count=1), None)
+    if first is None:
+        raise no_frame(path)
+    return orientation(first)[1]
 
 
-def _duration_s(container: InputContainer, stream: Any) -> float:
-    """Seconds from the start of the file to the end of a stream: by its header, else by its packets."""
-    end_s = stated_end_s(stream)
-    if end_s is None:
-        packets = Packets(container, stream)
-        for _ in packets:
-            pass
-        end_s = packets.end_s(stream)
-    return float(end_s - origin_s(container))
+def _duration_s(packets: Packets) -> float:
+    """Return the seconds from the start of the file to the end of its stream: by its header, else by its packets."""
+    return float(end_of(packets) - origin_s(packets.container))
 
 
 def read_frames(
@@ -161,6 +155,54 @@ def read_frames(
     """
     windows = iter_frames(path, frame_rate_hz=frame_rate_hz, size_px=size_px, start_s=start_s, duration_s=duration_s)
     return torch.cat([window.frames for window in windows])
+
+
+@dataclass(frozen=True)
+class FrameRequest:
+    """Which frames of a video are wanted, see `read_frames`.
+
+    Args:
+        frame_rate_hz: Frames a second, above 0.
+        size_px: Width and height, one number for both, or None for the size as shown.
+        start_s: Time of the first frame in seconds, at least 0.
+        duration_s: Seconds to read, above 0; None reads to the end.
+        window_frames: Frames of a window, at least 1; the last one may have fewer.
+    """
+
+    frame_rate_hz: float
+    size_px: Size = None
+    start_s: float = 0.0
+    duration_s: float | None = None
+    window_frames: int = WINDOW_FRAMES
+
+
+def iter_requests(path: Path, requests: Sequence[FrameRequest]) -> Iterator[tuple[int, FrameWindow]]:
+    """Read several grids of frames of a video, such as two rates and sizes, while its picture is decoded once.
+
+    Args:
+        path: A video file.
+        requests: At least one.
+
+    Yields:
+        Number of the request, and a window of its frames; the windows of a request come in order.
+
+    Raises:
+        InputError: As `read_frames`, while iterating.
+    """
+    with opened(path) as container:
+        packets = Packets(container, need_video(path, container))
+        pictures = [
+            Picture(path, packets, each.frame_rate_hz, each.size_px, each.start_s, each.duration_s, each.window_frames)
+            for each in requests
+        ]
+        for frame in decoded(packets, min(picture.start_s for picture in pictures)):
+            wanted = [(i, picture) for i, picture in enumerate(pictures) if not picture.grid.is_full]
+            if not wanted:
+                break
+            for i, picture in wanted:
+                yield from ((i, window) for window in picture.add(frame))
+        for i, picture in enumerate(pictures):
+            yield from ((i, window) for window in picture.finish())
 
 
 def iter_frames(

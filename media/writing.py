@@ -19,9 +19,7 @@ from torch import Tensor
 from common.errors import InputError
 from common.files import NO_ROOM, atomic_path, same_file
 from media.clip import count_at_rate
-from media.container import Packets, need_video, opened, origin_s, video_stream
-from media.frames import as_fraction
-from media.reading import probe
+from media.container import Packets, end_of, need_video, no_frame, opened, origin_s, video_stream
 
 _OUTPUT_FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _TRIED_PACKETS = 100
@@ -111,11 +109,11 @@ def mux(video_path: Path, wave: Tensor, sample_rate_hz: int, out_path: Path) -> 
     if sample_rate_hz not in rates_hz:
         raise InputError(f"AAC cannot hold {sample_rate_hz} samples a second: resample the sound to one of {rates_hz}")
     samples = _playable(wave)
-    duration_s = probe(video_path).duration_s
+    durations, duration_s = _durations(video_path)
     n_missing = count_at_rate(duration_s, sample_rate_hz) - samples.shape[1]
     samples = np.pad(samples, ((0, 0), (0, max(0, n_missing))))[:, : samples.shape[1] + n_missing]
     with atomic_path(out_path) as temporary, opened(video_path) as source:
-        _copy_with_sound(source, video_path, str(temporary), out_path, samples, sample_rate_hz, duration_s)
+        _copy_with_sound(source, video_path, str(temporary), out_path, samples, sample_rate_hz, durations)
 
 
 def check_mux(video_path: Path, out_path: Path) -> None:
@@ -130,10 +128,10 @@ def check_mux(video_path: Path, out_path: Path) -> None:
     """
     _check_suffix(out_path)
     samples, rate_hz = np.zeros((2, 1024), np.float32), 44_100
-    duration_s = probe(video_path).duration_s
+    durations, _ = _durations(video_path)
     with opened(video_path) as source:
         memory = io.BytesIO()
-        _copy_with_sound(source, video_path, memory, out_path, samples, rate_hz, duration_s, _TRIED_PACKETS)
+        _copy_with_sound(source, video_path, memory, out_path, samples, rate_hz, durations, _TRIED_PACKETS)
 
 
 def _copy_with_sound(
@@ -143,12 +141,11 @@ def _copy_with_sound(
     out_path: Path,
     samples: np.ndarray,
     sample_rate_hz: int,
-    duration_s: float,
+    durations: dict[int, int],
     n_packets: int | None = None,
 ) -> None:
     """Copy the picture of a video, or its first packets, to a file or to memory, and sound (C, N) beside it."""
     stream, suffix = need_video(video_path, source), out_path.suffix.lower()
-    durations = _durations(video_path, duration_s)
     # MP4 rounds its durations to milliseconds otherwise
     options = {} if suffix == ".mkv" else {"movie_timescale": str(sample_rate_hz)}
     copying = _writing(f"the picture of {video_path} cannot be copied to {out_path}", _conversion(video_path))
@@ -223,16 +220,21 @@ def _aac_packets(target: OutputContainer, samples: np.ndarray, sample_rate_hz: i
     return [*stream.encode(frame), *stream.encode(None)]
 
 
-def _durations(path: Path, duration_s: float) -> dict[int, int]:
-    """How long each frame is shown, by its time stamp, both in the units of the file.
+def _durations(path: Path) -> tuple[dict[int, int], float]:
+    """Return how long each frame is shown, by its time stamp, both in the units of the file; and the whole in seconds.
 
     Packets say how long they last in order of decoding, which is another where frames have different durations.
     """
     with opened(path) as container:
         stream = need_video(path, container)
-        stamps = sorted({packet.pts for packet in Packets(container, stream) if packet.size and packet.pts is not None})
-        end = round((as_fraction(duration_s) + origin_s(container)) / stream.time_base)
-    return {pts: max(1, following - pts) for pts, following in itertools.pairwise([*stamps, end])}
+        packets = Packets(container, stream)
+        stamps = sorted({packet.pts for packet in packets if packet.size and packet.pts is not None})
+        if not stamps:
+            raise no_frame(path)
+        end_s, first_s = end_of(packets), origin_s(container)
+        end = round(end_s / stream.time_base)
+    durations = {pts: max(1, following - pts) for pts, following in itertools.pairwise([*stamps, end])}
+    return durations, float(end_s - first_s)
 
 
 def _video_packets(source: InputContainer, picture: Any, durations: dict[int, int]) -> Iterator[Any]:

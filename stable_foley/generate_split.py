@@ -33,8 +33,8 @@ from media.clip import count_at_rate
 from media.envelope import read_envelope_csv
 from media.writing import write_wav
 from stable_foley.backbone import DTYPES
+from stable_foley.generator import SoundGenerator
 from stable_foley.noise import noise_source
-from stable_foley.pipeline import FoleyPipeline
 from stable_foley.resynthesis import resynthesise
 from stable_foley.sampler import SAMPLERS, SamplerSettings
 
@@ -104,7 +104,7 @@ class SplitGenerator:
         envelopes: folder of ``<name>.csv`` to control with; None: the envelopes of the chunks' own sounds.
     """
 
-    pipeline: FoleyPipeline
+    pipeline: SoundGenerator
     settings: SamplerSettings
     dataset: FoleyDataset
     out: Path
@@ -252,7 +252,7 @@ def run(args: argparse.Namespace) -> None:
     check_writable_folder(args.out, "--out")
     changes = {"name": args.sampler, "n_steps": args.steps, "cfg_scale": args.cfg, "level_match_db": 0.0}
     SamplerSettings().changed(**changes)  # refuses values out of range before a model is loaded
-    pipeline = FoleyPipeline.from_checkpoint(args.checkpoint, args.device, args.dtype, args.set)
+    pipeline = SoundGenerator.from_checkpoint(args.checkpoint, args.device, args.dtype, args.set)
     settings = pipeline.settings.changed(**changes)
     dataset = FoleyDataset(root, split, pipeline.spec, frames=pipeline.reads_frames)
     kept = ("checkpoint", "split", "root", "prompt", "envelopes", "seed", "dtype", "set")

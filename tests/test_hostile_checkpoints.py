@@ -15,7 +15,7 @@ from common.errors import InputError, user_errors
 from common.pickles import read_pickle
 from stable_foley.checkpoint import load_model, read_checkpoint, split
 from stable_foley.config import inference_config
-from stable_foley.pipeline import FoleyPipeline
+from stable_foley.generator import SoundGenerator
 from tests.conftest import REPOSITORY, tone_clip
 from tests.test_train import run_config
 from training.bundle import bundle
@@ -320,7 +320,7 @@ def test_settings_are_held_to_their_ranges(tmp_path, place, value, named):
     config = put(content["config"], place, value)
     save_checkpoint(tmp_path / "odd.safetensors", Checkpoint(content["state_dict"], config))
     with pytest.raises(InputError, match=named):
-        FoleyPipeline.from_checkpoint(tmp_path / "odd.safetensors", "cpu")
+        SoundGenerator.from_checkpoint(tmp_path / "odd.safetensors", "cpu")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from media.envelope import fine_envelope, read_envelope_csv
 from media.reading import probe, read_frames, read_sound
 from tests.conftest import REPOSITORY
 from tests.media.clips import make_video
+from video2audio.inputs import read_prompt
 from video2rms.predict import BUNDLED, load_model, predict_envelope
 
 RATE_HZ = 44_100
@@ -46,7 +47,7 @@ def test_a_video_gets_sound_of_its_length(inference_folder, tmp_path):
     settings = json.loads((tmp_path / "video.json").read_text())
     assert settings["sampler_settings"]["n_steps"] == 2
     assert settings["seed"] == 0
-    assert settings["duration"] == pytest.approx(3.0)
+    assert settings["duration_s"] == pytest.approx(3.0)
 
 
 def test_the_written_envelope_gives_the_same_sound_again(inference_folder, tmp_path):
@@ -247,7 +248,7 @@ def test_of_a_long_prompt_the_first_minute_counts(tmp_path, caplog):
     noise = np.random.default_rng(0).normal(0, 0.1, (90 * 8000, 1))
     soundfile.write(tmp_path / "long.wav", noise, 8000)
     with caplog.at_level("INFO"):
-        prompt = infer.read_prompt(tmp_path / "long.wav", 8000)
+        prompt = read_prompt(tmp_path / "long.wav", 8000)
     torch.testing.assert_close(prompt[0, :].double(), torch.from_numpy(noise[: 60 * 8000, 0]), atol=1e-4, rtol=0)
     assert any("first 60 s" in message for message in caplog.messages)
 
@@ -286,10 +287,10 @@ def test_without_checkpoint_the_configuration_is_built_with_random_weights(infer
     stages = next(message for message in caplog.messages if message.startswith("seconds: "))
     assert [word.split()[0] for word in stages.removeprefix("seconds: ").split(", ")] == [
         "model",
+        "prompts",
         "envelope",
         "network",
         "video",
-        "frames",
         "conditions",
         "steps",
         "decode",

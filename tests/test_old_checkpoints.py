@@ -10,7 +10,7 @@ from hydra.utils import get_object
 from safetensors.torch import load_file, save_file
 
 from media.envelope import Envelope
-from stable_foley.pipeline import FoleyPipeline, Prompts
+from stable_foley.generator import Prompts, SoundGenerator
 from tests.conftest import REPOSITORY
 from training.checkpoint import read_content
 from training.moved import MOVED
@@ -21,7 +21,7 @@ FIXTURES = REPOSITORY / "tests" / "fixtures"
 
 def sound():
     """Sound (2, 8192) of the Foley model, with every kind of condition."""
-    pipeline = FoleyPipeline.from_checkpoint(FIXTURES / "foley.safetensors", "cpu")
+    pipeline = SoundGenerator.from_checkpoint(FIXTURES / "foley.safetensors", "cpu")
     width, height = pipeline.spec.frame_width_height
     frames = torch.rand(4, 3, height, width, generator=torch.Generator().manual_seed(5))
     time_s = torch.arange(44_100) / 44_100

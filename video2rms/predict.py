@@ -29,7 +29,7 @@ from common.weights import load_into, state_dict_of
 from media.clip import count_at_rate, part_duration_s
 from media.envelope import FINE_RATE_HZ, Envelope, write_envelope_csv
 from media.frames import FrameWindow
-from media.reading import iter_frames, probe
+from media.reading import FrameRequest, iter_requests, probe
 from training.checkpoint import read_content
 from training.config import REPOSITORY, build_model, describing
 from training.stored_config import kept_sections, resolved
@@ -117,25 +117,50 @@ def predict_envelope(
     Raises:
         InputError: The file is no readable video, or the part lies outside it.
     """
+    asked_s = part_duration_s(path, probe(path).duration_s, start_s, duration_s)
+    request = frames_to_predict(model, start_s, asked_s)
+    windows = (window for _, window in iter_requests(path, [request]))
+    return predict_from_frames(model, windows, request, start_s, progress=progress, watch=watch)
+
+
+def frames_to_predict(model: Video2Rms, start_s: float, duration_s: float) -> FrameRequest:
+    """Return the frames that `predict_from_frames` needs for a part of a video: up to 15 s before it are seen too.
+
+    Args:
+        model: The network.
+        start_s: Where the part starts, in seconds, at least 0.
+        duration_s: How long it is, above 0.
+    """
+    lead_s = math.floor(min(start_s, MARGIN_FRAMES / FRAME_RATE_HZ) / LEAD_S + 1e-6) * LEAD_S
+    return FrameRequest(FRAME_RATE_HZ, model.features.size_px, start_s - lead_s, lead_s + duration_s, WINDOW_FRAMES)
+
+
+def predict_from_frames(
+    model: Video2Rms,
+    windows: Iterable[FrameWindow],
+    request: FrameRequest,
+    start_s: float,
+    *,
+    progress: bool = False,
+    watch: Stopwatch | None = None,
+) -> PredictedEnvelope:
+    """Predict the envelope of a part of a video from its frames.
+
+    Args:
+        model: The network, in eval mode.
+        windows: The frames that were requested.
+        request: What `frames_to_predict` gave.
+        start_s: Where the part starts, in seconds.
+        progress: Whether a bar shows how far it is, where there is more than a window.
+        watch: Is told how long the stages `video` (reading frames) and `network` take.
+    """
     watch = watch or Stopwatch()
-    whole_s = probe(path).duration_s
-    asked_s = part_duration_s(path, whole_s, start_s, duration_s)
-    n_leads = math.floor(min(start_s, MARGIN_FRAMES / FRAME_RATE_HZ) / LEAD_S + 1e-6)
-    lead_s = n_leads * LEAD_S
-    windows = iter_frames(
-        path,
-        frame_rate_hz=FRAME_RATE_HZ,
-        size_px=model.features.size_px,
-        start_s=start_s - lead_s,
-        duration_s=None if duration_s is None else lead_s + duration_s,
-        window_frames=WINDOW_FRAMES,
-    )
-    n_frames = count_at_rate(lead_s + asked_s, FRAME_RATE_HZ)
-    with tqdm(
-        total=n_frames, unit="frame", desc=printable(path.name), disable=not progress or n_frames <= WINDOW_FRAMES
-    ) as bar:
+    assert request.duration_s is not None
+    n_frames = count_at_rate(request.duration_s, FRAME_RATE_HZ)
+    with tqdm(total=n_frames, unit="frame", desc="envelope", disable=not progress or n_frames <= WINDOW_FRAMES) as bar:
         read = _counted(watch.timed("video", windows), bar)
         levels = join_levels(watch.timed("network", predict_levels(model, read)))
+    lead_s = start_s - request.start_s
     first = round(lead_s * FINE_RATE_HZ)
     onsets_s = pick_onsets(levels.onset, ONSET_THRESHOLD) - lead_s
     return PredictedEnvelope(Envelope(levels.rms[first:], FINE_RATE_HZ), onsets_s[onsets_s >= 0])

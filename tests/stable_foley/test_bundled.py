@@ -8,7 +8,7 @@ import torch
 from benchmarks.sounds import f1_within_100_ms, lag_s, level_db, onset_times_s, shifted, silenced
 from evaluation.levels import rms_correlation
 from media.envelope import fine_envelope
-from stable_foley.pipeline import FoleyPipeline, Prompts
+from stable_foley.generator import Prompts, SoundGenerator
 from synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
 
 SEED, CLIP = 8_000_009, 2  # of clips that nothing else uses
@@ -17,7 +17,7 @@ DURATION_S = 10.0
 
 @pytest.fixture(scope="module")
 def pipeline():
-    return FoleyPipeline.from_checkpoint()
+    return SoundGenerator.from_checkpoint()
 
 
 @pytest.fixture(scope="module")

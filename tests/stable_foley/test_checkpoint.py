@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 from common.errors import InputError
 from stable_foley.checkpoint import BUNDLED, default_checkpoint, load_model, main, read_checkpoint, split
 from stable_foley.config import build_model, composed_config
-from stable_foley.pipeline import FoleyPipeline
+from stable_foley.generator import SoundGenerator
 from training.checkpoint import Checkpoint, save_checkpoint
 from training.config import compose
 
@@ -200,7 +200,7 @@ def test_configurations_that_describe_nothing_are_refused(mini, tmp_path, change
     content = read_checkpoint(mini[1])
     save_checkpoint(tmp_path / "x.safetensors", Checkpoint(content.weights, change(content.config)))
     with pytest.raises(InputError, match=words):
-        FoleyPipeline.from_checkpoint(tmp_path / "x.safetensors")
+        SoundGenerator.from_checkpoint(tmp_path / "x.safetensors")
 
 
 def test_frozen_weights_in_a_checkpoint_are_refused(mini, tmp_path):

@@ -17,8 +17,8 @@ from media.reading import read_sound
 from stable_foley import generate_split
 from stable_foley.checkpoint import BUNDLED, load_model
 from stable_foley.config import build_model, composed_config
+from stable_foley.generator import SoundGenerator
 from stable_foley.noise import noise_source
-from stable_foley.pipeline import FoleyPipeline
 from stable_foley.resynthesis import resynthesise
 from tests.conftest import no_file_larger_than, tone_clip
 from training.checkpoint import Checkpoint, save_checkpoint
@@ -99,7 +99,7 @@ def test_it_makes_what_the_pipeline_makes(run, root, checkpoint, tmp_path):
     """The same conditions and noise through the pipeline's own path; the model's VAE-free envelope is not random."""
     run(tmp_path)
     model, config = load_model(checkpoint)
-    pipeline = FoleyPipeline(model, instantiate(config.dataset.spec), instantiate(config.sampler), "cpu")
+    pipeline = SoundGenerator(model, instantiate(config.dataset.spec), instantiate(config.sampler), "cpu")
     item = FoleyDataset(root, root / "test.txt", pipeline.spec, frames=False)[2]
     envelope = pipeline.measure(item.wave)
     generator = noise_source(0, *b"a")
@@ -200,7 +200,7 @@ def test_in_words_a_chunk_without_label_gets_no_prompt(tmp_path):
     options = ["--split", "all", "--root", root, "--checkpoint", BUNDLED, "--out", tmp_path / "out", "--prompt", "text"]
     generate_split.main([*map(str, options), "--steps", "1"])
     assert sounds(tmp_path / "out").keys() == {"a.wav"}
-    pipeline = FoleyPipeline.from_checkpoint(device="cpu")
+    pipeline = SoundGenerator.from_checkpoint(device="cpu")
     settings = pipeline.settings.changed(n_steps=1, level_match_db=0.0)
     item = FoleyDataset(root, None, pipeline.spec).item(0)
     generator = torch.Generator().manual_seed(0)

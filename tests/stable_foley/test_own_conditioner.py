@@ -8,8 +8,8 @@ from data.batch import FoleyBatch
 from media.envelope import Envelope
 from stable_foley.conditioners.base import Conditioner
 from stable_foley.features import encode_features, encoder_ids
+from stable_foley.generator import SoundGenerator
 from stable_foley.module import FoleyTraining
-from stable_foley.pipeline import FoleyPipeline
 from training.config import compose, instantiate
 
 
@@ -87,7 +87,7 @@ def test_it_steers_generation_or_is_left_out(config, training):
     model = training.model.eval()
     for parameter in model.parameters():
         parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
-    pipeline = FoleyPipeline(model, instantiate(config.dataset.spec), instantiate(config.sampler), "cpu")
+    pipeline = SoundGenerator(model, instantiate(config.dataset.spec), instantiate(config.sampler), "cpu")
     envelope = Envelope(torch.full((125,), 0.1), 125.0)
     values = [None, *({"brightness": torch.tensor([value])} for value in (0.1, 0.9))]
     sounds = [pipeline.generate(envelope, 1.0, inputs=value) for value in values]

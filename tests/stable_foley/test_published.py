@@ -15,7 +15,7 @@ from common.weights import read_weights
 from media.clip import ClipSpec
 from media.envelope import Envelope
 from stable_foley.checkpoint import import_published, load_model, main, read_checkpoint
-from stable_foley.pipeline import FoleyPipeline
+from stable_foley.generator import SoundGenerator
 from stable_foley.sampler import SamplerSettings
 from tests import parity
 from training.config import instantiate
@@ -129,7 +129,7 @@ def test_the_slim_file_with_its_parts_makes_the_same_sound(published, slim, file
     sounds = []
     for path, overrides in ((published, []), (slim, places(files))):
         model, _ = load_model(path, overrides)
-        pipeline = FoleyPipeline(model, ClipSpec(duration_s=2.0, frame_size_px=32), settings, "cpu")
+        pipeline = SoundGenerator(model, ClipSpec(duration_s=2.0, frame_size_px=32), settings, "cpu")
         sounds.append(pipeline.generate(Envelope(torch.full((250,), 0.1), 125.0), 2.0, frames=frames))
     assert torch.equal(*sounds)
 

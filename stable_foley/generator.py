@@ -45,7 +45,7 @@ class Prompts:
     negative_text: str | None = None
 
 
-class FoleyPipeline:
+class SoundGenerator:
     """Generates sound with a trained model.
 
     Videos longer than the model's clips are generated in windows that overlap by a second and are cross-faded; shorter
@@ -81,7 +81,7 @@ class FoleyPipeline:
         device: str | None = None,
         dtype: str = "float32",
         overrides: Sequence[str] = (),
-    ) -> "FoleyPipeline":
+    ) -> "SoundGenerator":
         """Load a checkpoint, which carries its configuration.
 
         Args:

@@ -1,10 +1,8 @@
-"""Owns the files that infer.py leaves for a video: their names, what they must not replace, and their writing."""
+"""Owns the files of a result: their names, what they must not replace, and their writing."""
 
 import json
-import math
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,37 +12,16 @@ from torch.nn import functional as F
 from common.errors import InputError
 from common.files import atomic_files, atomic_path, check_writable_folder, file_sha256, same_file
 from data.dataset import read_clip_frames
-from data.greatest_hits import SourceClip
 from media.envelope import Envelope, write_envelope_csv
 from media.writing import check_mux, mux, write_video, write_wav
 from stable_foley.plot import comparison_figure
+from video2audio.request import FoleyRequest, Section
 
 KINDS = ("wav", "mp4", "envelope.csv", "png", "json")
-PEAK_DB = -0.1
-"""Peak of a sound that would exceed full scale, in dB of full scale."""
 _CSV_SHA256 = "envelope_csv_sha256"
 
 
-@dataclass(frozen=True)
-class Section:
-    """The part of a video that gets sound: ``duration_s`` from ``start_s`` on."""
-
-    clip: SourceClip
-    start_s: float
-    duration_s: float
-
-
-def gain_below_full_scale_db(sound: Tensor) -> float:
-    """Return the gain in dB, at most 0, that a sound needs as a whole so that none of its samples exceeds full scale.
-
-    Args:
-        sound: (C, N), full scale ±1.
-    """
-    peak = float(sound.abs().max())
-    return PEAK_DB - 20 * math.log10(peak) if peak > 1 else 0.0
-
-
-class Results:
+class ResultFiles:
     """The files of one sample: ``NAME.wav``, ``NAME.mp4``, ``NAME.envelope.csv``, ``NAME.png`` and ``NAME.json``.
 
     Args:
@@ -106,65 +83,66 @@ class Results:
             return None
         return record if isinstance(record, dict) and "video" in record else None
 
-    def write(self, section: Section, sound: Tensor, envelope: Envelope, record: Mapping[str, Any]) -> Iterator[Path]:
-        """Write all files; they appear together, once they are complete.
 
-        Args:
-            section: the part of the video that the sound is for.
-            sound: (C, N), at the rate ``record["sample_rate_hz"]``; what exceeds full scale is clipped.
-            envelope: what controlled it, rms (T,).
-            record: settings, which NAME.json gets.
-
-        Yields:
-            The files.
-
-        Raises:
-            InputError: a file cannot be written.
-        """
-        rate_hz = record["sample_rate_hz"]
-        with atomic_files(self.folder) as folder:
-            wav, mp4, csv, png, settings = paths = [folder / f"{self.name}.{kind}" for kind in KINDS]
-            write_wav(wav, sound, rate_hz)
-            _write_muxed(section, sound, rate_hz, mp4)
-            written: dict[str, Any] = {"video": str(self.video), _CSV_SHA256: None}
-            if not self.keeps_csv:
-                write_envelope_csv(csv, envelope, section.start_s)
-                written[_CSV_SHA256] = file_sha256(csv)
-            with atomic_path(png) as temporary:
-                comparison_figure({"sound": sound}, rate_hz, control=envelope).savefig(temporary)
-            with atomic_path(settings) as temporary:
-                text = json.dumps({**record, **written}, indent=2, default=str)
-                temporary.write_text(text + "\n", encoding="utf-8")
-        for path in paths:
-            if not (self.keeps_csv and path == csv):
-                yield self.folder / path.name
-
-
-def results_of(
-    folder: Path, section: Section, video: Path, n_samples: int, envelope: Path | None, inputs: Sequence[Path]
-) -> list[Results]:
-    """The results to write for a video, once it is clear that they can be written and replace nothing of value.
+def write_files(
+    files: ResultFiles, section: Section, sound: Tensor, envelope: Envelope, record: Mapping[str, Any]
+) -> list[Path]:
+    """Write all files; they appear together, once they are complete.
 
     Args:
-        folder: where they go.
-        section: the part of the video that gets sound.
-        video: the video or clip as it was given.
-        n_samples: how many sounds it gets; several are numbered from 1.
-        envelope: the file of the envelope, if one was given.
-        inputs: all files that were given.
+        files: where they go, checked.
+        section: the part of the video that the sound is for.
+        sound: (C, N), at the rate ``record["sample_rate_hz"]``; what exceeds full scale is clipped.
+        envelope: what controlled it, rms (T,).
+        record: settings, which NAME.json gets.
+
+    Returns:
+        The files.
+
+    Raises:
+        InputError: a file cannot be written.
+    """
+    rate_hz = record["sample_rate_hz"]
+    with atomic_files(files.folder) as folder:
+        wav, mp4, csv, png, settings = paths = [folder / f"{files.name}.{kind}" for kind in KINDS]
+        write_wav(wav, sound, rate_hz)
+        _write_muxed(section, sound, rate_hz, mp4)
+        csv_sha256 = None
+        if not files.keeps_csv:
+            write_envelope_csv(csv, envelope, section.start_s)
+            csv_sha256 = file_sha256(csv)
+        with atomic_path(png) as temporary:
+            comparison_figure({"sound": sound}, rate_hz, control=envelope).savefig(temporary)
+        with atomic_path(settings) as temporary:
+            text = json.dumps({**record, _CSV_SHA256: csv_sha256}, indent=2, default=str)
+            temporary.write_text(text + "\n", encoding="utf-8")
+    return [files.folder / path.name for path in paths if not (files.keeps_csv and path == csv)]
+
+
+def check_files(request: FoleyRequest, folder: Path, n_samples: int, others: Sequence[Path]) -> list[str]:
+    """Refuse, before any work, an output folder where results cannot be written or would replace something of value.
+
+    Args:
+        request: what is asked for.
+        folder: where results go.
+        n_samples: how many sounds the video gets; several are numbered from 1.
+        others: input files beside those of the request, such as checkpoints.
+
+    Returns:
+        The names of the results.
 
     Raises:
         InputError: naming the folder or the file.
     """
     check_writable_folder(folder, "--output-dir")
-    clip = section.clip
+    clip, envelope = request.section.clip, request.envelope
     names = [clip.clip_id] if n_samples == 1 else [f"{clip.clip_id}_{i + 1}" for i in range(n_samples)]
-    results = [Results(folder, name, video, envelope) for name in names]
-    for each in results:
-        each.check(inputs)
+    for name in names:
+        files = ResultFiles(folder, name, request.video, envelope if isinstance(envelope, Path) else None)
+        files.check([*request.files, *others])
     if clip.video_path is not None:
-        check_mux(clip.video_path, results[0].path("mp4"))
-    return results
+        check_mux(clip.video_path, folder / f"{names[0]}.mp4")
+    return names
 
 
 def _write_muxed(section: Section, sound: Tensor, sample_rate_hz: int, path: Path) -> None:

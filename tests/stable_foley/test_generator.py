@@ -10,8 +10,8 @@ from common.devices import pick_device
 from common.errors import InputError
 from media.envelope import Envelope
 from stable_foley.config import build_model
+from stable_foley.generator import Prompts, SoundGenerator, cross_fade, window
 from stable_foley.noise import noise_source
-from stable_foley.pipeline import FoleyPipeline, Prompts, cross_fade, window
 from stable_foley.sampler import SamplerSettings
 from training.config import compose, instantiate
 
@@ -23,7 +23,7 @@ FAST = SamplerSettings(name="dpmpp-2m", n_steps=2, sigma_min=0.02, sigma_max=100
 def mini():
     config = compose("exp=train_gh_controlnet", "backbone=mini", "dataset.spec.duration_s=2.0")
     model = build_model(config).eval().requires_grad_(False)
-    return FoleyPipeline(model, instantiate(config.dataset.spec), FAST, device="cpu")
+    return SoundGenerator(model, instantiate(config.dataset.spec), FAST, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def debug(request):
         for parameter in model.model.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
     settings = SamplerSettings(n_steps=2, cfg_scale=3.0)
-    return FoleyPipeline(model, instantiate(config.dataset.spec), settings, device="cpu")
+    return SoundGenerator(model, instantiate(config.dataset.spec), settings, device="cpu")
 
 
 def flat_envelope(duration_s=10.0):
@@ -186,7 +186,7 @@ def test_bfloat16_is_close_to_float32(mini):
     model = build_model(config, dtype="bfloat16").eval().requires_grad_(False)
     assert {p.dtype for p in model.model.parameters()} == {torch.bfloat16}
     model.load_state_dict(mini.model.state_dict())
-    half = FoleyPipeline(model, mini.spec, FAST, device="cpu")
+    half = SoundGenerator(model, mini.spec, FAST, device="cpu")
     exact, rounded = (p.generate(flat_envelope(), 1.0).square().mean().sqrt().item() for p in (mini, half))
     assert rounded == pytest.approx(exact, rel=0.1)
 

@@ -1,0 +1,120 @@
+"""The one call from a video to its sound: the same as the command, with everything read once."""
+
+import json
+
+import av
+import pytest
+import torch
+
+import infer
+from common.errors import InputError
+from media import container, reading
+from media.envelope import Envelope, read_envelope_csv
+from media.reading import read_frames, read_sound
+from stable_foley.generator import SoundGenerator
+from video2audio import FoleyPipeline, FoleyRequest
+from video2audio.inputs import read_inputs
+from video2rms.predict import load_model, predict_envelope
+
+RATE_HZ = 44_100
+QUICK = {"n_steps": 2}
+
+
+@pytest.fixture(scope="module")
+def pipeline(inference_folder):
+    return FoleyPipeline.from_checkpoint(inference_folder / "model.safetensors", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def video(inference_folder):
+    return inference_folder / "silent.mp4"
+
+
+def test_a_call_gives_what_the_command_writes(inference_folder, pipeline, video, tmp_path):
+    result = pipeline(video, seed=3, start_s=0.5, **QUICK)
+    assert result.sound.shape == (2, 2.5 * RATE_HZ)
+    expected = predict_envelope(load_model(), video, start_s=0.5)
+    assert torch.equal(result.envelope.rms, expected.envelope.rms)
+    assert torch.equal(result.onsets_s, expected.onsets_s)
+    assert {"envelope", "video", "network", "conditions", "steps", "decode"} <= result.timings_s.keys()
+    saved = result.save(tmp_path / "python")
+    assert [path.name for path in saved] == [f"silent.{kind}" for kind in ("wav", "mp4", "envelope.csv", "png", "json")]
+    options = ["--checkpoint", inference_folder / "model.safetensors", "--steps", 2, "--seed", 3, "--start", 0.5]
+    infer.main([str(word) for word in ["--video", video, *options, "--device", "cpu", "--output-dir", tmp_path / "c"]])
+    for kind in ("wav", "mp4", "envelope.csv"):
+        assert (tmp_path / "python" / f"silent.{kind}").read_bytes() == (tmp_path / "c" / f"silent.{kind}").read_bytes()
+    records = [json.loads((tmp_path / folder / "silent.json").read_text()) for folder in ("python", "c")]
+    assert records[0] == records[1]
+
+
+def test_a_video_is_opened_four_times_and_its_picture_decoded_once(pipeline, video, tmp_path, monkeypatch):
+    """To look into it, to decode it, to read the times of its frames, and to copy them beside the sound."""
+    opened, decoded, av_open = [], [], av.open
+
+    def watched_open(file, *args, **options):
+        opened.append(str(file))
+        return av_open(file, *args, **options)
+
+    def watched_decode(packets, *args, **options):
+        decoded.append(packets)
+        return container.decoded(packets, *args, **options)
+
+    monkeypatch.setattr(av, "open", watched_open)
+    monkeypatch.setattr(reading, "decoded", watched_decode)
+    pipeline(video, **QUICK).save(tmp_path)
+    assert opened.count(str(video)) == 4
+    assert len(decoded) == 2  # the first frame alone, which tells how the picture is turned, and all frames
+
+
+def test_both_networks_see_what_they_would_see_alone(video):
+    """One decoding serves the predictor, with what comes before the section, and the generator."""
+    generator = SoundGenerator.from_checkpoint(device="cpu")
+    request = FoleyRequest(video, start_s=1.0, duration_s=1.5)
+    inputs = read_inputs(request, generator, load_model())
+    spec = generator.spec
+    frames = read_frames(
+        video, frame_rate_hz=spec.frame_rate_hz, size_px=spec.frame_size_px, start_s=1.0, duration_s=1.5
+    )
+    assert torch.equal(inputs.frames, frames.float() / 255)
+    alone = predict_envelope(load_model(), video, start_s=1.0, duration_s=1.5)
+    assert torch.equal(inputs.envelope.rms, alone.envelope.rms)
+
+
+def test_an_envelope_of_ones_own_and_a_sound_as_prompt_are_taken(video, tmp_path):
+    pipeline = FoleyPipeline.from_checkpoint(
+        None, None, "cpu", overrides=["backbone=debug", "paths.random_weights=true"]
+    )
+    envelope = Envelope(torch.full((375,), 0.1), 125.0)
+    prompt = read_sound(video.parent / "video.mp4", sample_rate_hz=RATE_HZ, duration_s=1.0)
+    result = pipeline(video, envelope=envelope, audio_prompts=[prompt])
+    assert result.onsets_s is None
+    result.save(tmp_path, name="mine")
+    written = read_envelope_csv(tmp_path / "mine.envelope.csv")
+    torch.testing.assert_close(written.rms, envelope.rms, atol=1e-6, rtol=0)
+    record = json.loads((tmp_path / "mine.json").read_text())
+    assert record["envelope"] == "Envelope"
+    assert record["video2rms"] is None
+    with pytest.raises(InputError, match="give an envelope"):
+        pipeline(video)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"start_s": 9.0}, "9.0"),
+        ({"n_steps": 0}, "0"),
+        ({"control_strength": 11.0}, "11.0"),
+        ({"seed": -1}, "-1"),
+        ({"prompt": "wood"}, "no prompt encoder"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(pipeline, video, options, words):
+    with pytest.raises(InputError, match=words):
+        pipeline(video, **options)
+
+
+def test_results_of_another_video_are_not_replaced(inference_folder, pipeline, tmp_path):
+    flat = Envelope(torch.full((375,), 0.1), 125.0)
+    pipeline(inference_folder / "silent.mp4", envelope=flat, **QUICK).save(tmp_path, name="x")
+    with pytest.raises(InputError, match=r"silent\.mp4"):
+        pipeline(inference_folder / "video.mp4", envelope=flat, **QUICK).save(tmp_path, name="x")

@@ -1,0 +1,139 @@
+"""Owns the one call from a video to its sound: envelope, conditions, generation."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+from tqdm import tqdm
+
+from common.devices import pick_device
+from common.errors import check_seed
+from common.stopwatch import Stopwatch
+from stable_foley.checkpoint import BUNDLED
+from stable_foley.generator import SoundGenerator
+from video2audio.inputs import Inputs, read_inputs
+from video2audio.request import FoleyRequest
+from video2audio.result import FoleyResult, within_full_scale
+from video2rms.model import Video2Rms
+from video2rms.predict import BUNDLED as BUNDLED_VIDEO2RMS
+from video2rms.predict import load_model as load_video2rms
+
+
+class FoleyPipeline:
+    """Puts sound on videos.
+
+        pipeline = FoleyPipeline.from_checkpoint()
+        result = pipeline("video.mp4", prompt="hitting metal", seed=1)
+        result.save("outputs")
+
+    Args:
+        generator: makes sound along an envelope.
+        video2rms: predicts envelopes from the picture; None: envelopes have to be given.
+        origin: which models these are, for ``FoleyResult.origin``.
+    """
+
+    def __init__(
+        self, generator: SoundGenerator, video2rms: Video2Rms | None, origin: Mapping[str, Any] | None = None
+    ) -> None:
+        self.generator = generator
+        self.video2rms = video2rms
+        self.origin = dict(origin or {})
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        checkpoint: str | Path | None = BUNDLED,
+        video2rms: str | Path | None = BUNDLED_VIDEO2RMS,
+        device: str | None = None,
+        dtype: str = "float32",
+        overrides: Sequence[str] = (),
+    ) -> Self:
+        """Load both models; their checkpoints carry their configurations.
+
+        Args:
+            checkpoint: of the Foley model, the bundled one unless given; None: random weights, see
+                ``stable_foley.checkpoint.load_model``.
+            video2rms: of Video2RMS, the bundled one unless given; None: envelopes have to be given.
+            device: ``cuda``, ``mps``, ``cpu``; None: the first of these that is there.
+            dtype: of the transformer and its control branch: ``float32``, ``bfloat16`` or ``float16``.
+            overrides: changes to the configuration of the Foley model, ``key.sub=value``.
+
+        Raises:
+            InputError: a file, an override or the device cannot be used.
+        """
+        predictor = None if video2rms is None else load_video2rms(Path(video2rms), pick_device(device))
+        generator = SoundGenerator.from_checkpoint(checkpoint, device, dtype, overrides)
+        origin = {"checkpoint": checkpoint, "video2rms": video2rms, "device": str(generator.device), "dtype": dtype}
+        return cls(generator, predictor, origin | {"set": list(overrides)})
+
+    def __call__(self, video: str | Path, *, seed: int = 0, progress: bool = False, **options: Any) -> FoleyResult:
+        """Generate one sound for a video.
+
+        Args:
+            video: video file, or folder of a clip in the processed layout.
+            seed: of the noise, 0 to 2**32 - 1.
+            progress: whether bars show how far it is.
+            **options: attributes of ``FoleyRequest``, such as ``prompt``, ``envelope``, ``start_s``, ``duration_s``.
+
+        Raises:
+            InputError: an option or a file cannot be used.
+        """
+        request = FoleyRequest(Path(video), **options)
+        request.check()
+        return next(self.results(request, [seed], progress=progress))
+
+    def results(
+        self,
+        request: FoleyRequest,
+        seeds: Sequence[int],
+        *,
+        progress: bool = False,
+        watch: Stopwatch | None = None,
+    ) -> Iterator[FoleyResult]:
+        """Generate sounds of several seeds; everything else is read once.
+
+        Args:
+            request: what is asked for, checked.
+            seeds: of the noise.
+            progress: whether bars show how far it is.
+            watch: is told how long the stages take.
+
+        Yields:
+            A result for each seed.
+
+        Raises:
+            InputError: an option or a file cannot be used.
+        """
+        for seed in seeds:
+            check_seed(seed, "seed")
+        watch = watch or Stopwatch()
+        settings = self.generator.settings.changed(**request.sampler_changes)
+        inputs: Inputs = read_inputs(request, self.generator, self.video2rms, progress=progress, watch=watch)
+        origin = self.origin if inputs.onsets_s is not None else self.origin | {"video2rms": None}
+        for seed in seeds:
+            generated = self.generator.generate(
+                inputs.control,
+                request.section.duration_s,
+                frames=inputs.frames,
+                prompts=inputs.prompts,
+                settings=settings,
+                seed=seed,
+                control_strength=request.control_strength,
+                progress=partial(tqdm, desc=f"seed {seed}", unit="step", disable=not progress),
+                watch=watch,
+            )
+            sound, gain_db, n_clipped = within_full_scale(generated, clip=request.clip)
+            yield FoleyResult(
+                request=request,
+                sound=sound,
+                sample_rate_hz=self.generator.sample_rate_hz,
+                envelope=inputs.envelope,
+                onsets_s=inputs.onsets_s,
+                seed=seed,
+                settings=settings,
+                gain_db=gain_db,
+                n_clipped=n_clipped,
+                timings_s=dict(watch.stage_s),
+                origin=origin,
+            )
