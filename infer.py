@@ -35,8 +35,7 @@ from stable_foley.pipeline import MAX_CONTROL_STRENGTH, FoleyPipeline, Prompts
 from stable_foley.results import Section, gain_below_full_scale_db, results_of
 from stable_foley.sampler import SAMPLERS, SamplerSettings
 from video2rms.model import Video2Rms
-from video2rms.predict import BUNDLED, predict_envelope
-from video2rms.predict import load_model as load_video2rms
+from video2rms.predict import BUNDLED_VIDEO2RMS, load_video2rms, predict_envelope
 
 log = logging.getLogger("infer")
 
@@ -264,7 +263,7 @@ def run(args: argparse.Namespace) -> None:
     with watch.stage("model"):
         video2rms = None
         if args.envelope is None:
-            args.video2rms = args.video2rms or BUNDLED  # which the record names
+            args.video2rms = args.video2rms or BUNDLED_VIDEO2RMS  # which the record names
             video2rms = load_video2rms(args.video2rms, pick_device(args.device))
         args.checkpoint = args.checkpoint or default_checkpoint(args.set)
         pipeline = FoleyPipeline.from_checkpoint(args.checkpoint, args.device, args.dtype, args.set)
