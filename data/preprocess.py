@@ -147,7 +147,7 @@ def only_run_in(out_dir: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Work:
     """What a run has to do.
 
     Args:
@@ -161,7 +161,7 @@ class Plan:
     failures: list[Failure]
 
 
-def plan(clips: list[RawClip], out_dir: Path) -> Plan:
+def find_work(clips: list[RawClip], out_dir: Path) -> Work:
     """Finds out what is missing."""
     to_do: list[RawClip] = []
     failures: list[Failure] = []
@@ -172,7 +172,7 @@ def plan(clips: list[RawClip], out_dir: Path) -> Plan:
         except InputError as error:
             failures.append(Failure(raw, str(error)))
     to_do.sort(key=lambda raw: raw.video_path.stat().st_size if raw.video_path.exists() else 0, reverse=True)
-    return Plan(to_do, len(clips) - len(to_do) - len(failures), failures)
+    return Work(to_do, len(clips) - len(to_do) - len(failures), failures)
 
 
 def run(args: argparse.Namespace) -> list[Failure]:
@@ -188,7 +188,7 @@ def run(args: argparse.Namespace) -> list[Failure]:
     clips = find_raw_clips(args.root)
     with only_run_in(args.output_dir):
         manifest = open_manifest(args.output_dir, new_manifest(settings, args.seed))
-        work = plan(clips, args.output_dir)
+        work = find_work(clips, args.output_dir)
         function = partial(attempt, out_dir=args.output_dir, settings=settings)
         results = list(for_each(function, work.to_do, args.workers, "videos", few_jobs=2))
         there = [path.name for path in args.output_dir.iterdir() if processed_sound(path)]
