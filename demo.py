@@ -1,6 +1,6 @@
-"""A silent video gets its sound: a rendered clip of strikes on two materials, and what the bundled model makes of it.
+"""Render a silent clip of strikes on two materials and give it sound with the bundled model: ``python demo.py``.
 
-``make demo`` runs this. Everything lies in outputs/demo, the sound that the clip was rendered with in ``reference/``.
+``make demo`` runs this. The results lie in outputs/demo, the sound that the clip was rendered with in ``reference/``.
 """
 
 if __name__ == "__main__":  # before the imports, which take seconds
@@ -8,7 +8,6 @@ if __name__ == "__main__":  # before the imports, which take seconds
 
     end_on_interrupt()
 
-import argparse
 import logging
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import user_errors
+from common.options import add_output_dir, command_parser
 from evaluation.onsets import detect_onsets, onset_f1
 from media.writing import write_video, write_wav
 from synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
@@ -40,8 +40,8 @@ def render(folder: Path) -> np.ndarray:
 @user_errors()
 def main(arguments: list[str] | None = None) -> None:
     """Render, generate, and say where everything is."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--output-dir", type=Path, default=Path("outputs/demo"), help="(default: %(default)s)")
+    parser = command_parser("python demo.py", __doc__)
+    add_output_dir(parser, "outputs/demo")
     folder = parser.parse_args(arguments).output_dir
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     strikes_s = render(folder / "reference")

@@ -11,7 +11,6 @@ if __name__ == "__main__":  # before the imports, which take seconds
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,9 +18,10 @@ from functools import partial
 from pathlib import Path
 
 from clap.encoder import ClapEncoder
-from common.errors import InputError, check_range, check_seed, user_errors
+from common.errors import InputError, user_errors
 from common.files import atomic_path, check_writable_folder
-from common.parallel import check_workers, for_each
+from common.options import add_number, add_output_dir, add_seed, add_workers, command_parser
+from common.parallel import for_each
 from data.greatest_hits import recording_id
 from evaluation.clip import ClipResult, compare_clip
 from evaluation.embeddings import read_prompts, score_with_clap
@@ -39,30 +39,34 @@ MOST_REPORT_CLIPS = 1000  # some 200 KB each, in one page
 
 def build_parser() -> argparse.ArgumentParser:
     """All options, with their defaults."""
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").splitlines()[0],
+    parser = command_parser(
+        "python evaluate.py",
+        __doc__,
         epilog="Exit status: 0 if clips of every --generated folder were compared; 1 if results were written, but no "
         "clip of some folder could be compared; 2 if an option or a folder does not fit, and nothing was written.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--reference", type=Path, required=True, help="folder of real sounds, videos or processed Greatest Hits clips")
+    reference = "folder of real sounds, videos or processed Greatest Hits clips"
+    add("--reference", type=Path, required=True, metavar="DIR", help=reference)
     add(
         "--generated",
         type=Path,
         required=True,
         nargs="+",
         action="extend",
+        metavar="DIR",
         help="folder of generated sounds; several are compared with each other",
     )
-    add("--annotations", type=Path, help="folder of <id>.times.csv or <id>_times.txt; None: those beside the reference")
-    add("--out", type=Path, default=Path("outputs/evaluation"), help="where to write")
-    add("--workers", type=int, default=os.cpu_count(), help="processes; 0: none but this one")
-    add("--clap", type=Path, help="630k-audioset-best.pt, for CLAP scores and FAD")
-    add("--prompts", type=Path, help="CSV (clip,prompt) for the text-audio CLAP score")
-    add("--tokenizer", type=Path, help="folder of RoBERTa's vocab.json and merges.txt; None: the hub or its cache")
-    add("--report-clips", type=int, default=20, help="clips that report.html shows with picture and sound")
+    annotations = "folder of <id>.times.csv or <id>_times.txt (default: those beside the reference)"
+    add("--annotations", type=Path, metavar="DIR", help=annotations)
+    add_output_dir(parser, "outputs/evaluation")
+    add_workers(parser)
+    add("--clap", type=Path, metavar="FILE", help="630k-audioset-best.pt, for CLAP scores and FAD")
+    add("--prompts", type=Path, metavar="FILE", help="CSV (clip,prompt) for the text-audio CLAP score")
+    tokenizer = "folder of RoBERTa's vocab.json and merges.txt (default: the hub or its cache)"
+    add("--tokenizer", type=Path, metavar="DIR", help=tokenizer)
+    shown = "clips that report.html shows with picture and sound"
+    add_number(parser, "--report-clips", 0, MOST_REPORT_CLIPS, default=20, help=shown)
     add(
         "--worst-by",
         choices=[measure.name for measure in MEASURES if measure.better],
@@ -70,7 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="MEASURE",
         help="column that puts the worst clips first: %(choices)s",
     )
-    add("--seed", type=int, default=0, help="of the bootstrap and of FAD∞")
+    add_seed(parser, "the bootstrap and of FAD∞")
     return parser
 
 
@@ -80,12 +84,9 @@ def check_options(args: argparse.Namespace) -> None:
     Raises:
         InputError: naming the option.
     """
-    check_workers(args.workers)
-    check_range("--report-clips", args.report_clips, 0, MOST_REPORT_CLIPS, whole=True)
-    check_seed(args.seed)
     if args.prompts is not None and args.clap is None:
         raise InputError(f"--prompts {args.prompts} needs CLAP: give its weights, --clap 630k-audioset-best.pt")
-    check_writable_folder(args.out, "--out")
+    check_writable_folder(args.output_dir, "--output-dir")
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,17 +151,17 @@ def run(args: argparse.Namespace) -> list[str]:
         scores = score_with_clap(rows, clips, clap.encoder, clap.prompts, args.seed)
         rows, frechet = scores.rows, scores.frechet
     evaluation = summarise(args.reference, systems, rows, frechet, args.seed)
-    write_csv(args.out / "per_clip.csv", evaluation)
-    write_json(args.out / "metrics.json", evaluation, vars(args))
+    write_csv(args.output_dir / "per_clip.csv", evaluation)
+    write_json(args.output_dir / "metrics.json", evaluation, vars(args))
     table = markdown(evaluation)
-    with atomic_path(args.out / "table.md") as temporary:
+    with atomic_path(args.output_dir / "table.md") as temporary:
         temporary.write_text(table, encoding="utf-8")
     worst_by = next(measure for measure in MEASURES if measure.name == args.worst_by)
-    write_report(args.out / "report.html", evaluation, clips, worst_by, args.report_clips, args.workers)
+    write_report(args.output_dir / "report.html", evaluation, clips, worst_by, args.report_clips, args.workers)
     sys.stdout.write(f"{table}\n")
     warn_of_gaps(rows)
     for name in ("metrics.json", "per_clip.csv", "table.md", "report.html"):
-        log.info("wrote %s", args.out / name)
+        log.info("wrote %s", args.output_dir / name)
     return [system.name for system in evaluation.systems if system.n_compared == 0]
 
 
@@ -171,7 +172,9 @@ def main(arguments: list[str] | None = None) -> None:
     args = build_parser().parse_args(arguments)
     without_figures = run(args)
     if without_figures:
-        log.error("no clip of %s could be compared: %s says why", named(without_figures), args.out / "per_clip.csv")
+        log.error(
+            "no clip of %s could be compared: %s says why", named(without_figures), args.output_dir / "per_clip.csv"
+        )
         raise SystemExit(1)
 
 

@@ -13,70 +13,89 @@ import logging
 import sys
 from pathlib import Path
 
-from common.errors import InputError, check_range, check_seed, printable, user_errors
+from common.errors import InputError, check_seed, printable, user_errors
+from common.options import (
+    add_device,
+    add_dtype,
+    add_level_match,
+    add_num_samples,
+    add_output_dir,
+    add_part,
+    add_seed,
+    add_set,
+    add_steps,
+    command_parser,
+)
 from common.stopwatch import Stopwatch
 from stable_foley.backbone import DTYPES
 from stable_foley.checkpoint import default_checkpoint
 from stable_foley.sampler import SAMPLERS
 from video2audio import FoleyPipeline, FoleyRequest
 from video2audio.files import check_files
-from video2rms.predict import BUNDLED
+from video2rms.predict import BUNDLED_VIDEO2RMS
 
 log = logging.getLogger("infer")
-
-MAX_SAMPLES = 1000
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return all options, with their defaults."""
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        argument_default=None,
-        allow_abbrev=False,
-    )
+    parser = command_parser("python infer.py", __doc__)
     add = parser.add_argument
-    add("--video", type=Path, required=True, help="video file, or folder of a clip in the processed layout")
+    add(
+        "--video",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="video file, or folder of a clip in the processed layout",
+    )
     add(
         "--checkpoint",
         type=Path,
-        help="best.safetensors or last.ckpt of a training run, or a published .ckpt; None: the bundled mini, or random "
-        "weights, to measure, with --set backbone=NAME paths.random_weights=true",
+        metavar="FILE",
+        help="best.safetensors or last.ckpt of a training run, or a published .ckpt (default: the bundled mini, or "
+        "random weights, to measure, with --set backbone=NAME paths.random_weights=true)",
     )
     add(
         "--envelope",
         type=Path,
-        help="when and how loud: CSV (time_s,rms; times of the video), or a sound or video whose sound is measured; "
-        "None: Video2RMS predicts it from the picture",
+        metavar="FILE",
+        help="when and how loud: CSV (time_s,rms; times of the video), or a sound or video whose sound is measured "
+        "(default: Video2RMS predicts it from the picture)",
     )
-    add("--video2rms", type=Path, help="checkpoint of Video2RMS; None: the bundled one")
-    add("--prompt", help="words for what it should sound like")
+    add("--video2rms", type=Path, metavar="FILE", help="checkpoint of Video2RMS (default: the bundled one)")
+    add("--prompt", metavar="WORDS", help="words for what it should sound like")
     add(
         "--audio-prompt",
         type=Path,
         nargs="+",
         default=[],
+        metavar="FILE",
         help="sounds it should be like, averaged; of each the first minute",
     )
-    add("--negative-prompt", help="words for what it should not sound like")
-    add("--start", type=float, default=0.0, help="seconds into the video")
-    add("--duration", type=float, help="seconds; None: to the end of the video")
-    add("--steps", type=int, help="sampling steps, at most 1000; None: the checkpoint's")
-    add("--cfg", type=float, help="guidance scale, 1 for none; None: the checkpoint's")
-    add("--level-match", type=float, help="largest gain towards the envelope, dB, 0 for none; None: the checkpoint's")
-    add("--sampler", choices=list(SAMPLERS), help="None: the checkpoint's")
-    add("--seed", type=int, default=0, help="of the first sample")
-    add("--num-samples", type=int, default=1, help="sounds to make, with seeds counting up")
-    add("--control-strength", type=float, default=1.0, help="influence of the envelope, 0 for none, at most 10")
+    add("--negative-prompt", metavar="WORDS", help="words for what it should not sound like")
+    add_part(parser)
+    add_steps(parser)
+    add("--cfg", type=float, metavar="SCALE", help="guidance scale, 1 for none (default: the checkpoint's)")
+    add_level_match(parser)
+    add("--sampler", choices=list(SAMPLERS), help="sampler (default: the checkpoint's)")
+    add_seed(parser, "the first sample")
+    add_num_samples(parser)
+    add(
+        "--control-strength",
+        type=float,
+        default=1.0,
+        metavar="FACTOR",
+        help="influence of the envelope, 0 for none, at most 10",
+    )
     add(
         "--clip",
         action="store_true",
         help="cut off what exceeds full scale; otherwise the whole sound is made softer until nothing does",
     )
-    add("--device", help="cuda, mps or cpu; None: the first of these that is there")
-    add("--dtype", choices=list(DTYPES), default="float32", help="of the transformer")
-    add("--output-dir", type=Path, default=Path("outputs"), help="where to write")
-    add("--set", nargs="+", default=[], metavar="KEY=VALUE", help="changes to the configuration")
+    add_device(parser)
+    add_dtype(parser, DTYPES)
+    add_output_dir(parser, "outputs")
+    add_set(parser)
     return parser
 
 
@@ -86,8 +105,6 @@ def request_of(args: argparse.Namespace) -> FoleyRequest:
     Raises:
         InputError: naming the option or the file.
     """
-    check_range("--num-samples", args.num_samples, 1, MAX_SAMPLES, whole=True)
-    check_seed(args.seed)
     check_seed(args.seed + args.num_samples - 1, f"--seed {args.seed} --num-samples {args.num_samples}: the last seed")
     if None not in (args.envelope, args.video2rms):
         raise InputError("--video2rms predicts an envelope and --envelope gives one; leave out one of them.")
@@ -119,7 +136,7 @@ def main(arguments: list[str] | None = None) -> None:
     request.check()
     with watch.stage("model"):
         checkpoint = args.checkpoint or default_checkpoint(args.set)
-        video2rms = (args.video2rms or BUNDLED) if args.envelope is None else None
+        video2rms = (args.video2rms or BUNDLED_VIDEO2RMS) if args.envelope is None else None
         pipeline = FoleyPipeline.from_checkpoint(checkpoint, video2rms, args.device, args.dtype, args.set)
     seeds = range(args.seed, args.seed + args.num_samples)
     for name, result in zip(names, pipeline.results(request, seeds, progress=True, watch=watch), strict=True):

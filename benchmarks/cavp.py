@@ -1,14 +1,12 @@
-"""How much the bundled CAVP sees and hears: ``python -m benchmarks.cavp``.
+"""Measure how much the bundled CAVP sees and hears: ``python -m benchmarks.cavp``.
 
 Synthetic segments that no training sees. How often the nearest of the 17 words is the material, from the sound and from
 the frames, and how well frames find their sound among all others. Prints a Markdown table; shares with Wilson's 95 %
 intervals.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,10 +20,11 @@ from cavp.retrieval import heard_materials, retrieval_metrics
 from cavp.spectrogram import LogMel
 from cavp.weights import load_cavp
 from common.errors import InputError, user_errors
+from common.options import add_checkpoint, add_clips, command_parser
 from synthetic import SyntheticSegmentModule
 from training.config import REPOSITORY, compose, instantiate
 
-BUNDLED = REPOSITORY / "bundled" / "cavp.safetensors"
+BUNDLED_CAVP = REPOSITORY / "bundled" / "cavp.safetensors"
 SEED = 1_000_003  # of clips that no training configuration uses
 
 
@@ -63,12 +62,10 @@ def measure(model: Cavp, n_clips: int, seed: int = SEED) -> dict[str, float]:
 @user_errors()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--checkpoint", type=Path, default=BUNDLED, help="of exp=mini_cavp (default: the bundled one)")
-    parser.add_argument("--clips", type=int, default=400, help="(default: %(default)s)")
+    parser = command_parser("python -m benchmarks.cavp", __doc__)
+    add_checkpoint(parser, "exp=mini_cavp", default=BUNDLED_CAVP)
+    add_clips(parser, default=400, least=2)
     args = parser.parse_args(arguments)
-    if args.clips < 2:
-        raise InputError(f"--clips {args.clips} is not possible: give at least 2")
     model = load_cavp(args.checkpoint, with_audio=True)
     if model.label_encoder is None:
         raise InputError(f"{args.checkpoint} has no tower for words: give one that exp=mini_cavp trained")

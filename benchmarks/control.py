@@ -1,4 +1,4 @@
-"""How well the sound obeys: ``python -m benchmarks.control``.
+"""Measure how well the sound follows envelopes and prompts: ``python -m benchmarks.control``.
 
 Synthetic clips that no training sees, written as videos, are given new sound: along the envelope of their true sound;
 along it later, louder, softer and silent in one half; asked by words or by another clip's sound for another material
@@ -8,7 +8,6 @@ know true strikes alone. Rows of the true sounds say what such a judgement is wo
 one value a clip, with 95 % intervals (bootstrap; Wilson's for shares).
 """
 
-import argparse
 import sys
 import tempfile
 from collections import Counter
@@ -36,6 +35,7 @@ from benchmarks.sounds import (
 )
 from cavp.retrieval import heard_materials
 from common.errors import InputError, user_errors
+from common.options import add_checkpoint, add_clips, add_steps, command_parser
 from data.dataset import read_clip_frames
 from data.greatest_hits import MATERIALS, Hit, label_of, read_clip
 from evaluation.levels import e_l1_video_foley, rms_correlation
@@ -49,7 +49,7 @@ from stable_foley.generator import Prompts, SoundGenerator
 from stable_foley.sampler import SamplerSettings
 from synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
 from video2rms.model import Video2Rms
-from video2rms.predict import load_model, predict_envelope
+from video2rms.predict import load_video2rms, predict_envelope
 
 SEED, FOREST_SEED = 3_000_003, 5_000_011  # of clips that no training configuration uses
 N_FOREST_CLIPS = 1500
@@ -247,14 +247,12 @@ def interval(values: Sequence[float]) -> tuple[float, float] | None:
 @user_errors()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--checkpoint", type=Path, default=BUNDLED, help="(default: the bundled one)")
-    parser.add_argument("--clips", type=int, default=50, help="(default: %(default)s)")
-    parser.add_argument("--steps", type=int, help="sampling steps (default: the checkpoint's)")
+    parser = command_parser("python -m benchmarks.control", __doc__)
+    add_checkpoint(parser, "exp=mini_controlnet", default=BUNDLED)
+    add_clips(parser, default=50, least=2)
+    add_steps(parser)
     args = parser.parse_args(arguments)
-    if args.clips < 2:
-        raise InputError(f"--clips {args.clips} is not possible: give at least 2")
-    pipeline, video2rms = SoundGenerator.from_checkpoint(args.checkpoint), load_model()
+    pipeline, video2rms = SoundGenerator.from_checkpoint(args.checkpoint), load_video2rms()
     settings = pipeline.settings.changed(n_steps=args.steps)
     judges = Judges(pipeline, N_FOREST_CLIPS)
     with tempfile.TemporaryDirectory() as folder:

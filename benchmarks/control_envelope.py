@@ -1,4 +1,4 @@
-"""Measures the causal control envelope against its definition term by term: ``python -m benchmarks.control_envelope``.
+"""Measure the causal control envelope against its definition, term by term: ``python -m benchmarks.control_envelope``.
 
 10 s of sound at 44.1 kHz, one channel, RMS over the past 10,000 samples, then a moving average of 2,000. The naive form
 convolves the squared sound with 10,000 ones, which takes 10,000 multiplications a sample; the project's own form takes
@@ -7,11 +7,12 @@ running sums. Both run in one process, in turn. Prints a Markdown table.
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
+from common.options import command_parser
 from media.envelope import control_envelope, instant_envelope
 from stable_foley.published import SMOOTHING_SAMPLES, WINDOW_SAMPLES
 
@@ -42,8 +43,9 @@ def running_sums(wave: np.ndarray) -> np.ndarray:
     return signal[0, 0].numpy()
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
+    command_parser("python -m benchmarks.control_envelope", __doc__).parse_args(arguments)
     wave = np.random.default_rng(0).standard_normal(N_SAMPLES).astype(np.float32)
     forms: list[tuple[str, Callable[[np.ndarray], np.ndarray]]] = [("naive", naive), ("running sums", running_sums)]
     times: dict[str, list[float]] = {name: [] for name, _ in forms}

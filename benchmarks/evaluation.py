@@ -1,19 +1,20 @@
-"""How fast folders are evaluated: pairs of synthetic 10 s sounds, without CLAP.
+"""Measure how fast folders are evaluated: ``python -m benchmarks.evaluation``.
 
-python -m benchmarks.evaluation --clips 40
+The folders hold pairs of synthetic sounds of 10 s; CLAP is left out.
 """
 
-import argparse
-import os
 import resource
 import tempfile
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import torch
 
 from benchmarks.mel_latent import strikes
+from common.errors import user_errors
+from common.options import add_clips, add_workers, command_parser
 from common.parallel import for_each
 from evaluation.clip import compare_clip
 from evaluation.folders import pair_folders
@@ -37,12 +38,13 @@ def write_pairs(root: Path, n_clips: int) -> None:
             write_wav(folder / f"{i:04d}.wav", strikes(seed, DURATION_S).expand(2, -1), SAMPLE_RATE_HZ)
 
 
-def main() -> None:
+@user_errors()
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--clips", type=int, default=40)
-    parser.add_argument("--workers", type=int, default=os.cpu_count())
-    args = parser.parse_args()
+    parser = command_parser("python -m benchmarks.evaluation", __doc__)
+    add_clips(parser, default=40)
+    add_workers(parser)
+    args = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as temporary_folder:
         root = Path(temporary_folder)
         write_pairs(root, args.clips)

@@ -1,4 +1,4 @@
-"""What a training item costs: read from recordings, and from a feature cache: ``python -m benchmarks.feature_cache``.
+"""Measure what a training item costs, from recordings and from a feature cache: ``python -m benchmarks.feature_cache``.
 
 Ten-second chunks of tones with the frames that CAVP sees; features of the sizes of Stable Audio Open's VAE, CLAP and
 CAVP, of random values, since only their reading is timed.
@@ -7,11 +7,13 @@ CAVP, of random values, since only their reading is timed.
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from PIL import Image
 
+from common.options import command_parser
 from data.cache import FeatureCache
 from data.chunks import cut_all
 from data.dataset import FoleyDataset
@@ -51,8 +53,9 @@ def milliseconds(dataset: FoleyDataset) -> float:
     return 1000 * statistics.median(times_s)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Make recordings and features, time both, print a table."""
+    command_parser("python -m benchmarks.feature_cache", __doc__).parse_args(arguments)
     spec = ClipSpec()
     with tempfile.TemporaryDirectory() as folder:
         root, cache = Path(folder) / "clips", FeatureCache(Path(folder) / "cache", spec, dict.fromkeys(SIZES, "none"))

@@ -1,14 +1,11 @@
-"""Measures Stable Audio Open with its control branch at the real sizes on this machine: memory, and seconds a stage.
+"""Measure Stable Audio Open with its control branch at full size: ``python -m benchmarks.full_size --video FILE``.
 
-    python -m benchmarks.full_size --video FILE [--dtype bfloat16] [--steps 3] [--set KEY=VALUE …]
-
-First infer.py runs on the video in a process of its own, whose peak memory is read when it has ended; its own line of
-seconds a stage is shown. Then, in this process, a sampling step with guidance is timed with the control branch and
-without it, in turn, so that both see the same machine. Weights are random unless --set names files: sizes and times are
-the real ones, sounds are not. Prints a Markdown table.
+Measures memory and the seconds of each stage on this machine. First infer.py runs on the video in a process of its own;
+its peak memory is read when it has ended, and its own line of seconds a stage is shown. Then a sampling step with
+guidance is timed in this process, with and without the control branch in turn, so that both see the same machine.
+Weights are random unless --set names files: sizes and times are the real ones, sounds are not. Prints a Markdown table.
 """
 
-import argparse
 import platform
 import resource
 import statistics
@@ -23,6 +20,8 @@ from pathlib import Path
 import torch
 
 from common.errors import InputError, user_errors
+from common.options import add_dtype, add_set, add_steps, command_parser
+from stable_foley.backbone import DTYPES
 from stable_foley.checkpoint import load_model
 from stable_foley.model import Conditions, FoleyModel
 
@@ -85,11 +84,11 @@ def step_seconds(model: FoleyModel) -> tuple[list[float], list[float]]:
 @user_errors()
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--video", type=Path, required=True)
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="bfloat16")
-    parser.add_argument("--steps", type=int, default=3, help="sampling steps of the run through infer.py")
-    parser.add_argument("--set", nargs="+", default=RANDOM, metavar="KEY=VALUE")
+    parser = command_parser("python -m benchmarks.full_size", __doc__)
+    parser.add_argument("--video", type=Path, required=True, metavar="FILE", help="video file")
+    add_dtype(parser, DTYPES, default="bfloat16")
+    add_steps(parser, default=3)
+    add_set(parser, default=RANDOM)
     args = parser.parse_args(arguments)
     peak, stages = inference(args.video, args.dtype, args.steps, args.set)
     model, config = load_model(None, args.set, args.dtype)

@@ -1,8 +1,11 @@
-"""How close the mel latent brings a sound back: a Markdown table over real recordings and synthetic strikes."""
+"""Measure how close the mel latent brings a sound back: ``python -m benchmarks.mel_latent``.
 
-import argparse
+Prints a Markdown table over real recordings and synthetic strikes.
+"""
+
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
@@ -11,6 +14,8 @@ import torch
 from torch import Tensor
 from torchaudio.transforms import MelSpectrogram
 
+from common.errors import user_errors
+from common.options import add_clips, add_number, command_parser
 from evaluation.onsets import NARROW_WINDOW_S, detect_onsets, onset_f1
 from media.reading import read_sound
 from stable_foley.mel_latent import MelLatent
@@ -126,24 +131,26 @@ def between_hits_db(codec: MelLatent, noise_std: float) -> float:
     return 20 * math.log10(max(1e-10, (rms / copy.abs().max()).item()))
 
 
-def main() -> None:
+@user_errors()
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--recordings", type=Path, nargs="*", default=[], help="sound or video files to measure with")
-    parser.add_argument("--n-strikes", type=int, default=2, help="synthetic clips of strikes to measure with (2)")
-    parser.add_argument("--n-iterations", type=int, default=MelLatent().n_iterations, help="rounds of reconstruction")
-    parser.add_argument(
-        "--latent-noise", type=float, default=0.0, help="standard deviation of errors in the latent (0)"
-    )
-    options = parser.parse_args()
-    codec = MelLatent(options.n_iterations)
-    clips = {path.stem: recording(path) for path in options.recordings}
-    clips |= {f"strikes {seed}": strikes(seed) for seed in range(options.n_strikes)}
+    parser = command_parser("python -m benchmarks.mel_latent", __doc__)
+    recordings = "sound or video files to measure with"
+    parser.add_argument("--recordings", type=Path, nargs="+", metavar="FILE", default=[], help=recordings)
+    add_clips(parser, default=2, least=0)
+    rounds = "rounds of reconstruction"
+    add_number(parser, "--iterations", 1, 1000, default=MelLatent().n_iterations, help=rounds)
+    noise = "standard deviation of errors in the latent"
+    add_number(parser, "--latent-noise", 0, 10, default=0.0, help=noise)
+    args = parser.parse_args(arguments)
+    codec = MelLatent(args.iterations)
+    clips = {path.stem: recording(path) for path in args.recordings}
+    clips |= {f"strikes {seed}": strikes(seed) for seed in range(args.clips)}
     names = [field.name for field in fields(Fidelity)]
     print("| clip |", " | ".join(names), "| decode_s_per_10_s |\n|" + "---|" * (len(names) + 2))
     for name, wave in clips.items():
         latent = codec.encode(wave[None])
-        latent += options.latent_noise * torch.randn(latent.shape, generator=torch.Generator().manual_seed(1))
+        latent += args.latent_noise * torch.randn(latent.shape, generator=torch.Generator().manual_seed(1))
         started_s = time.perf_counter()
         copy = codec.decode(latent)[0, 0, : wave.shape[1]]
         seconds = (time.perf_counter() - started_s) * 10 * SAMPLE_RATE_HZ / wave.shape[1]

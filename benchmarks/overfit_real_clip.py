@@ -1,16 +1,14 @@
-"""Overfits the small model to one recording and measures how its sound follows the envelope.
+"""Overfit the small model to one recording: ``python -m benchmarks.overfit_real_clip --root FOLDER``.
 
-First the transformer alone learns the recording's sound, then, frozen, it gets a control branch; both see endless
-remixes of the recording, so that timing and loudness can only come from the envelope. Then the recording's own
-envelope, the same a second later, and the same with silence from 5 s on drive the generation.
-
-    python -m benchmarks.overfit_real_clip --root FOLDER
+Measures how the model's sound follows the envelope. First the transformer alone learns the recording's sound, then,
+frozen, it gets a control branch; both see endless remixes of the recording, so that timing and loudness can only come
+from the envelope. Then the recording's own envelope, the same a second later, and the same with silence from 5 s on
+drive the generation.
 
 FOLDER holds a clip in the processed layout (or a video with sound and its annotation). Training is resumed where it was
-interrupted. Prints a Markdown table; sounds and pictures stay in the work folder.
+interrupted. Prints a Markdown table; sounds and pictures stay in ``--output-dir``.
 """
 
-import argparse
 import json
 import shutil
 import subprocess
@@ -25,6 +23,7 @@ from torch import Tensor
 
 from benchmarks.sounds import f1_within_100_ms, level_db, onset_times_s, shifted, silenced
 from common.errors import InputError, user_errors
+from common.options import add_batch_size, add_output_dir, add_root, command_parser
 from data.greatest_hits import SourceClip, list_clips
 from evaluation.levels import e_l1_video_foley, rms_correlation
 from evaluation.onsets import WINDOW_S, match_onsets
@@ -44,7 +43,7 @@ class Settings:
     """Sizes of the two trainings."""
 
     root: Path
-    work_dir: Path
+    output_dir: Path
     backbone_steps: int
     control_steps: int
     batch_size: int
@@ -60,13 +59,13 @@ def start(command: list[str]) -> None:
 
 def train(settings: Settings, tag: str, n_steps: int, *overrides: str) -> Path:
     """Run train.py, resuming where it was interrupted; returns its best checkpoint."""
-    run = settings.work_dir / tag
+    run = settings.output_dir / tag
     finished = run / "finished"
     best, last = (run / "checkpoints" / name for name in ("best.safetensors", "last.ckpt"))
     if finished.exists():
         return best
     command = [sys.executable, "train.py", *overrides, "dataset=remix", "trainer=cpu"]
-    command += [f"tag={tag}", f"paths.runs={settings.work_dir}", f"paths.greatest_hits={settings.root}"]
+    command += [f"tag={tag}", f"paths.runs={settings.output_dir}", f"paths.greatest_hits={settings.root}"]
     command += [f"trainer.precision={settings.precision}", f"trainer.max_steps={n_steps}", "logger=tensorboard"]
     n_samples = EPOCH_STEPS * settings.batch_size
     command += [f"dataset.batch_size={settings.batch_size}", f"dataset.samples_per_epoch={n_samples}"]
@@ -78,7 +77,7 @@ def train(settings: Settings, tag: str, n_steps: int, *overrides: str) -> Path:
 
 def generate(settings: Settings, checkpoint: Path, clip_dir: Path, name: str, envelope: Envelope) -> list[Tensor]:
     """Run infer.py with an envelope; returns the sounds (C, N) of the seeds from 0 on."""
-    folder = settings.work_dir / "sounds" / name
+    folder = settings.output_dir / "sounds" / name
     shutil.rmtree(folder, ignore_errors=True)  # of an earlier measurement
     csv = folder / "given.csv"
     write_envelope_csv(csv, envelope)
@@ -120,7 +119,7 @@ def compare_onsets(own: Tensor, later: Tensor, duration_s: float) -> tuple[float
 
 
 def run_chain(settings: Settings) -> dict[str, list[float]]:
-    """Train both parts, generate, measure; writes metrics.json to the work folder and gives what is in it."""
+    """Train both parts, generate, measure; writes metrics.json to the output folder and gives what is in it."""
     clip = list_clips(settings.root)[0]
     start = time.perf_counter()
     for name, n_steps in (("backbone", settings.backbone_steps), ("control", settings.control_steps)):
@@ -132,24 +131,26 @@ def run_chain(settings: Settings) -> dict[str, list[float]]:
     checkpoint = train(settings, f"{tag}-control-{settings.control_steps}", settings.control_steps, *control)
     minutes = (time.perf_counter() - start) / 60
     results = measure(settings, clip, checkpoint) | {"minutes of training in this call": [minutes]}
-    (settings.work_dir / "metrics.json").write_text(json.dumps(results, indent=2) + "\n")
+    (settings.output_dir / "metrics.json").write_text(json.dumps(results, indent=2) + "\n")
     return results
 
 
 @user_errors()
 def main(arguments: list[str] | None = None) -> None:
     """Train, generate, measure, print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--root", type=Path, required=True, help="folder with one clip, processed or raw")
-    parser.add_argument("--work-dir", type=Path, default=Path("runs/overfit"))
-    parser.add_argument("--backbone-steps", type=int, default=1500)
-    parser.add_argument("--control-steps", type=int, default=400)
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--precision", default="bf16-mixed", help="32-true on a CPU without bfloat16 instructions")
+    parser = command_parser("python -m benchmarks.overfit_real_clip", __doc__)
+    add_root(parser, help="folder with one clip of Greatest Hits, processed or raw")
+    add_output_dir(parser, "runs/overfit")
+    for part, default in (("backbone", 1500), ("control", 400)):
+        steps = f"training steps of the {part}, a multiple of {EPOCH_STEPS}"
+        parser.add_argument(f"--{part}-steps", type=int, metavar="N", default=default, help=steps)
+    add_batch_size(parser, default=8)
+    precision = "precision of the training; 32-true on a CPU without bfloat16 instructions"
+    parser.add_argument("--precision", default="bf16-mixed", help=precision)
     args = parser.parse_args(arguments)
     settings = Settings(
         args.root.resolve(),
-        args.work_dir.resolve(),
+        args.output_dir.resolve(),
         args.backbone_steps,
         args.control_steps,
         args.batch_size,

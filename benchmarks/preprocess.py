@@ -1,9 +1,8 @@
-"""How fast videos are preprocessed, beside the usual two passes of ffmpeg over the same files.
+"""Measure how fast videos are preprocessed: ``python -m benchmarks.preprocess``.
 
-python -m benchmarks.preprocess --clips 12
+Beside it, the usual two passes of ffmpeg over the same files are timed.
 """
 
-import argparse
 import importlib
 import resource
 import shutil
@@ -11,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,6 +21,8 @@ import av
 import numpy as np
 
 from benchmarks.mel_latent import strikes
+from common.errors import user_errors
+from common.options import add_clips, add_number, add_workers, command_parser
 
 SAMPLE_RATE_HZ = 44_100
 FRAME_RATE_HZ = 30
@@ -88,7 +89,7 @@ def cost_of(work: Callable[[], None]) -> Cost:
 
 def preprocess(raw_dir: Path, out_dir: Path, n_workers: int) -> None:
     """This project's command."""
-    options = [f"--raw-dir={raw_dir}", f"--out-dir={out_dir}", f"--workers={n_workers}"]
+    options = [f"--root={raw_dir}", f"--output-dir={out_dir}", f"--workers={n_workers}"]
     subprocess.run([sys.executable, "-m", "data.preprocess", *options], check=True, stdout=subprocess.DEVNULL)
 
 
@@ -107,17 +108,18 @@ def two_passes(ffmpeg: str, raw_dir: Path, out_dir: Path, n_workers: int) -> Non
         list(executor.map(both, sorted(raw_dir.iterdir())))
 
 
-def main() -> None:
+@user_errors()
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--clips", type=int, default=12)
-    parser.add_argument("--duration-s", type=float, default=30.0, help="of each clip")
-    parser.add_argument("--workers", type=int, default=2)
-    args = parser.parse_args()
+    parser = command_parser("python -m benchmarks.preprocess", __doc__)
+    add_clips(parser, default=12)
+    add_number(parser, "--duration", 1, 3600, default=30.0, help="duration of a clip in seconds", metavar="S")
+    add_workers(parser, default=2)
+    args = parser.parse_args(arguments)
     ffmpeg = find_ffmpeg()
     with tempfile.TemporaryDirectory() as temporary_folder:
         root = Path(temporary_folder)
-        for name, n_clips, duration_s in (("short", 2, 1.0), ("raw", args.clips, args.duration_s)):
+        for name, n_clips, duration_s in (("short", 2, 1.0), ("raw", args.clips, args.duration)):
             (root / name).mkdir()
             write_clips(root / name, n_clips, duration_s)
         size_mib = (root / "raw" / "clip_000.mp4").stat().st_size / 2**20
@@ -126,8 +128,8 @@ def main() -> None:
         if ffmpeg is not None:
             work = partial(two_passes, ffmpeg, root / "raw", root / "its", args.workers)
             costs["ffmpeg, two passes"] = cost_of(work)
-    kind = f"1080p{FRAME_RATE_HZ}, {8 * size_mib / args.duration_s:.1f} Mibit/s"
-    print(f"{args.clips} clips of {args.duration_s:g} s, {kind}, {args.workers} workers")
+    kind = f"1080p{FRAME_RATE_HZ}, {8 * size_mib / args.duration:.1f} Mibit/s"
+    print(f"{args.clips} clips of {args.duration:g} s, {kind}, {args.workers} workers")
     print(f"{'':20} {'s':>7} {'clips/min':>10} {'CPU s':>7} {'busy':>6}")
     for name, cost in costs.items():
         per_min, busy = 60 * args.clips / cost.wall_s, cost.cpu_s / cost.wall_s / args.workers

@@ -1,10 +1,10 @@
-"""How the model does on real recordings, which no training has seen: ``python -m benchmarks.real_clips``.
+"""Measure the model on real recordings, which no training has seen: ``python -m benchmarks.real_clips``.
 
-``--clip`` is a clip with sound, frames and annotation, in the processed layout. Its true envelope drives the
+``--recording`` is a clip with sound, frames and annotation, in the processed layout. Its true envelope drives the
 generation; each half of it is made with the sound of the other half as prompt, so what is asked for is known and
-nothing is copied. ``--published`` is what another model made of the same clip, measured alike. ``--videos`` are given
-sound from their picture alone, and compared with their own sound. Prints Markdown tables of means over seeds;
-``--figure`` draws the clip, the other model's sound and the first seed's.
+nothing is copied. ``--published-sound`` is what the published model made of the same clip, measured alike. ``--videos``
+are given sound from their picture alone, and compared with their own sound. Prints Markdown tables of means over seeds;
+``--figure`` draws the clip, the published model's sound and the first seed's.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from benchmarks.sounds import f1_within_100_ms, onset_times_s, pre_echo_db
 from benchmarks.video2rms import find_videos
 from common.errors import InputError, user_errors
 from common.files import atomic_path, check_writable_folder
+from common.options import add_checkpoint, add_level_match, add_num_samples, command_parser
 from data.dataset import read_clip_frames
 from data.greatest_hits import SourceClip, read_clip
 from evaluation.levels import e_l1_video_foley, rms_correlation
@@ -29,7 +30,7 @@ from stable_foley.generator import Prompts, SoundGenerator
 from stable_foley.plot import comparison_figure
 from synthetic import SAMPLE_RATE_HZ
 from video2rms.model import Video2Rms
-from video2rms.predict import load_model, predict_envelope
+from video2rms.predict import load_video2rms, predict_envelope
 
 FIGURE_SUFFIXES = (".png", ".jpg", ".webp")
 Generate = Callable[[Sequence[Tensor]], Tensor]
@@ -112,12 +113,10 @@ def check(args: argparse.Namespace) -> None:
     Raises:
         InputError: naming the option.
     """
-    if args.seeds < 1:
-        raise InputError(f"--seeds {args.seeds} is not possible: give at least 1")
-    if args.clip is None and args.videos is None:
-        raise InputError("there is nothing to measure: give --clip FOLDER or --videos FOLDER")
-    if args.clip is None and (args.published or args.figure):
-        raise InputError("--published and --figure are about a clip: give --clip FOLDER with them")
+    if args.recording is None and args.videos is None:
+        raise InputError("there is nothing to measure: give --recording DIR or --videos DIR")
+    if args.recording is None and (args.published_sound or args.figure):
+        raise InputError("--published-sound and --figure are about one recording: give --recording DIR with them")
     if args.figure and args.figure.suffix not in FIGURE_SUFFIXES:
         raise InputError(f"--figure {args.figure} is no picture: give one of {', '.join(FIGURE_SUFFIXES)}")
     if args.figure:
@@ -127,13 +126,13 @@ def check(args: argparse.Namespace) -> None:
 def report_clip(pipeline: SoundGenerator, clip: SourceClip, truth: Tensor, args: argparse.Namespace) -> None:
     """Print the measures of the clip's sounds, and draw them."""
     sounds = {"real": [truth]}
-    if args.published:
-        sound = read_sound(args.published, sample_rate_hz=SAMPLE_RATE_HZ, duration_s=clip.duration_s)
+    if args.published_sound:
+        sound = read_sound(args.published_sound, sample_rate_hz=SAMPLE_RATE_HZ, duration_s=clip.duration_s)
         sounds["published model"] = [sound]
-    sounds["this model"] = generated_along(pipeline, clip, truth, range(args.seeds))
+    sounds["this model"] = generated_along(pipeline, clip, truth, range(args.num_samples))
     hits_s = np.array([hit.time_s for hit in clip.hits])
     measured = {name: [compare(each, truth, hits_s) for each in found] for name, found in sounds.items()}
-    sys.stdout.write(table(f"{clip.clip_id}, {args.seeds} seeds", measured))
+    sys.stdout.write(table(f"{clip.clip_id}, {args.num_samples} seeds", measured))
     if args.figure:
         shown = {name: found[0] for name, found in sounds.items()}
         figure = comparison_figure(shown, SAMPLE_RATE_HZ, onset_times_s=hits_s.tolist())
@@ -144,22 +143,24 @@ def report_clip(pipeline: SoundGenerator, clip: SourceClip, truth: Tensor, args:
 @user_errors()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, draw."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--checkpoint", type=Path, default=BUNDLED, help="(default: the bundled one)")
-    parser.add_argument("--clip", type=Path, help="folder of a clip in the processed layout, with annotation")
-    parser.add_argument("--published", type=Path, help="another model's sound for it")
-    parser.add_argument("--videos", type=Path, help="folder of videos with sound")
-    parser.add_argument("--figure", type=Path, help="picture to write, .png, .jpg or .webp; needs --clip")
-    parser.add_argument("--seeds", type=int, default=3, help="(default: %(default)s)")
-    parser.add_argument("--level-match", type=float, help="as infer.py has it (default: the checkpoint's)")
+    parser = command_parser("python -m benchmarks.real_clips", __doc__)
+    add_checkpoint(parser, "exp=mini_controlnet", default=BUNDLED)
+    recording = "folder of a clip in the processed layout, with annotation"
+    parser.add_argument("--recording", type=Path, metavar="DIR", help=recording)
+    parser.add_argument("--published-sound", type=Path, metavar="FILE", help="the published model's sound for it")
+    parser.add_argument("--videos", type=Path, metavar="DIR", help="folder of videos with sound")
+    figure = "picture to write, .png, .jpg or .webp; needs --recording"
+    parser.add_argument("--figure", type=Path, metavar="FILE", help=figure)
+    add_num_samples(parser, default=3)
+    add_level_match(parser)
     args = parser.parse_args(arguments)
     check(args)
-    clip = None if args.clip is None else read_clip(args.clip)
+    clip = None if args.recording is None else read_clip(args.recording)
     if clip is not None and not clip.hits:
-        raise InputError(f"--clip {args.clip} has no annotated hits: give a clip that has")
+        raise InputError(f"--recording {args.recording} has no annotated hits: give a clip that has")
     truth = None if clip is None else read_truth(clip)
     if truth is not None and not all(half.any() for half in truth.tensor_split(2, dim=-1)):
-        raise InputError(f"--clip {args.clip} is silent in one half, which cannot be a prompt: give another clip")
+        raise InputError(f"--recording {args.recording} is silent in one half, which cannot be a prompt: give another")
     videos = [] if args.videos is None else find_videos(args.videos)
     true_s = {path: onset_times_s(read_truth(read_clip(path))) for path in videos}
     pipeline = SoundGenerator.from_checkpoint(args.checkpoint)
@@ -167,12 +168,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if clip is not None and truth is not None:
         report_clip(pipeline, clip, truth, args)
     if videos:
-        video2rms = load_model()
+        video2rms = load_video2rms()
         sys.stdout.write(
-            f"\n| picture alone, {args.seeds} seeds | onset F1, sound with sound | each |\n|---|---|---|\n"
+            f"\n| picture alone, {args.num_samples} seeds | onset F1, sound with sound | each |\n|---|---|---|\n"
         )
         for path in videos:
-            f1 = measure_video(pipeline, video2rms, path, true_s[path], range(args.seeds))
+            f1 = measure_video(pipeline, video2rms, path, true_s[path], range(args.num_samples))
             sys.stdout.write(f"| {path.name} | {np.mean(f1):.3f} | {', '.join(f'{each:.3f}' for each in f1)} |\n")
 
 

@@ -1,18 +1,19 @@
-"""How fast synthetic clips are made, and whether memory stays flat: ``python -m benchmarks.synthetic``.
+"""Measure how fast synthetic clips are made, and whether memory stays flat: ``python -m benchmarks.synthetic``.
 
 One process, one thread, processor time, so that the numbers hold per core: 4 s clips of 112x64 pixels at 30 frames a
 second without encoding, and sounds of 10 s. Prints a Markdown table.
 """
 
-import argparse
 import gc
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
+from common.errors import user_errors
+from common.options import add_clips, command_parser
 from synthetic import SyntheticSpec, render_clip
 
 PICTURE = SyntheticSpec(duration_s=4.0, width=112, height=64)
@@ -45,11 +46,12 @@ def seconds_each(make: Callable[[int], object], n_clips: int) -> tuple[float, fl
     return spent, resident_mib() - held[0]
 
 
-def main() -> None:
+@user_errors()
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--clips", type=int, default=150, help="clips of each kind (default: %(default)s)")
-    args = parser.parse_args()
+    parser = command_parser("python -m benchmarks.synthetic", __doc__)
+    add_clips(parser, default=150)
+    args = parser.parse_args(arguments)
     torch.set_num_threads(1)
     picture_s, picture_mib = seconds_each(lambda i: render_clip(PICTURE, 0, i, sound=False), args.clips)
     sound_s, sound_mib = seconds_each(lambda i: render_clip(SOUND, 0, i, picture=False), args.clips)

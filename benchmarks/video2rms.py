@@ -1,12 +1,11 @@
-"""How well the envelope is predicted from the picture: ``python -m benchmarks.video2rms``.
+"""Measure how well the envelope is predicted from the picture: ``python -m benchmarks.video2rms``.
 
 Synthetic clips that no training sees are compared with their exact truth: onsets within 0.1 s of the picture's times,
-and the levels of the clean sound. Real videos with sound (``--real FOLDER``) are compared sound with sound: noise that
+and the levels of the clean sound. Real videos with sound (``--videos DIR``) are compared sound with sound: noise that
 follows the predicted envelope, and the recording, both through the usual onset detector, the mean over five noises. A
 constant level and a classical detector of motion stand beside the network. Prints a Markdown table.
 """
 
-import argparse
 import functools
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 from common.errors import InputError, user_errors
+from common.options import add_checkpoint, add_clips, command_parser
 from data.greatest_hits import VIDEO_SUFFIXES
 from evaluation.onsets import ONSET_RATE_HZ, detect_onsets, match_onsets, onset_f1
 from media.envelope import FINE_RATE_HZ, Envelope
@@ -28,7 +28,7 @@ from video2rms.batch import VideoItem
 from video2rms.metrics import level_metrics
 from video2rms.model import FRAME_RATE_HZ, Video2Rms
 from video2rms.onsets import pick_onsets
-from video2rms.predict import BUNDLED, ONSET_THRESHOLD, load_model
+from video2rms.predict import BUNDLED_VIDEO2RMS, ONSET_THRESHOLD, load_video2rms
 from video2rms.sounding import noise_along
 from video2rms.streaming import WINDOW_FRAMES, Levels, join_levels, predict_levels
 from video2rms.synthetic import render_video
@@ -96,15 +96,13 @@ def find_videos(folder: Path) -> list[Path]:
 @user_errors()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--checkpoint", type=Path, default=BUNDLED, help="of a training (default: the bundled one)")
-    parser.add_argument("--clips", type=int, default=200, help="synthetic clips (default: %(default)s)")
-    parser.add_argument("--real", type=Path, help="folder of videos with sound")
+    parser = command_parser("python -m benchmarks.video2rms", __doc__)
+    add_checkpoint(parser, "exp=mini_video2rms or exp=train_gh_video2rms", default=BUNDLED_VIDEO2RMS)
+    add_clips(parser, default=200)
+    parser.add_argument("--videos", type=Path, metavar="DIR", help="folder of videos with sound")
     args = parser.parse_args(arguments)
-    if args.clips < 1:
-        raise InputError(f"--clips {args.clips} is not possible: give at least 1")
-    real = find_videos(args.real) if args.real else []
-    model = load_model(args.checkpoint)
+    real = find_videos(args.videos) if args.videos else []
+    model = load_video2rms(args.checkpoint)
     size_px = model.features.size_px
     spec = SyntheticSpec(duration_s=DURATION_S, width=size_px[0], height=size_px[1], max_offset_s=0.0)
     items = [render_video(spec, SEED, i) for i in tqdm(range(args.clips), desc="rendering", unit="clip")]

@@ -22,7 +22,7 @@ _PACKAGES = ("av", "numpy", "pillow", "torch")
 _OPTIONS = {
     "fps": "--fps",
     "frame_size": "--frame-size",
-    "sample_rate_hz": "--sample-rate-hz",
+    "sample_rate_hz": "--sample-rate",
     "denoise": "--denoise",
     "split_seed": "--seed",
 }
@@ -84,7 +84,7 @@ def open_manifest(out_dir: Path, wanted: Manifest) -> Manifest:
     if not path.exists():
         others = find_recordings(out_dir)
         if others:
-            raise InputError(f"{out_dir} holds {next(iter(others))!r} but no {MANIFEST}: give another --out-dir")
+            raise InputError(f"{out_dir} holds {next(iter(others))!r} but no {MANIFEST}: give another --output-dir")
         wanted.write(out_dir)
         return wanted
     found = _read(path)
@@ -93,7 +93,7 @@ def open_manifest(out_dir: Path, wanted: Manifest) -> Manifest:
         if then != now:
             raise InputError(
                 f"{out_dir} was made with {_OPTIONS.get(name, name)} {_shown(then)}, not {_shown(now)}: "
-                "give the same, or another --out-dir"
+                "give the same, or another --output-dir"
             )
     for name, now in wanted.versions.items():
         if found.versions.get(name) != now:
@@ -168,9 +168,9 @@ def _read(path: Path) -> Manifest:
         splits = {name: list(values["splits"][name]) for name in SPLITS} if values["splits"] else None
         manifest = Manifest(dict(values["settings"]), dict(values["versions"]), splits)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is no manifest of a processed folder ({error!r}): give another --out-dir") from error
+        raise InputError(f"{path} is no manifest of a processed folder ({error!r}): give another folder") from error
     if found != _FORMAT:
-        raise InputError(f"{path} has the format {found}, this version writes {_FORMAT}: give another --out-dir")
+        raise InputError(f"{path} has the format {found}, this version writes {_FORMAT}: give another --output-dir")
     return manifest
 
 

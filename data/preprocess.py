@@ -1,4 +1,4 @@
-"""Raw videos → the processed layout: ``python -m data.preprocess --raw-dir DIR --out-dir DIR``.
+"""Convert raw videos to the processed layout: ``python -m data.preprocess --root DIR --output-dir DIR``.
 
 Takes Greatest Hits (``<id>_mic.mp4`` or ``<id>_denoised.mp4`` with ``<id>_times.txt``) or any folder of videos with
 sound. Killed and started again it does what is missing; what cannot be processed gets a row with the reason.
@@ -13,7 +13,6 @@ import argparse
 import json
 import logging
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator
@@ -25,9 +24,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from common.errors import InputError, check_seed, user_errors
+from common.errors import InputError, user_errors
 from common.files import locked, remove_partial
-from common.parallel import check_workers, for_each
+from common.options import add_frame_size, add_output_dir, add_root, add_seed, add_workers, command_parser
+from common.parallel import for_each
 from data.greatest_hits import SPLITS, find_recordings, processed_sound
 from data.manifest import MANIFEST, new_manifest, open_manifest, update_splits
 from data.process_clip import ProcessSettings, RawClip, process_clip
@@ -49,35 +49,17 @@ class Failure:
 def build_parser() -> argparse.ArgumentParser:
     """All options, with their defaults."""
     settings = ProcessSettings()
-    parser = argparse.ArgumentParser(
-        prog="python -m data.preprocess",
-        description="Raw videos → the processed layout: frames, sound, annotation and splits.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_parser("python -m data.preprocess", __doc__)
     add = parser.add_argument
-    add("--raw-dir", type=Path, required=True, help="folder of videos with sound, Greatest Hits or any other")
-    add("--out-dir", type=Path, required=True, help="folder that gets a folder for each video")
-    add("--fps", type=float, default=settings.frame_rate_hz, help="frames a second")
-    add(
-        "--frame-size",
-        type=_size_px,
-        default=f"{settings.frame_width_px}x{settings.frame_height_px}",
-        metavar="WIDTHxHEIGHT",
-        help="size of the frames in pixels",
-    )
-    add("--sample-rate-hz", type=int, default=settings.sample_rate_hz, help="samples a second of the sound")
+    add_root(parser, help="folder of videos with sound: raw Greatest Hits or any others")
+    add_output_dir(parser)
+    add("--fps", type=float, metavar="HZ", default=settings.frame_rate_hz, help="frames a second")
+    add_frame_size(parser, default=(settings.frame_width_px, settings.frame_height_px))
+    add("--sample-rate", type=int, metavar="HZ", default=settings.sample_rate_hz, help="samples a second of the sound")
     add("--denoise", action="store_true", help="take stationary noise out of the sound")
-    add("--workers", type=int, default=os.cpu_count(), help="processes; 0: none but this one")
-    add("--seed", type=int, default=42, help="of the division into train, val and test")
+    add_workers(parser)
+    add_seed(parser, "the division into train, val and test", default=42)
     return parser
-
-
-def _size_px(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size, expected WIDTHxHEIGHT in pixels, for instance 320x240")
-    return int(match[1]), int(match[2])
 
 
 def check_folders(raw_dir: Path, out_dir: Path) -> None:
@@ -87,9 +69,9 @@ def check_folders(raw_dir: Path, out_dir: Path) -> None:
         InputError: naming the folder.
     """
     if out_dir.exists() and not out_dir.is_dir():
-        raise InputError(f"--out-dir {out_dir} is a file: give a folder")
+        raise InputError(f"--output-dir {out_dir} is a file: give a folder")
     if raw_dir.resolve().is_relative_to(out_dir.resolve()):
-        raise InputError(f"--raw-dir {raw_dir} lies in --out-dir {out_dir}: give an --out-dir of its own")
+        raise InputError(f"--root {raw_dir} lies in --output-dir {out_dir}: give an --output-dir of its own")
 
 
 def find_raw_clips(raw_dir: Path) -> list[RawClip]:
@@ -100,7 +82,7 @@ def find_raw_clips(raw_dir: Path) -> list[RawClip]:
     """
     videos = {clip_id: path for clip_id, path in find_recordings(raw_dir).items() if not path.is_dir()}
     if not videos:
-        raise InputError(f"--raw-dir {raw_dir} holds no videos (folders in it are not searched): give another")
+        raise InputError(f"--root {raw_dir} holds no videos (folders in it are not searched): give another")
     annotations = {path.name.removesuffix(_TIMES): path for path in raw_dir.glob(f"*{_TIMES}")}
     alone = [path.name for clip_id, path in sorted(annotations.items()) if clip_id not in videos]
     if alone:
@@ -145,7 +127,7 @@ def attempt(raw: RawClip, out_dir: Path, settings: ProcessSettings) -> Failure |
         if error.errno == ENAMETOOLONG:
             return Failure(raw, f"{raw.video_path} gives files whose names are too long: rename it")
         remedy = "see to it and give the same command again"
-        raise InputError(f"--out-dir {out_dir} cannot be written ({reason}): {remedy}") from error
+        raise InputError(f"--output-dir {out_dir} cannot be written ({reason}): {remedy}") from error
     return None
 
 
@@ -165,7 +147,7 @@ def only_run_in(out_dir: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Work:
     """What a run has to do.
 
     Args:
@@ -179,7 +161,7 @@ class Plan:
     failures: list[Failure]
 
 
-def plan(clips: list[RawClip], out_dir: Path) -> Plan:
+def find_work(clips: list[RawClip], out_dir: Path) -> Work:
     """Finds out what is missing."""
     to_do: list[RawClip] = []
     failures: list[Failure] = []
@@ -190,7 +172,7 @@ def plan(clips: list[RawClip], out_dir: Path) -> Plan:
         except InputError as error:
             failures.append(Failure(raw, str(error)))
     to_do.sort(key=lambda raw: raw.video_path.stat().st_size if raw.video_path.exists() else 0, reverse=True)
-    return Plan(to_do, len(clips) - len(to_do) - len(failures), failures)
+    return Work(to_do, len(clips) - len(to_do) - len(failures), failures)
 
 
 def run(args: argparse.Namespace) -> list[Failure]:
@@ -200,26 +182,24 @@ def run(args: argparse.Namespace) -> list[Failure]:
         InputError: an option or a folder does not fit.
     """
     start_s = time.monotonic()
-    check_workers(args.workers)
-    check_seed(args.seed)
     width_px, height_px = args.frame_size
-    settings = ProcessSettings(args.fps, width_px, height_px, args.sample_rate_hz, args.denoise)
-    check_folders(args.raw_dir, args.out_dir)
-    clips = find_raw_clips(args.raw_dir)
-    with only_run_in(args.out_dir):
-        manifest = open_manifest(args.out_dir, new_manifest(settings, args.seed))
-        work = plan(clips, args.out_dir)
-        function = partial(attempt, out_dir=args.out_dir, settings=settings)
+    settings = ProcessSettings(args.fps, width_px, height_px, args.sample_rate, args.denoise)
+    check_folders(args.root, args.output_dir)
+    clips = find_raw_clips(args.root)
+    with only_run_in(args.output_dir):
+        manifest = open_manifest(args.output_dir, new_manifest(settings, args.seed))
+        work = find_work(clips, args.output_dir)
+        function = partial(attempt, out_dir=args.output_dir, settings=settings)
         results = list(for_each(function, work.to_do, args.workers, "videos", few_jobs=2))
-        there = [path.name for path in args.out_dir.iterdir() if processed_sound(path)]
-        update_splits(args.out_dir, manifest, there, args.seed)
+        there = [path.name for path in args.output_dir.iterdir() if processed_sound(path)]
+        update_splits(args.output_dir, manifest, there, args.seed)
     failures = [*work.failures, *(failure for failure in results if failure is not None)]
     lines = [
         f"done    {results.count(None):5d}",
         f"skipped {work.n_skipped:5d}  (there already)",
         f"failed  {len(failures):5d}",
         *sorted(f"  {failure.raw.video_path.name}: {failure.reason}" for failure in failures),
-        f"{time.monotonic() - start_s:.1f} s, result in {args.out_dir}",
+        f"{time.monotonic() - start_s:.1f} s, result in {args.output_dir}",
     ]
     sys.stdout.write("\n".join(lines) + "\n")
     return failures
@@ -233,7 +213,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         failed = run(args)
     except KeyboardInterrupt:
-        log.warning("what is done stays in %s: the same command goes on from there", args.out_dir)
+        log.warning("what is done stays in %s: the same command goes on from there", args.output_dir)
         raise
     if failed:
         raise SystemExit(2)

@@ -53,7 +53,7 @@ class ProcessSettings:
             (f"--fps {self.frame_rate_hz:g}", self.frame_rate_hz, 0.01, 240),
             (size, self.frame_width_px, 16, 8192),
             (size, self.frame_height_px, 16, 8192),
-            (f"--sample-rate-hz {self.sample_rate_hz}", self.sample_rate_hz, 8_000, 192_000),
+            (f"--sample-rate {self.sample_rate_hz}", self.sample_rate_hz, 8_000, 192_000),
         ):
             if not least <= value <= most:  # not a number is in no range
                 raise InputError(f"{option} is not possible: give {least:,} to {most:,}")

@@ -10,7 +10,7 @@ from common.errors import InputError
 from evaluation.folders import ClipFiles
 from evaluation.levels import e_l1_stable_v2a, e_l1_video_foley, is_silent, rms_correlation
 from evaluation.onsets import detect_onsets, score_onsets
-from evaluation.sounds import SAMPLE_RATE_HZ, Pair, Sound, common_part, read_annotation, read_for_comparison
+from evaluation.sounds import SAMPLE_RATE_HZ, ComparedSound, Pair, common_part, read_annotation, read_for_comparison
 from evaluation.spectra import log_mel_distance_db, stft_distance
 from media.levels import loudness_lufs
 
@@ -95,7 +95,7 @@ def measure(pair: Pair, is_clipped: bool = False) -> dict[str, float]:
     return {name: value for name, value in values.items() if value is not None and np.isfinite(value)}
 
 
-def _compare(files: ClipFiles, system: str, reference: Sound, hits_s: np.ndarray | None) -> ClipResult:
+def _compare(files: ClipFiles, system: str, reference: ComparedSound, hits_s: np.ndarray | None) -> ClipResult:
     """The row of one system."""
     try:
         generated = read_for_comparison(files.generated[system])

@@ -13,7 +13,7 @@ from evaluation.clip import ClipResult
 from evaluation.figure import clip_figure, webp_bytes
 from evaluation.folders import ClipFiles
 from evaluation.measures import MEASURES, Measure
-from evaluation.sounds import SAMPLE_RATE_HZ, Sound, common_part, read_annotation, read_for_comparison
+from evaluation.sounds import SAMPLE_RATE_HZ, ComparedSound, common_part, read_annotation, read_for_comparison
 from evaluation.summary import Evaluation
 from evaluation.tables import NOTE, overall_cells
 from media.writing import mp3_bytes
@@ -128,7 +128,7 @@ def render_card(card: Card) -> str:
     )
 
 
-def _player(name: str, sound: Sound) -> str:
+def _player(name: str, sound: ComparedSound) -> str:
     mp3 = base64.b64encode(mp3_bytes(sound.wave.mean(dim=0, keepdim=True), SAMPLE_RATE_HZ)).decode()
     return f'<div>{html.escape(name)}<audio controls preload="none" src="data:audio/mpeg;base64,{mp3}"></audio></div>'
 

@@ -22,7 +22,7 @@ SHORTEST_S = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class Sound:
+class ComparedSound:
     """A sound as it is compared.
 
     Args:
@@ -65,7 +65,7 @@ class Pair:
         return self.generated.shape[-1] / SAMPLE_RATE_HZ
 
 
-def read_for_comparison(file: SoundFile) -> Sound:
+def read_for_comparison(file: SoundFile) -> ComparedSound:
     """Reads a sound, or that of a video.
 
     Raises:
@@ -84,8 +84,8 @@ def read_for_comparison(file: SoundFile) -> Sound:
         raise InputError(f"{file.path} reaches {peak:.3g} times full scale: export the sound with full scale at ±1")
     if rate_hz != SAMPLE_RATE_HZ:
         resampled = librosa.resample(wave.numpy(), orig_sr=rate_hz, target_sr=SAMPLE_RATE_HZ)
-        return Sound(torch.from_numpy(resampled), count_clipped_runs(wave) > 0, rate_hz, info.n_channels or 0)
-    return Sound(wave, count_clipped_runs(wave) > 0, rate_hz, info.n_channels or 0)
+        return ComparedSound(torch.from_numpy(resampled), count_clipped_runs(wave) > 0, rate_hz, info.n_channels or 0)
+    return ComparedSound(wave, count_clipped_runs(wave) > 0, rate_hz, info.n_channels or 0)
 
 
 def read_annotation(files: ClipFiles) -> np.ndarray | None:
@@ -97,7 +97,7 @@ def read_annotation(files: ClipFiles) -> np.ndarray | None:
     return None if files.annotation is None else np.array([hit.time_s for hit in read_hits(files.annotation)])
 
 
-def common_part(reference: Sound, generated: Sound, hits_s: np.ndarray | None) -> Pair:
+def common_part(reference: ComparedSound, generated: ComparedSound, hits_s: np.ndarray | None) -> Pair:
     """Cuts both sounds, and the annotated hits, to the shorter duration.
 
     Args:

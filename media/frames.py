@@ -174,7 +174,7 @@ class View:
         return torch.from_numpy(np.ascontiguousarray(shown)).permute(2, 0, 1)
 
 
-class Picture:
+class FrameLine:
     """The picture of an open file on its way to windows of frames at even times.
 
     Args:

@@ -33,7 +33,7 @@ from media.container import (
     stated_end_s,
     video_stream,
 )
-from media.frames import FrameWindow, Picture, Size, as_fraction, orientation, shown_px
+from media.frames import FrameLine, FrameWindow, Size, as_fraction, orientation, shown_px
 from media.frames_by_decord import DECORD_ERRORS, images_by_decord
 from media.sound import SoundLine, SoundWindow
 
@@ -192,7 +192,7 @@ def iter_requests(path: Path, requests: Sequence[FrameRequest]) -> Iterator[tupl
     with opened(path) as container:
         packets = Packets(container, need_video(path, container))
         pictures = [
-            Picture(path, packets, each.frame_rate_hz, each.size_px, each.start_s, each.duration_s, each.window_frames)
+            FrameLine(path, packets, each.frame_rate_hz, each.size_px, each.start_s, each.duration_s, each.window_frames)
             for each in requests
         ]
         for frame in decoded(packets, min(picture.start_s for picture in pictures)):
@@ -233,7 +233,7 @@ def iter_frames(
     with opened(path) as container:
         stream = need_video(path, container)
         packets = Packets(container, stream)
-        picture = Picture(path, packets, frame_rate_hz, size_px, start_s, duration_s, window_frames)
+        picture = FrameLine(path, packets, frame_rate_hz, size_px, start_s, duration_s, window_frames)
         if size_px is None:
             with suppress(*DECORD_ERRORS):
                 for image in images_by_decord(path):
@@ -281,7 +281,7 @@ def iter_media(
     with opened(path) as container:
         streams = [stream for stream in (need_video(path, container), sound_stream(container)) if stream is not None]
         packets = Packets(container, *streams)
-        picture = Picture(path, packets, frame_rate_hz, size_px, 0.0, None, window_frames)
+        picture = FrameLine(path, packets, frame_rate_hz, size_px, 0.0, None, window_frames)
         line = _line(container, streams[-1], sample_rate_hz, n_channels, origin_s(container), None)
         for frame in decoded(packets, thread_count=thread_count):
             yield from picture.add(frame) if isinstance(frame, av.VideoFrame) else line.add(frame)

@@ -8,7 +8,7 @@ import numpy as np
 from cv2.typing import MatLike
 
 from synthetic.scene import Thing
-from synthetic.view import View
+from synthetic.view import Camera
 
 _SUBPIXEL_BITS = 4
 CIRCLE = np.linspace(0, 2 * math.pi, 28, endpoint=False)
@@ -27,7 +27,7 @@ class Easel:
     """
 
     canvas: np.ndarray
-    view: View
+    view: Camera
     light: np.ndarray
     ambient: float
     texture_px: int

@@ -17,7 +17,7 @@ from synthetic.puppet import Figure, Look, draw_look, pose
 from synthetic.reactions import Reactions
 from synthetic.spec import SyntheticSpec
 from synthetic.stage import BODY, Layer, Stage, blend, build_stage
-from synthetic.view import FAR_PX, SUBPIXEL_BITS, View, draw_view
+from synthetic.view import FAR_PX, SUBPIXEL_BITS, Camera, draw_camera
 from synthetic.water import Water
 
 _STEP_PX = 1.5  # between two positions of the tip within an exposure
@@ -36,7 +36,7 @@ def render_picture(plan: Plan, spec: SyntheticSpec, rng: np.random.Generator) ->
         Frames (T, 3, H, W), uint8, RGB; frame i is exposed from i / frame_rate_hz on.
     """
     motions = draw_motions(plan, spec, rng)
-    view = draw_view(rng, plan.scene, spec.width, spec.height)
+    view = draw_camera(rng, plan.scene, spec.width, spec.height)
     look = draw_look(rng, rng.uniform(0.6, 1.1))
     stage = build_stage(plan.scene, view, look, motions, spec.width, spec.height)
     return _Shooting(plan, spec, view, stage, motions, look, rng).frames()
@@ -57,7 +57,7 @@ class _Shooting:
         self,
         plan: Plan,
         spec: SyntheticSpec,
-        view: View,
+        view: Camera,
         stage: Stage,
         motions: list[StickMotion],
         look: Look,
@@ -162,7 +162,7 @@ class _Shooting:
         cv2.multiply(part, cv2.cvtColor(through, cv2.COLOR_GRAY2RGB), part, 1 / 255)
 
 
-def _draw_waters(plan: Plan, stage: Stage, view: View, rng: np.random.Generator) -> dict[int, Water]:
+def _draw_waters(plan: Plan, stage: Stage, view: Camera, rng: np.random.Generator) -> dict[int, Water]:
     """The water of each pool that is seen, by its number among the scene's things."""
     things, waters = plan.scene.things, {}
     for layer in stage.layers:
@@ -179,7 +179,7 @@ class _Stick:
         self,
         motion: StickMotion,
         sunk_px: Callable[[np.ndarray], np.ndarray],
-        view: View,
+        view: Camera,
         look: Look,
         shutter: _Shutter,
         spec: SyntheticSpec,
@@ -233,7 +233,7 @@ class _Shadow:
     soft_px: list[int]
 
 
-def _cast(motion: StickMotion, view: View, light: np.ndarray, times_s: np.ndarray, spec: SyntheticSpec) -> _Shadow:
+def _cast(motion: StickMotion, view: Camera, light: np.ndarray, times_s: np.ndarray, spec: SyntheticSpec) -> _Shadow:
     """The shadow that a stick casts on the plane it strikes, at times (T,)."""
     tip, hand = motion.ends_m(times_s)
     contact, normal = motion.contact.at(times_s), motion.normal.at(times_s)

@@ -8,7 +8,7 @@ import numpy as np
 
 from synthetic.motion import StickMotion
 from synthetic.textures import any_colour
-from synthetic.view import FAR_PX, SUBPIXEL_BITS, View
+from synthetic.view import FAR_PX, SUBPIXEL_BITS, Camera
 
 _SKINS = ((0.93, 0.76, 0.65), (0.85, 0.64, 0.5), (0.72, 0.5, 0.36), (0.5, 0.33, 0.22), (0.33, 0.22, 0.16))
 _STICKS = (
@@ -65,7 +65,7 @@ class Pose:
     scale_px_m: np.ndarray
 
 
-def pose(motion: StickMotion, view: View, times_s: np.ndarray, readout_s_px: float, sunk_px: np.ndarray) -> Pose:
+def pose(motion: StickMotion, view: Camera, times_s: np.ndarray, readout_s_px: float, sunk_px: np.ndarray) -> Pose:
     """Where a stick and its arm are seen.
 
     Args:
@@ -207,7 +207,7 @@ class Figure:
         self._seen.append((inside[:, 0] & inside[:, 1]).tolist())
 
 
-def body_polygons(motions: list[StickMotion], view: View) -> list[tuple[np.ndarray, str]]:
+def body_polygons(motions: list[StickMotion], view: Camera) -> list[tuple[np.ndarray, str]]:
     """Torso, neck and head of a player behind his things: polygons (K, 2) in pixels and the look's colour of each."""
     shoulders = np.stack([motion.shoulder_m for motion in motions])
     middle = shoulders.mean(axis=0) * [0, 1, 1]

@@ -11,7 +11,7 @@ import numpy as np
 from synthetic.plan import Plan, Strike
 from synthetic.scene import GRAVITY_M_S2
 from synthetic.textures import texture
-from synthetic.view import FAR_PX, SUBPIXEL_BITS, View
+from synthetic.view import FAR_PX, SUBPIXEL_BITS, Camera
 
 SETTLED_S = 1.2  # after which a thing no longer moves
 _LEAST_PX = 0.05
@@ -83,7 +83,7 @@ class Reactions:
         rng: Source of all that is drawn.
     """
 
-    def __init__(self, plan: Plan, view: View, brightness: float, rng: np.random.Generator) -> None:
+    def __init__(self, plan: Plan, view: Camera, brightness: float, rng: np.random.Generator) -> None:
         self._view = view
         self._pushes: list[_Push] = []
         self._dents: list[_Dent] = []

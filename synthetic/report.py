@@ -1,7 +1,7 @@
-"""How synthetic strikes compare with published ranges and with real recordings, as a page with pictures.
+"""Compare synthetic strikes with published ranges and real recordings: ``python -m synthetic.report --output-dir DIR``.
 
-``python -m synthetic.report --out-dir DIR [--real DIR]`` renders clips and writes DIR/index.html. Real recordings
-are compared with, never copied or fitted; where there are none, the page does without.
+Renders clips and writes DIR/index.html, a page with pictures. Real recordings (``--real DIR``) are optional; nothing is
+copied from them or fitted to them.
 """
 
 if __name__ == "__main__":  # before the imports, which take seconds
@@ -9,7 +9,6 @@ if __name__ == "__main__":  # before the imports, which take seconds
 
     end_on_interrupt()
 
-import argparse
 import html
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,8 +19,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from common.errors import check_range, check_seed, user_errors
+from common.errors import user_errors
 from common.files import atomic_path
+from common.options import add_clips, add_output_dir, add_seed, command_parser
 from synthetic import SAMPLE_RATE_HZ, SyntheticClip, SyntheticSpec, render_clip
 from synthetic.figures import (
     EXCERPT_S,
@@ -35,7 +35,6 @@ from synthetic.materials import MATERIALS
 from synthetic.measures import MEASURED_MODES, Measures, Real, measure_clip, read_real
 
 N_SHEET = 48
-MOST_CLIPS = 100_000
 N_EXCERPTS = 4
 _ALONE_S = 0.5
 _HEADINGS = {
@@ -122,7 +121,7 @@ def write_report(out_dir: Path, n_clips: int, seed: int, real_dir: Path | None) 
 
     Args:
         out_dir: Folder for `index.html` and its pictures.
-        n_clips: Clips to render, 1 to 100,000; the first 48 are shown.
+        n_clips: Clips to render, at least 1; the first 48 are shown.
         seed: Seed of the clips.
         real_dir: Folder of real recordings, or None.
 
@@ -130,11 +129,8 @@ def write_report(out_dir: Path, n_clips: int, seed: int, real_dir: Path | None) 
         The page.
 
     Raises:
-        InputError: A number is too small or too large, a folder cannot be written, or there are no real recordings
-            where they should be.
+        InputError: The folder cannot be written, or there are no real recordings where they should be.
     """
-    check_range("--clips", n_clips, 1, MOST_CLIPS, whole=True)
-    check_seed(seed)
     real = read_real(real_dir)
     sample = draw_sample(n_clips, seed)
     figures = {
@@ -200,13 +196,14 @@ def _row(name: str, entries: Sequence[Measures]) -> str:
 @user_errors()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the page and say where it is."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out-dir", type=Path, required=True, help="folder to write to")
-    parser.add_argument("--clips", type=int, default=400, help="clips to measure (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
-    parser.add_argument("--real", type=Path, default=None, help="folder with greatest_hits_processed/ to compare with")
+    parser = command_parser("python -m synthetic.report", __doc__)
+    add_output_dir(parser)
+    add_clips(parser, default=400)
+    add_seed(parser, "the clips")
+    real = "folder of real recordings to compare with, which holds greatest_hits_processed/ (default: none)"
+    parser.add_argument("--real", type=Path, metavar="DIR", help=real)
     args = parser.parse_args(arguments)
-    sys.stdout.write(f"{write_report(args.out_dir, args.clips, args.seed, args.real)}\n")
+    sys.stdout.write(f"{write_report(args.output_dir, args.clips, args.seed, args.real)}\n")
 
 
 if __name__ == "__main__":

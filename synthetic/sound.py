@@ -23,7 +23,7 @@ _NOISE_BLOCK = 1323  # 30 ms: a short click is no excuse for a loud background
 
 
 @dataclass(frozen=True, eq=False)
-class Sound:
+class RenderedSound:
     """The sound of a clip.
 
     Args:
@@ -64,7 +64,7 @@ class Voice:
     roughness_m: float
 
 
-def render_sound(plan: Plan, spec: SyntheticSpec, rng: np.random.Generator) -> Sound:
+def render_sound(plan: Plan, spec: SyntheticSpec, rng: np.random.Generator) -> RenderedSound:
     """Renders the sound of a plan.
 
     Args:
@@ -89,7 +89,7 @@ def render_sound(plan: Plan, spec: SyntheticSpec, rng: np.random.Generator) -> S
     noise = _handling(plan, spec, rng) * loudest * 10 ** (-rng.uniform(28, 60) / 20)
     wave = clean + background(rng, spec.n_samples) * loudest * 10 ** (-below_db / 20) + noise
     gain = 10 ** (-rng.uniform(0.5, 14) / 20) / np.abs(wave).max()
-    return Sound((gain * wave).astype(np.float32), (gain * clean).astype(np.float32))
+    return RenderedSound((gain * wave).astype(np.float32), (gain * clean).astype(np.float32))
 
 
 def draw_voice(rng: np.random.Generator, thing: Thing) -> Voice:

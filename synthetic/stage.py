@@ -13,7 +13,7 @@ from synthetic.puppet import Look, body_polygons
 from synthetic.scene import GROUND_SHAPES, TOWARDS_CAMERA, Scene, Thing
 from synthetic.shapes import draw_thing
 from synthetic.textures import any_colour, fractal, texture
-from synthetic.view import View
+from synthetic.view import Camera
 
 BODY = -2
 CLUTTER = -1
@@ -62,7 +62,7 @@ class Stage:
 
 
 def build_stage(
-    scene: Scene, view: View, look: Look, motions: list[StickMotion], width_px: int, height_px: int
+    scene: Scene, view: Camera, look: Look, motions: list[StickMotion], width_px: int, height_px: int
 ) -> Stage:
     """Draws a scene.
 
@@ -148,7 +148,7 @@ def blend(picture: np.ndarray, layer: Layer, shift_px: tuple[float, float] = (0.
     lay_over(part, colour[rows, columns], through[rows, columns])
 
 
-def _ground(rng: np.random.Generator, scene: Scene, view: View, size: tuple[int, int], texture_px: int) -> np.ndarray:
+def _ground(rng: np.random.Generator, scene: Scene, view: Camera, size: tuple[int, int], texture_px: int) -> np.ndarray:
     """Wall and ground (H, W, 4), uint8, opaque; a table's or a mat's edge now and then."""
     height, width = size
     tile_m = scene.span_m * rng.uniform(0.5, 1.1)

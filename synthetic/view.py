@@ -13,7 +13,7 @@ FAR_PX = 4000.0  # points further out are moved in before they are drawn
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class Camera:
     """A pinhole camera.
 
     Args:
@@ -42,10 +42,10 @@ class View:
         """Size in pixels (...) of a metre at points (..., 3)."""
         return self.focal_px / np.maximum((points_m - self.position_m) @ self.forward, NEAREST_M)
 
-    def scaled(self, factor: float) -> "View":
+    def scaled(self, factor: float) -> "Camera":
         """The same camera with more pixels."""
         centre = (self.centre_px + 0.5) * factor - 0.5
-        return View(self.position_m, self.right, self.up, self.forward, self.focal_px * factor, centre)
+        return Camera(self.position_m, self.right, self.up, self.forward, self.focal_px * factor, centre)
 
     def on_plane(self, height_px: int, width_px: int, axis: int, value_m: float) -> tuple[np.ndarray, np.ndarray]:
         """Where each pixel's ray meets the plane on which one coordinate has a value.
@@ -69,7 +69,7 @@ class View:
         return np.moveaxis(points, 0, -1), distance
 
 
-def draw_view(rng: np.random.Generator, scene: Scene, width_px: int, height_px: int) -> View:
+def draw_camera(rng: np.random.Generator, scene: Scene, width_px: int, height_px: int) -> Camera:
     """Sets up the camera of a scene.
 
     Args:
@@ -94,4 +94,4 @@ def draw_view(rng: np.random.Generator, scene: Scene, width_px: int, height_px: 
     focus += up * rng.normal(0.08 if scene.view == "close" else 0.12, 0.6 * off_centre) * scene.span_m
     distance_m = scene.span_m * scene.distance_spans
     centre = 0.5 * np.array([width_px - 1.0, height_px - 1.0])
-    return View(focus - distance_m * forward, right, up, forward, width_px * scene.distance_spans, centre)
+    return Camera(focus - distance_m * forward, right, up, forward, width_px * scene.distance_spans, centre)

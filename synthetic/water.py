@@ -10,7 +10,7 @@ import numpy as np
 from synthetic.plan import Strike
 from synthetic.scene import GRAVITY_M_S2, UP, WATER_LEVEL, Thing, log_uniform
 from synthetic.stage import Layer
-from synthetic.view import View
+from synthetic.view import Camera
 
 _N_WAVES = 3
 _RING_M_S = 0.35
@@ -44,7 +44,7 @@ class Water:
     """
 
     def __init__(
-        self, layer: Layer, thing: Thing, view: View, strikes: Sequence[Strike], rng: np.random.Generator
+        self, layer: Layer, thing: Thing, view: Camera, strikes: Sequence[Strike], rng: np.random.Generator
     ) -> None:
         self._layer, self._view = layer, view
         height, width = layer.colour.shape[:2]

@@ -89,7 +89,7 @@ def write_manifest(out_dir: Path, spec: SyntheticSpec, frame_rates_hz: Sequence[
     settings = {**asdict(spec), "frame_rate_hz": list(frame_rates_hz), "seed": seed, "version": VERSION}
     if not path.exists():
         if find_recordings(out_dir):
-            raise InputError(f"--out-dir {out_dir} holds other recordings: give a folder of its own")
+            raise InputError(f"--output-dir {out_dir} holds other recordings: give a folder of its own")
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         return
@@ -97,9 +97,9 @@ def write_manifest(out_dir: Path, spec: SyntheticSpec, frame_rates_hz: Sequence[
         before = json.loads(path.read_text(encoding="utf-8"))
         changed = [name for name, value in settings.items() if before.get(name) != value]
     except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} is no manifest of synthetic clips ({error}): give another --out-dir") from error
+        raise InputError(f"{path} is no manifest of synthetic clips ({error}): give another --output-dir") from error
     if changed:
         raise InputError(
             f"{out_dir} holds clips made with another {', '.join(changed)} (see {path}): "
-            "give the same settings to go on, or another --out-dir"
+            "give the same settings to go on, or another --output-dir"
         )

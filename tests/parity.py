@@ -1,4 +1,4 @@
-"""Compares this project with recorded outputs of the published model code: ``python -m tests.parity FOLDER``.
+"""Compare this project with recorded outputs of the published model code: ``python -m tests.parity FOLDER``.
 
 The folder holds ``model_config.json``, ``state_dict.safetensors``, ``tensors.safetensors`` and, for CAVP,
 ``cavp_video_state_dict.safetensors`` and ``cavp_tensors.safetensors``. Every size is read from these files. Prints one
@@ -8,7 +8,6 @@ With ``--dtype bfloat16`` the transformer and its control branch run as infer.py
 stays in float32 and is held to the same tolerance.
 """
 
-import argparse
 import itertools
 import re
 import sys
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from cavp.weights import cavp_from_state_dict
 from common.errors import InputError, user_errors
+from common.options import add_dtype, command_parser
 from common.weights import read_weights
 from media.envelope import control_envelope, instant_envelope
 from stable_foley.conditions import SECONDS_IDS
@@ -143,9 +143,9 @@ def compare(folder: Path, dtype: str = "float32") -> Iterator[tuple[str, float, 
 @user_errors()
 def main(arguments: list[str] | None = None) -> int:
     """Print the comparison; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tests.parity", description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the transformer")
+    parser = command_parser("python -m tests.parity", __doc__)
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of the recorded outputs")
+    add_dtype(parser, ["float32", "bfloat16"])
     args = parser.parse_args(arguments)
     failed = False
     for name, error, tolerance in compare(args.folder, args.dtype):

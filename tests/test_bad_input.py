@@ -212,7 +212,7 @@ def test_an_envelope_that_is_short_or_silent_is_said(zoo, tmp_path, caplog, enve
 
 
 def test_a_report_of_the_whole_zoo_names_each_fault(zoo, tmp_path):
-    report.main(["--root", str(zoo), "--out-dir", str(tmp_path), "--workers", "0"])
+    report.main(["--root", str(zoo), "--output-dir", str(tmp_path), "--workers", "0"])
     rows = {row["clip_id"]: row for row in json.loads((tmp_path / "report.json").read_text())["recordings"]}
     damaged = {"empty", "text", "truncated", "codec", "picture", "sound_only", "no_frames", "nothing", "unclear"}
     assert {clip_id for clip_id, row in rows.items() if row["problem"]} == damaged
@@ -229,7 +229,7 @@ def test_videos_that_cannot_be_compared_get_a_row(zoo, tmp_path):
         shutil.copy(zoo / "video.mp4", real / f"{name}.mp4")
         shutil.copy(zoo / f"{name}.mp4", made)
     evaluate.main(
-        ["--reference", str(real), "--generated", str(made), "--out", str(tmp_path / "out"), "--workers", "0"]
+        ["--reference", str(real), "--generated", str(made), "--output-dir", str(tmp_path / "out"), "--workers", "0"]
     )
     system = json.loads((tmp_path / "out" / "metrics.json").read_text())["systems"]["made"]
     assert (system["n_compared"], system["n_failed"]) == (1, len(names))
@@ -247,8 +247,7 @@ def test_videos_that_cannot_be_compared_get_a_row(zoo, tmp_path):
     ],
 )
 def test_folders_that_are_none_are_refused(zoo, refused, main, options, words):
-    option = "--out-dir" if main is report.main else "--out"
-    refused(lambda out: main([*(word.format(zoo=zoo) for word in options), option, str(out)]), words)
+    refused(lambda out: main([*(word.format(zoo=zoo) for word in options), "--output-dir", str(out)]), words)
 
 
 def test_a_split_that_names_a_missing_clip_is_refused(zoo, refused, tmp_path):
@@ -265,8 +264,8 @@ def test_a_full_disk_is_a_sentence(zoo, refused, tmp_path, name):
     folder = str(tmp_path / "set")
     commands = {
         "infer": lambda out: infer_with(zoo, out),
-        "evaluate": lambda out: evaluate.main(["--reference", folder, "--generated", folder, "--out", str(out)]),
-        "report": lambda out: report.main(["--root", folder, "--out-dir", str(out)]),
+        "evaluate": lambda out: evaluate.main(["--reference", folder, "--generated", folder, "--output-dir", str(out)]),
+        "report": lambda out: report.main(["--root", folder, "--output-dir", str(out)]),
     }
 
     def fill(out):
@@ -280,7 +279,7 @@ def test_a_full_disk_is_a_sentence(zoo, refused, tmp_path, name):
     "words",
     [
         ["infer.py", "--video", "nowhere.mp4", "--output-dir"],
-        ["-m", "data.report", "--root", "nowhere", "--out-dir"],
+        ["-m", "data.report", "--root", "nowhere", "--output-dir"],
     ],
 )
 def test_as_commands(tmp_path, words):

@@ -22,9 +22,9 @@ from training.bundle import bundle
 from training.checkpoint import Checkpoint, read_content, save_checkpoint
 from training.config import compose, composed_config
 from training.stored_config import kept_sections, resolved
-from video2rms.predict import load_model as load_video2rms
+from video2rms.predict import load_video2rms
 
-BUNDLED = REPOSITORY / "bundled"
+BUNDLED_FOLDER = REPOSITORY / "bundled"
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def saved(path, config):
 
 
 def bundled_config(name):
-    return read_content(BUNDLED / f"{name}.safetensors")["config"]
+    return read_content(BUNDLED_FOLDER / f"{name}.safetensors")["config"]
 
 
 def test_the_attack_works_where_it_is_let(marker):
@@ -167,7 +167,7 @@ def test_what_training_leaves_for_resuming(tmp_path, marker, way):
 
 
 def test_what_no_inference_reads_is_never_built(tmp_path, marker):
-    content = read_content(BUNDLED / "controlnet.safetensors")
+    content = read_content(BUNDLED_FOLDER / "controlnet.safetensors")
     config = content["config"]
     for i, way in enumerate([direct, in_a_list, decoded, escaped, partially, under_a_key_with_dots]):
         for place in ("trainer", "callbacks", "dataset.augment", "evil"):
@@ -181,7 +181,7 @@ def test_what_no_inference_reads_is_never_built(tmp_path, marker):
 
 
 def test_cavp_reads_weights_alone(tmp_path, marker):
-    content = read_content(BUNDLED / "cavp.safetensors")
+    content = read_content(BUNDLED_FOLDER / "cavp.safetensors")
     config = direct(behind_a_switch(content["config"], "model", marker), "training", marker)
     save_checkpoint(tmp_path / "evil.safetensors", Checkpoint(content["state_dict"], config))
     assert load_cavp(tmp_path / "evil.safetensors", with_audio=True).embed_dim == 256
@@ -316,7 +316,7 @@ def test_references_that_multiply_are_refused(tmp_path, kind):
     ],
 )
 def test_settings_are_held_to_their_ranges(tmp_path, place, value, named):
-    content = read_content(BUNDLED / "controlnet.safetensors")
+    content = read_content(BUNDLED_FOLDER / "controlnet.safetensors")
     config = put(content["config"], place, value)
     save_checkpoint(tmp_path / "odd.safetensors", Checkpoint(content["state_dict"], config))
     with pytest.raises(InputError, match=named):
@@ -338,7 +338,7 @@ def test_settings_are_held_to_their_ranges(tmp_path, place, value, named):
     ],
 )
 def test_sizes_of_a_video2rms_checkpoint_are_compared_before_they_take_memory(tmp_path, place, value):
-    content = read_content(BUNDLED / "video2rms.safetensors")
+    content = read_content(BUNDLED_FOLDER / "video2rms.safetensors")
     config = put(content["config"], f"model.{place}", value)
     save_checkpoint(tmp_path / "odd.safetensors", Checkpoint(content["state_dict"], config))
     with pytest.raises(InputError):
@@ -350,7 +350,7 @@ def test_sizes_of_a_video2rms_checkpoint_are_compared_before_they_take_memory(tm
     "key", ["video_project_head.weight", "spec_encoder.final_project.weight", "video_encoder.conv1.conv.weight"]
 )
 def test_sizes_of_cavp_are_compared_before_they_take_memory(tmp_path, key, shape):
-    weights = dict(read_content(BUNDLED / "cavp.safetensors")["state_dict"].items())
+    weights = dict(read_content(BUNDLED_FOLDER / "cavp.safetensors")["state_dict"].items())
     torch.save(weights | {key: torch.zeros(shape)}, tmp_path / "odd.ckpt")
     with pytest.raises(InputError, match=key):
         load_cavp(tmp_path / "odd.ckpt", with_audio=True)
@@ -463,8 +463,8 @@ def changed(part, keys, value):
 
 @pytest.mark.parametrize("name", ["controlnet.safetensors", "backbone.safetensors"])
 def test_the_bundled_ones_pass(name):
-    assert read_checkpoint(BUNDLED / name).config["model"]["_target_"] == "stable_foley.model.FoleyModel"
-    load_model(BUNDLED / name)
+    assert read_checkpoint(BUNDLED_FOLDER / name).config["model"]["_target_"] == "stable_foley.model.FoleyModel"
+    load_model(BUNDLED_FOLDER / name)
 
 
 @pytest.mark.parametrize("backbone", [path.stem for path in (REPOSITORY / "configs" / "backbone").glob("*.yaml")])

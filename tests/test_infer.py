@@ -16,7 +16,7 @@ from media.reading import probe, read_frames, read_sound
 from tests.conftest import REPOSITORY
 from tests.media.clips import make_video
 from video2audio.inputs import read_prompt
-from video2rms.predict import BUNDLED, load_model, predict_envelope
+from video2rms.predict import BUNDLED_VIDEO2RMS, load_video2rms, predict_envelope
 
 RATE_HZ = 44_100
 
@@ -70,7 +70,7 @@ def test_without_an_envelope_it_is_predicted_from_the_picture(inference_folder, 
     options = ["--checkpoint", str(inference_folder / "model.safetensors"), "--steps", "2", "--start", "0.5"]
     video = inference_folder / "silent.mp4"
     infer.main(["--video", str(video), *options, "--output-dir", str(tmp_path)])
-    expected = predict_envelope(load_model(), video, start_s=0.5).envelope
+    expected = predict_envelope(load_video2rms(), video, start_s=0.5).envelope
     written = read_envelope_csv(tmp_path / "silent.envelope.csv", start_s=0.5)
     torch.testing.assert_close(written.rms, expected.rms, atol=1e-6, rtol=0)
     assert read_sound(tmp_path / "silent.wav", sample_rate_hz=RATE_HZ).shape == (2, 2.5 * RATE_HZ)
@@ -79,7 +79,7 @@ def test_without_an_envelope_it_is_predicted_from_the_picture(inference_folder, 
 @pytest.mark.parametrize(
     ("video", "checkpoint", "words"),
     [
-        ("clip", BUNDLED, "--envelope FILE"),
+        ("clip", BUNDLED_VIDEO2RMS, "--envelope FILE"),
         ("video.mp4", "nowhere.safetensors", "nowhere.safetensors"),
         ("video.mp4", "model.safetensors", "is no checkpoint of Video2RMS"),
     ],

@@ -14,7 +14,7 @@ from stable_foley.generator import Prompts, SoundGenerator
 from tests.conftest import REPOSITORY
 from training.checkpoint import read_content
 from training.moved import MOVED
-from video2rms.predict import load_model
+from video2rms.predict import load_video2rms
 
 FIXTURES = REPOSITORY / "tests" / "fixtures"
 
@@ -33,7 +33,7 @@ def sound():
 @torch.no_grad()
 def levels():
     """Level logits (1, 42, 64) of Video2RMS for ten random frames."""
-    model = load_model(FIXTURES / "video2rms.safetensors")
+    model = load_video2rms(FIXTURES / "video2rms.safetensors")
     width, height = model.features.size_px
     generator = torch.Generator().manual_seed(6)
     frames = torch.randint(0, 255, (1, 10, 3, height, width), dtype=torch.uint8, generator=generator)

@@ -11,7 +11,6 @@ if __name__ == "__main__":  # before the imports, which take seconds
 
 import argparse
 import logging
-import re
 import sys
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -25,6 +24,7 @@ from tqdm import tqdm
 from common.devices import pick_device
 from common.errors import InputError, user_errors
 from common.files import locked
+from common.options import add_batch_size, add_device, add_shard, add_workers, command_parser
 from data.cache import FeatureCache, SourceChunk
 from data.chunk_dataset import ChunkDataset
 from training.config import compose, instantiate
@@ -46,31 +46,14 @@ class Encodable(Protocol):
 
 def build_parser() -> argparse.ArgumentParser:
     """All options, with their defaults."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.cache",
-        description=(__doc__ or "").splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("options", nargs="+", metavar="KEY=VALUE", help="the options of the training, dataset.cache=DIR among them")
-    add("--shard", default="0/1", metavar="I/N", help="the I-th, from 0 on, of N parts of the recordings")
-    add("--batch-size", type=int, default=4, help="chunks at once")
-    add("--num-workers", type=int, default=1, help="processes that read; 0 reads in the main process")
-    add("--device", help="cuda, mps or cpu; None: the first of these that is there")
+    parser = command_parser("python -m training.cache", __doc__)
+    options = "the options of the training, dataset.cache=DIR among them"
+    parser.add_argument("options", nargs="+", metavar="KEY=VALUE", help=options)
+    add_shard(parser)
+    add_batch_size(parser, default=4)
+    add_workers(parser, default=1)
+    add_device(parser)
     return parser
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """Number and count of a part, from ``I/N``.
-
-    Raises:
-        InputError: there is no such part.
-    """
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
-    if match is None or int(match[1]) >= int(match[2]):
-        raise InputError(f"--shard {text} is no part; give I/N, I from 0 to N - 1, for instance 0/4.")
-    return int(match[1]), int(match[2])
 
 
 def collate_with_gaps(
@@ -108,7 +91,7 @@ def fill(
     cache: FeatureCache,
     factors: Sequence[float],
     batches: list[list[int]],
-    num_workers: int,
+    n_workers: int,
 ) -> None:
     """Encode batches of chunks and write their features.
 
@@ -117,7 +100,7 @@ def fill(
     """
     with_gaps = partial(collate_with_gaps, collate)
     loader = DataLoader(
-        cast("Dataset[Any]", dataset), batch_sampler=batches, num_workers=num_workers, collate_fn=with_gaps
+        cast("Dataset[Any]", dataset), batch_sampler=batches, num_workers=n_workers, collate_fn=with_gaps
     )
     with tqdm(total=sum(map(len, batches)), desc="encoding", unit="chunk", smoothing=0) as progress:
         for indices, (there, batch) in zip(batches, loader, strict=True):
@@ -135,11 +118,6 @@ def run(config: DictConfig, args: argparse.Namespace) -> None:
     Raises:
         InputError: an option, a file or a recording does not fit.
     """
-    number, count = parse_shard(args.shard)
-    if args.batch_size < 1 or args.num_workers < 0:
-        raise InputError(
-            f"--batch-size {args.batch_size}, --num-workers {args.num_workers} do not work; give at least 1 and 0."
-        )
     if OmegaConf.select(config, "dataset.cache") is None:
         raise InputError("dataset.cache is not set; name the folder to fill with dataset.cache=DIR.")
     device = pick_device(args.device)
@@ -148,17 +126,17 @@ def run(config: DictConfig, args: argparse.Namespace) -> None:
     training = build_training(config)
     cache: FeatureCache = datamodule.feature_cache(training.encoder_ids())
     training.eval().requires_grad_(False).to(device)
-    clip_ids = sorted({chunk.clip.clip_id for dataset, _ in sets for chunk in dataset.chunks})[number::count]
+    clip_ids = args.shard.of(sorted({chunk.clip.clip_id for dataset, _ in sets for chunk in dataset.chunks}))
     for left in cache.folder.glob(".lock-*"):  # of runs that were killed
         with suppress(InputError), locked(left):
             pass
-    with locked(cache.folder / f".lock-{number}-of-{count}"):
+    with locked(cache.folder / f".lock-{args.shard.index}-of-{args.shard.count}"):
         cache.clean_up(clip_ids)
         for dataset, factors in sets:
             batches = missing_batches(dataset, cache, factors, clip_ids, args.batch_size)
             log.info("%d of %d chunks to encode", sum(map(len, batches)), len(dataset.chunks))
             if batches:
-                fill(training, dataset, datamodule.collate, cache, factors, batches, args.num_workers)
+                fill(training, dataset, datamodule.collate, cache, factors, batches, args.workers)
             if isinstance(dataset, ChunkDataset):
                 dataset.warn_of_damage()
     log.info("features are in %s", cache.folder)

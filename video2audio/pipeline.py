@@ -16,8 +16,7 @@ from video2audio.inputs import Inputs, read_inputs
 from video2audio.request import FoleyRequest
 from video2audio.result import FoleyResult, within_full_scale
 from video2rms.model import Video2Rms
-from video2rms.predict import BUNDLED as BUNDLED_VIDEO2RMS
-from video2rms.predict import load_model as load_video2rms
+from video2rms.predict import BUNDLED_VIDEO2RMS, load_video2rms
 
 
 class FoleyPipeline:

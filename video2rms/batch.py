@@ -67,7 +67,7 @@ class VideoBatch:
         )
 
 
-def collate(items: Sequence[VideoItem]) -> VideoBatch:
+def collate_videos(items: Sequence[VideoItem]) -> VideoBatch:
     """Joins clips of one length, all with frames or all with features."""
     return VideoBatch(
         _stack([item.frames for item in items]),
@@ -80,10 +80,10 @@ def collate(items: Sequence[VideoItem]) -> VideoBatch:
     )
 
 
-def collate_undamaged(items: Sequence[VideoItem | None]) -> VideoBatch | None:
+def collate_undamaged_videos(items: Sequence[VideoItem | None]) -> VideoBatch | None:
     """Joins the clips that are there (None: a damaged one); None where there is none."""
     undamaged = [item for item in items if item is not None]
-    return collate(undamaged) if undamaged else None
+    return collate_videos(undamaged) if undamaged else None
 
 
 def _stack(parts: Sequence[Tensor | None]) -> Tensor | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from data.datamodule import ChunkDataModule
 from synthetic import SyntheticDataModule, SyntheticSpec
-from video2rms.batch import VideoBatch, VideoItem, collate, collate_undamaged
+from video2rms.batch import VideoBatch, VideoItem, collate_undamaged_videos, collate_videos
 from video2rms.recordings import RecordingDataset
 from video2rms.synthetic import render_video
 
@@ -17,7 +17,7 @@ class RecordingModule(ChunkDataModule):
     @staticmethod
     def collate(items: Sequence[VideoItem | None]) -> VideoBatch | None:
         """Joins the clips that are there into a batch."""
-        return collate_undamaged(items)
+        return collate_undamaged_videos(items)
 
     def _chunks(self, split: str | None) -> RecordingDataset:
         return RecordingDataset(self._root, split, self.spec, skip_damaged=self.skip_damaged)
@@ -54,4 +54,4 @@ class SyntheticVideoModule(SyntheticDataModule):
     @staticmethod
     def collate(items: Sequence[VideoItem]) -> VideoBatch:
         """Joins items into a batch."""
-        return collate(items)
+        return collate_videos(items)

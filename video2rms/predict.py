@@ -1,4 +1,4 @@
-"""The envelope of a video without sound: ``python -m video2rms.predict --video clip.mp4 --out clip.envelope.csv``.
+"""Predict the envelope of a silent video: ``python -m video2rms.predict --video FILE --output FILE.envelope.csv``.
 
 Reads frames at 30 a second in windows, so that hours of video need no more memory than seconds.
 """
@@ -8,7 +8,6 @@ if __name__ == "__main__":  # before the imports, which take seconds
 
     end_on_interrupt()
 
-import argparse
 import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +23,7 @@ from tqdm import tqdm
 from common.devices import pick_device
 from common.errors import InputError, printable, user_errors
 from common.files import atomic_path, check_writable_folder, same_file
+from common.options import add_checkpoint, add_device, add_output, add_part, command_parser
 from common.stopwatch import Stopwatch
 from common.weights import load_into, state_dict_of
 from media.clip import count_at_rate, part_duration_s
@@ -38,7 +38,7 @@ from video2rms.model import FRAME_RATE_HZ, Video2Rms
 from video2rms.onsets import pick_onsets
 from video2rms.streaming import MARGIN_FRAMES, WINDOW_FRAMES, join_levels, predict_levels
 
-BUNDLED = REPOSITORY / "bundled" / "video2rms.safetensors"
+BUNDLED_VIDEO2RMS = REPOSITORY / "bundled" / "video2rms.safetensors"
 ONSET_THRESHOLD = 0.4
 OWN_TARGET = "video2rms.model.Video2Rms"
 LEAD_S = 0.2  # frames of 1 / 30 s and slots of 8 ms meet that often
@@ -57,7 +57,7 @@ class PredictedEnvelope:
     onsets_s: Tensor
 
 
-def load_model(checkpoint: Path = BUNDLED, device: str | torch.device = "cpu") -> Video2Rms:
+def load_video2rms(checkpoint: Path = BUNDLED_VIDEO2RMS, device: str | torch.device = "cpu") -> Video2Rms:
     """A trained network.
 
     Args:
@@ -175,16 +175,15 @@ def _counted(windows: Iterable[FrameWindow], bar: "tqdm[Any]") -> Iterator[Frame
 @user_errors()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Predict, write, and say what was found and how long it took."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--video", type=Path, required=True, help="video file")
-    parser.add_argument("--out", type=Path, required=True, help="CSV to write, `time_s,rms`, times of the video")
-    parser.add_argument("--plot", type=Path, help="PNG to write")
-    parser.add_argument("--checkpoint", type=Path, default=BUNDLED, help="of a training run (default: the bundled one)")
-    parser.add_argument("--start", type=float, default=0.0, help="seconds into the video (default: %(default)s)")
-    parser.add_argument("--duration", type=float, help="seconds (default: to the end)")
-    parser.add_argument("--device", default="cpu", help="where the network runs (default: %(default)s)")
+    parser = command_parser("python -m video2rms.predict", __doc__)
+    parser.add_argument("--video", type=Path, required=True, metavar="FILE", help="video file")
+    add_output(parser, "CSV (time_s,rms) with the times of the video")
+    parser.add_argument("--figure", type=Path, metavar="FILE", help="PNG to write: the envelope and its onsets")
+    add_checkpoint(parser, "exp=mini_video2rms or exp=train_gh_video2rms", default=BUNDLED_VIDEO2RMS)
+    add_part(parser)
+    add_device(parser)
     args = parser.parse_args(arguments)
-    outputs = {"--out": args.out} | ({} if args.plot is None else {"--plot": args.plot})
+    outputs = {"--output": args.output} | ({} if args.figure is None else {"--figure": args.figure})
     for option, path in outputs.items():
         check_writable_folder(path.parent, option)
         if path.is_dir() or path.absolute() in (other.absolute() for name, other in outputs.items() if name != option):
@@ -193,13 +192,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise InputError(f"{option} {path} would be written over, but is an input: give another file")
     watch = Stopwatch()
     with watch.stage("model"):
-        model = load_model(args.checkpoint, pick_device(args.device))
+        model = load_video2rms(args.checkpoint, pick_device(args.device))
     found = predict_envelope(
         model, args.video, start_s=args.start, duration_s=args.duration, progress=True, watch=watch
     )
-    write_envelope_csv(args.out, found.envelope, args.start)
-    if args.plot:
-        with atomic_path(args.plot) as temporary:
+    write_envelope_csv(args.output, found.envelope, args.start)
+    if args.figure:
+        with atomic_path(args.figure) as temporary:
             envelope_figure(found.envelope, found.onsets_s).savefig(temporary, dpi=110, format="png")
     sys.stdout.write(
         f"{len(found.onsets_s)} onsets with a probability of {ONSET_THRESHOLD} or more in "

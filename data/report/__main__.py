@@ -1,4 +1,4 @@
-"""A page about a data set: ``python -m data.report --root DIR``.
+"""Write a page about a data set: ``python -m data.report --root DIR``.
 
 Writes report.md with its pictures, and report.json with every number, to the output folder. What is damaged, silent,
 clipped, missing or in two splits is listed with the reason.
@@ -12,14 +12,14 @@ if __name__ == "__main__":  # before the imports, which take seconds
 import argparse
 import json
 import logging
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from common.errors import InputError, user_errors
 from common.files import atomic_path, check_writable_folder
-from common.parallel import check_workers, for_each
+from common.options import add_output_dir, add_root, add_workers, command_parser
+from common.parallel import for_each
 from data.greatest_hits import find_recordings
 from data.report.findings import find
 from data.report.page import page
@@ -33,17 +33,12 @@ log = logging.getLogger("data.report")
 
 def build_parser() -> argparse.ArgumentParser:
     """All options, with their defaults."""
-    parser = argparse.ArgumentParser(
-        prog="python -m data.report",
-        description=(__doc__ or "").splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("--root", type=Path, required=True, help="Greatest Hits, processed or raw, or any folder of videos")
-    add("--split", help="only the recordings of <root>/SPLIT.txt, or of the seeded share; None: all")
-    add("--out-dir", type=Path, default=Path("outputs/dataset-report"), help="where to write")
-    add("--workers", type=int, default=os.cpu_count(), help="processes; 0: none but this one")
+    parser = command_parser("python -m data.report", __doc__)
+    add_root(parser)
+    split = "only the recordings of <root>/SPLIT.txt, or of the seeded share (default: all)"
+    parser.add_argument("--split", help=split)
+    add_output_dir(parser, "outputs/dataset-report")
+    add_workers(parser)
     return parser
 
 
@@ -53,8 +48,7 @@ def check_options(args: argparse.Namespace) -> None:
     Raises:
         InputError: naming the option.
     """
-    check_workers(args.workers)
-    check_writable_folder(args.out_dir, "--out-dir")
+    check_writable_folder(args.output_dir, "--output-dir")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -73,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
     recordings = list(for_each(examine, jobs, args.workers, "recordings"))
     summary, findings = summarise(recordings), find(recordings, splits, list(found))
     for name, figure in figures(summary):
-        with atomic_path(args.out_dir / f"{name}.png") as temporary:
+        with atomic_path(args.output_dir / f"{name}.png") as temporary:
             figure.savefig(temporary)
     content = {
         "root": args.root,
@@ -84,12 +78,12 @@ def run(args: argparse.Namespace) -> None:
         "recordings": [_row(recording) for recording in recordings],
     }
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=str)
-    _write(args.out_dir / "report.json", text + "\n")
+    _write(args.output_dir / "report.json", text + "\n")
     part = f"split {args.split} of {args.root}" if args.split else f"{args.root}"
-    _write(args.out_dir / "report.md", page(part, summary, splits, findings))
+    _write(args.output_dir / "report.md", page(part, summary, splits, findings))
     for finding in findings:
         log.warning("%s: %d, first %s", finding.title.lower(), len(finding.rows), finding.rows[0][0])
-    log.info("wrote %s", args.out_dir / "report.md")
+    log.info("wrote %s", args.output_dir / "report.md")
 
 
 def _row(recording: Recording) -> dict[str, Any]:

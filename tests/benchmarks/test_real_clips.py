@@ -27,8 +27,8 @@ def test_tables_and_figure(clip, tmp_path, capsys):
     published, figure = tmp_path / "published.wav", tmp_path / "figure.png"
     samples, rate_hz = soundfile.read(clip / "audio" / "clip.resampled.wav")
     soundfile.write(published, samples[:-680], rate_hz)  # some models' sounds are a little shorter
-    options = ["--published", str(published), "--figure", str(figure), "--seeds", "1"]
-    main(["--clip", str(clip), *options])
+    options = ["--published-sound", str(published), "--figure", str(figure), "--num-samples", "1"]
+    main(["--recording", str(clip), *options])
     rows = dict(line.strip("| ").split(" | ", 1) for line in capsys.readouterr().out.splitlines()[2:])
     real, other, own = map(float, rows["RMS correlation"].split(" | "))
     assert real == pytest.approx(1)
@@ -41,12 +41,12 @@ def test_tables_and_figure(clip, tmp_path, capsys):
     ("options", "words"),
     [
         ([], "nothing to measure"),
-        (["--clip", "nowhere"], "nowhere"),
-        (["--clip", "clip", "--seeds", "0"], "--seeds 0"),
-        (["--clip", "unmarked"], "no annotated hits"),
+        (["--recording", "nowhere"], "nowhere"),
+        (["--recording", "clip", "--num-samples", "0"], "--num-samples 0"),
+        (["--recording", "unmarked"], "no annotated hits"),
         (["--videos", "clip"], "no video with sound"),
-        (["--videos", "clip", "--figure", "a.png"], "--clip"),
-        (["--clip", "clip", "--figure", "a.gif"], "--figure a.gif"),
+        (["--videos", "clip", "--figure", "a.png"], "--recording"),
+        (["--recording", "clip", "--figure", "a.gif"], "--figure a.gif"),
     ],
 )
 def test_mistakes_get_a_sentence(clip, tmp_path, monkeypatch, capsys, options, words):

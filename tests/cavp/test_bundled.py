@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.cavp import BUNDLED, measure
+from benchmarks.cavp import BUNDLED_CAVP, measure
 from cavp.label_tower import WORDS
 from cavp.weights import load_cavp
 
@@ -11,7 +11,7 @@ SEED = 6_000_011  # of clips that nothing else uses
 
 @pytest.fixture(scope="module")
 def model():
-    return load_cavp(BUNDLED, with_audio=True)
+    return load_cavp(BUNDLED_CAVP, with_audio=True)
 
 
 def test_it_tells_materials_and_finds_sounds_of_clips_it_never_saw(model):

@@ -205,15 +205,15 @@ COMMANDS = [
     ["evaluate.py", "--reference", "missing", "--generated", "missing"],
     ["demo.py", "--output-dir", "/dev/null/demo"],
     ["train.py", "exp=missing"],
-    ["-m", "video2rms.predict", "--video", "missing.mp4", "--out", "missing.csv"],
+    ["-m", "video2rms.predict", "--video", "missing.mp4", "--output", "missing.csv"],
     ["-m", "stable_foley.generate_split", "--split", "missing.txt", "--checkpoint", "missing", "--out", "missing"],
     ["-m", "stable_foley.checkpoint", "import", "--published", "missing.ckpt", "--out", "missing.safetensors"],
-    ["-m", "data.preprocess", "--raw-dir", "missing", "--out-dir", "missing"],
+    ["-m", "data.preprocess", "--root", "missing", "--output-dir", "missing"],
     ["-m", "data.report", "--root", "missing"],
-    ["-m", "synthetic", "--out-dir", "/dev/null/synthetic", "--hours", "1"],
+    ["-m", "synthetic", "--output-dir", "/dev/null/synthetic", "--hours", "1"],
     ["-m", "training.bundle", "--checkpoint", "missing", "--out", "missing.safetensors"],
     ["-m", "training.cache", "exp=missing"],
-    ["-m", "synthetic.report", "--out-dir", "/dev/null/report"],
+    ["-m", "synthetic.report", "--output-dir", "/dev/null/report"],
 ]
 
 

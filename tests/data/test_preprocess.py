@@ -78,7 +78,7 @@ def raw(raw_source, tmp_path):
 def preprocess(raw_dir, out_dir, *options):
     """Runs the command in this process; returns its status."""
     try:
-        main(["--raw-dir", str(raw_dir), "--out-dir", str(out_dir), "--workers", "0", *options])
+        main(["--root", str(raw_dir), "--output-dir", str(out_dir), "--workers", "0", *options])
     except SystemExit as end:
         return end.code
     return 0
@@ -136,7 +136,7 @@ def test_metadata_has_the_keys_of_the_real_example(raw, tmp_path, shared):
 
 def test_sound_and_frames_are_those_of_the_video(raw, tmp_path):
     out = tmp_path / "out"
-    preprocess(raw, out, "--sample-rate-hz", "22050", "--fps", "5", "--frame-size", "64x48")
+    preprocess(raw, out, "--sample-rate", "22050", "--fps", "5", "--frame-size", "64x48")
     expected = read_sound(raw / "a_mic.mp4", sample_rate_hz=22_050).clamp(-1, 1).numpy()
     found, rate_hz = soundfile.read(out / "a" / "audio" / "a.resampled.wav", dtype="float32")
     n_samples = min(len(found), expected.shape[1])
@@ -187,7 +187,7 @@ def test_kill_at_any_moment_and_the_tree_is_the_same(tmp_path):
         (raw / f"clip {i}_times.txt").write_text(TIMES)
     assert preprocess(raw, tmp_path / "whole", "--denoise") == 0
     out = tmp_path / "out"
-    options = ["--raw-dir", raw, "--out-dir", out, "--workers", "2", "--denoise"]
+    options = ["--root", raw, "--output-dir", out, "--workers", "2", "--denoise"]
     command = [sys.executable, "-m", "data.preprocess", *options]
     n_partial = n_interrupted = 0
     for n_whole in (1, 4, 7):
@@ -216,7 +216,7 @@ def n_clips(folder):
     ("options", "told"),
     [
         (["--fps", "8"], "--fps 4.0, not 8.0"),
-        (["--sample-rate-hz", "48000"], "--sample-rate-hz 44100, not 48000"),
+        (["--sample-rate", "48000"], "--sample-rate 44100, not 48000"),
         (["--frame-size", "32x24"], "--frame-size 320x240, not 32x24"),
         (["--denoise"], "--denoise off, not on"),
         (["--seed", "1"], "--seed 42, not 1"),
@@ -230,7 +230,7 @@ def test_settings_are_not_mixed(raw, tmp_path, capsys, options, told):
     assert preprocess(raw, out, *options) == 2
     error = capsys.readouterr().err
     assert told in error
-    assert "another --out-dir" in error
+    assert "another --output-dir" in error
     assert tree(out) == before
 
 
@@ -383,8 +383,8 @@ def test_denoised_sound_is_as_long_and_in_time(raw, tmp_path):
         (["--fps", "nan"], "--fps nan"),
         (["--fps", "-1"], "--fps -1"),
         (["--fps", "1e9"], "--fps 1e+09"),
-        (["--sample-rate-hz", "0"], "--sample-rate-hz 0"),
-        (["--sample-rate-hz", "1000000000"], "--sample-rate-hz 1000000000"),
+        (["--sample-rate", "0"], "--sample-rate 0"),
+        (["--sample-rate", "1000000000"], "--sample-rate 1000000000"),
         (["--frame-size", "0x240"], "--frame-size 0x240"),
         (["--frame-size", "320x99999"], "--frame-size 320x99999"),
         (["--frame-size", "320"], "WIDTHxHEIGHT"),
@@ -410,9 +410,9 @@ def test_folders_that_do_not_fit(raw, tmp_path, capsys):
     for raw_dir, out_dir, told in (
         (tmp_path / "absent", tmp_path / "out", "absent is not a folder"),
         (tmp_path / "empty", tmp_path / "out", "holds no videos"),
-        (raw, raw, "lies in --out-dir"),
-        (raw, tmp_path / "link", "lies in --out-dir"),
-        (raw, tmp_path, "lies in --out-dir"),
+        (raw, raw, "lies in --output-dir"),
+        (raw, tmp_path / "link", "lies in --output-dir"),
+        (raw, tmp_path, "lies in --output-dir"),
         (raw, tmp_path / "file", "is a file"),
         (raw, tmp_path / "file" / "out", "cannot be written"),
         (raw, other, "no manifest.json"),
@@ -501,7 +501,7 @@ def test_an_interrupt_stops_long_work_at_once(tmp_path):
     for name in "ab":
         write_raw(raw / f"{name}.mp4", duration_s=150.0)
     process = subprocess.Popen(
-        [sys.executable, "-m", "data.preprocess", "--raw-dir", raw, "--out-dir", out, "--fps", "60", "--workers", "2"],
+        [sys.executable, "-m", "data.preprocess", "--root", raw, "--output-dir", out, "--fps", "60", "--workers", "2"],
         cwd=REPOSITORY, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     while not list(out.glob(".partial-*/frames/*")) and process.poll() is None:

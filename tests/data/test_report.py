@@ -50,7 +50,7 @@ def write_videos(root, name="film"):
 
 
 def run(root, out, *options):
-    report.main(["--root", str(root), "--out-dir", str(out), "--workers", "0", *map(str, options)])
+    report.main(["--root", str(root), "--output-dir", str(out), "--workers", "0", *map(str, options)])
     return json.loads((out / "report.json").read_text(encoding="utf-8"))
 
 
@@ -259,7 +259,7 @@ def test_other_sample_rates_measure_alike(tmp_path, rate_hz):
         (["--split", "holdout"], "holdout.txt"),
         (["--workers", "-1"], "--workers -1"),
         (["--workers", "1000000000"], "--workers 1000000000"),
-        (["--out-dir", "Makefile/out"], "--out-dir Makefile/out"),
+        (["--output-dir", "Makefile/out"], "--output-dir Makefile/out"),
     ],
 )
 def test_wrong_options_end_with_status_2_and_leave_nothing(tmp_path, capsys, options, words):

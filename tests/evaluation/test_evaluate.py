@@ -41,7 +41,7 @@ def folders(tmp_path_factory):
 
 
 def run(folders, out, *options, generated=("good", "bad")):
-    arguments = ["--reference", folders / "real", "--out", out, "--workers", "0"]
+    arguments = ["--reference", folders / "real", "--output-dir", out, "--workers", "0"]
     for name in generated:
         arguments += ["--generated", folders / name]
     evaluate.main([*map(str, arguments), *map(str, options)])
@@ -162,7 +162,16 @@ def test_the_processed_layout_as_a_command(real_pair, tmp_path):
     made = tmp_path / "made"
     made.mkdir()
     shutil.copyfile(generated, made / "2015-02-16-16-49-06_000s.wav")
-    command = [sys.executable, "evaluate.py", "--reference", folder, "--generated", made, "--out", tmp_path / "out"]
+    command = [
+        sys.executable,
+        "evaluate.py",
+        "--reference",
+        folder,
+        "--generated",
+        made,
+        "--output-dir",
+        tmp_path / "out",
+    ]
     result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert "| Onset F1 (0.1 s) ↑ | 0.941 |" in result.stdout
@@ -182,7 +191,7 @@ def test_the_processed_layout_as_a_command(real_pair, tmp_path):
         (["--generated", "nowhere"], "nowhere"),
         (["--annotations", "nowhere"], "nowhere"),
         (["--clap", "nowhere.pt"], "nowhere.pt"),
-        (["--out", "Makefile/out"], "--out"),
+        (["--output-dir", "Makefile/out"], "--output-dir"),
         (["--worst-by", "beauty"], "beauty"),
     ],
 )

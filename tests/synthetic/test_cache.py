@@ -51,7 +51,7 @@ def losses(cache) -> Iterator[float]:
 def cache(tmp_path_factory):
     folder = tmp_path_factory.mktemp("features")
     torch.manual_seed(0)
-    main([*options(folder), "--num-workers", "0"])
+    main([*options(folder), "--workers", "0"])
     return folder
 
 

@@ -60,7 +60,7 @@ def test_real_recordings_are_measured(shared):
 
 
 def test_the_page_is_written_without_real_recordings(tmp_path, capsys):
-    main(["--out-dir", str(tmp_path), "--clips", "6"])
+    main(["--output-dir", str(tmp_path), "--clips", "6"])
     assert capsys.readouterr().out.strip() == str(tmp_path / "index.html")
     page = (tmp_path / "index.html").read_text()
     assert "none were given" in page
@@ -78,6 +78,6 @@ def test_the_page_is_written_without_real_recordings(tmp_path, capsys):
 )
 def test_what_does_not_work_ends_in_one_sentence(tmp_path, capsys, option, value, message):
     with pytest.raises(SystemExit) as error:
-        main(["--out-dir", str(tmp_path), option, value])
+        main(["--output-dir", str(tmp_path), option, value])
     assert error.value.code == 2
     assert message in capsys.readouterr().err

@@ -25,7 +25,7 @@ ARGUMENTS = [
     "--fps",
     "15",
     "30",
-    "--size",
+    "--frame-size",
     "96x64",
     "--seed",
     "4",
@@ -37,7 +37,7 @@ ARGUMENTS = [
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("synthetic")
-    main(["--out-dir", str(folder), *ARGUMENTS])
+    main(["--output-dir", str(folder), *ARGUMENTS])
     return folder
 
 
@@ -68,7 +68,7 @@ def test_a_second_call_writes_what_is_missing_alone(folder, capsys):
     (folder / "synthetic-4-000001_mic.mp4").unlink()
     for left in (folder / ".partial-1.mp4", folder / "truth" / ".partial-2.csv"):  # by a run that was killed
         left.touch()
-    main(["--out-dir", str(folder), *ARGUMENTS])
+    main(["--output-dir", str(folder), *ARGUMENTS])
     assert "1 clips written, 1 were there" in capsys.readouterr().out
     assert kept.stat().st_mtime_ns == before
     assert not list(folder.rglob(".*"))
@@ -87,14 +87,14 @@ def test_hours_give_no_clip_more_than_they_hold(tmp_path, monkeypatch):
     """0.003 h / 1.2 s is 9.000000000000002 in floating point."""
     jobs = []
     monkeypatch.setattr("synthetic.__main__.for_each", lambda _, given, *rest: jobs.extend(given) or [])
-    main(["--out-dir", str(tmp_path), "--hours", "0.003", "--duration", "1.2"])
+    main(["--output-dir", str(tmp_path), "--hours", "0.003", "--duration", "1.2"])
     assert [job.index for job in jobs] == list(range(9))
 
 
 def test_a_folder_of_other_recordings_is_left_alone(tmp_path, capsys):
     (tmp_path / "2015-02-16_mic.mp4").touch()
     with pytest.raises(SystemExit) as error:
-        main(["--out-dir", str(tmp_path), *ARGUMENTS])
+        main(["--output-dir", str(tmp_path), *ARGUMENTS])
     assert error.value.code == 2
     assert "holds other recordings" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["2015-02-16_mic.mp4"]
@@ -102,7 +102,7 @@ def test_a_folder_of_other_recordings_is_left_alone(tmp_path, capsys):
 
 def test_two_runs_do_not_write_to_one_folder(folder, capsys):
     with locked(folder / ".lock"), pytest.raises(SystemExit) as error:
-        main(["--out-dir", str(folder), *ARGUMENTS])
+        main(["--output-dir", str(folder), *ARGUMENTS])
     assert error.value.code == 2
     assert "another run works" in capsys.readouterr().err
 
@@ -111,19 +111,19 @@ def test_two_runs_do_not_write_to_one_folder(folder, capsys):
     ("change", "message"),
     [
         (["--seed", "5"], "another seed"),
-        (["--size", "64x64"], "another width"),
+        (["--frame-size", "64x64"], "another width"),
         (["--hours", "nan"], "--hours nan"),
         (["--hours", "1e9"], "--hours 1000000000.0"),
         (["--workers", "1000000000"], "--workers 1000000000"),
         (["--seed", "1" + 100 * "0"], "--seed 1000"),
         (["--fps", "3"], "frame_rate_hz 3"),
         (["--duration", "1e9"], "duration_s 1000000000.0"),
-        (["--size", "1000000000x2"], "width 1000000000"),
-        (["--size", "4096x4096", "--duration", "600"], "GiB"),
+        (["--frame-size", "1000000000x2"], "width 1000000000"),
+        (["--frame-size", "4096x4096", "--duration", "600"], "GiB"),
     ],
 )
 def test_settings_that_do_not_work_end_in_one_sentence(folder, capsys, change, message):
     with pytest.raises(SystemExit) as error:
-        main(["--out-dir", str(folder), *ARGUMENTS, *change])
+        main(["--output-dir", str(folder), *ARGUMENTS, *change])
     assert error.value.code == 2
     assert message in capsys.readouterr().err

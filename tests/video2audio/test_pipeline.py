@@ -14,7 +14,7 @@ from media.reading import read_frames, read_sound
 from stable_foley.generator import SoundGenerator
 from video2audio import FoleyPipeline, FoleyRequest
 from video2audio.inputs import read_inputs
-from video2rms.predict import load_model, predict_envelope
+from video2rms.predict import load_video2rms, predict_envelope
 
 RATE_HZ = 44_100
 QUICK = {"n_steps": 2}
@@ -33,7 +33,7 @@ def video(inference_folder):
 def test_a_call_gives_what_the_command_writes(inference_folder, pipeline, video, tmp_path):
     result = pipeline(video, seed=3, start_s=0.5, **QUICK)
     assert result.sound.shape == (2, 2.5 * RATE_HZ)
-    expected = predict_envelope(load_model(), video, start_s=0.5)
+    expected = predict_envelope(load_video2rms(), video, start_s=0.5)
     assert torch.equal(result.envelope.rms, expected.envelope.rms)
     assert torch.equal(result.onsets_s, expected.onsets_s)
     assert {"envelope", "video", "network", "conditions", "steps", "decode"} <= result.timings_s.keys()
@@ -70,13 +70,13 @@ def test_both_networks_see_what_they_would_see_alone(video):
     """One decoding serves the predictor, with what comes before the section, and the generator."""
     generator = SoundGenerator.from_checkpoint(device="cpu")
     request = FoleyRequest(video, start_s=1.0, duration_s=1.5)
-    inputs = read_inputs(request, generator, load_model())
+    inputs = read_inputs(request, generator, load_video2rms())
     spec = generator.spec
     frames = read_frames(
         video, frame_rate_hz=spec.frame_rate_hz, size_px=spec.frame_size_px, start_s=1.0, duration_s=1.5
     )
     assert torch.equal(inputs.frames, frames.float() / 255)
-    alone = predict_envelope(load_model(), video, start_s=1.0, duration_s=1.5)
+    alone = predict_envelope(load_video2rms(), video, start_s=1.0, duration_s=1.5)
     assert torch.equal(inputs.envelope.rms, alone.envelope.rms)
 
 

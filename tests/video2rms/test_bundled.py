@@ -17,7 +17,7 @@ from media.writing import write_video
 from synthetic import SyntheticSpec, render_clip
 from tests.media.clips import copy_from
 from video2rms.baselines import constant_levels, motion_levels
-from video2rms.predict import load_model, main, predict_envelope
+from video2rms.predict import load_video2rms, main, predict_envelope
 from video2rms.streaming import join_levels, predict_levels
 from video2rms.synthetic import render_video
 
@@ -29,7 +29,7 @@ N_CLIPS = 24
 @pytest.fixture(scope="module")
 def model():
     """The bundled network."""
-    return load_model()
+    return load_video2rms()
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_a_picture_that_stands_still_is_silent(tmp_path, capsys, scene, noise, o
     frames = (still + noise * torch.randn(200, 3, 90, 160, generator=generator)).clamp(0, 255).to(torch.uint8)
     frames = frames.repeat(4, 1, 1, 1)[:660]
     write_at(tmp_path / "still.mp4", frames, np.arange(660) / 30, options)
-    main(["--video", str(tmp_path / "still.mp4"), "--out", str(tmp_path / "still.csv")])
+    main(["--video", str(tmp_path / "still.mp4"), "--output", str(tmp_path / "still.csv")])
     rms = np.loadtxt(tmp_path / "still.csv", delimiter=",", skiprows=1)[:, 1]
     assert len(rms) == pytest.approx(2750, abs=5)
     assert not rms.any()

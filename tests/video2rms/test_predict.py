@@ -12,7 +12,7 @@ from media.reading import iter_frames, probe
 from tests.media.clips import make_video
 from training.checkpoint import Checkpoint, save_checkpoint
 from training.config import build_model, compose, composed_config
-from video2rms.predict import OWN_TARGET, load_model, main, predict_envelope
+from video2rms.predict import OWN_TARGET, load_video2rms, main, predict_envelope
 from video2rms.streaming import WINDOW_FRAMES, predict_levels
 
 VIDEOS = {
@@ -39,7 +39,7 @@ def checkpoint(tmp_path_factory):
 def test_any_video_has_an_envelope_of_its_length(tmp_path, checkpoint, capsys, name):
     path = make_video(tmp_path / name, **{"times_s": list(VIDEOS[name]["times_s"]), **VIDEOS[name]})
     csv, plot = tmp_path / "out" / "envelope.csv", tmp_path / "out" / "plot.png"
-    main(["--video", str(path), "--out", str(csv), "--plot", str(plot), "--checkpoint", str(checkpoint)])
+    main(["--video", str(path), "--output", str(csv), "--figure", str(plot), "--checkpoint", str(checkpoint)])
     envelope = read_envelope_csv(csv)
     assert envelope.rate_hz == pytest.approx(125)
     assert envelope.duration_s == pytest.approx(probe(path).duration_s, abs=0.025)
@@ -49,7 +49,7 @@ def test_any_video_has_an_envelope_of_its_length(tmp_path, checkpoint, capsys, n
 
 def test_a_part_of_a_video(tmp_path, checkpoint):
     path = make_video(tmp_path / "video.mp4", times_s=[k / 25 for k in range(100)])
-    model = load_model(checkpoint)
+    model = load_video2rms(checkpoint)
     part = predict_envelope(model, path, start_s=1.0, duration_s=2.0)
     assert len(part.envelope.rms) == 250
     assert part.onsets_s.numel() == 0 or 0 <= part.onsets_s.min() <= part.onsets_s.max() <= 2
@@ -57,8 +57,8 @@ def test_a_part_of_a_video(tmp_path, checkpoint):
 
 def test_the_command_says_what_it_counts_and_writes_times_of_the_video(tmp_path, capsys):
     path = make_video(tmp_path / "video.mp4", times_s=[k / 25 for k in range(100)])
-    main(["--video", str(path), "--out", str(tmp_path / "part.csv"), "--start", "1.3", "--duration", "2"])
-    found = predict_envelope(load_model(), path, start_s=1.3, duration_s=2.0)
+    main(["--video", str(path), "--output", str(tmp_path / "part.csv"), "--start", "1.3", "--duration", "2"])
+    found = predict_envelope(load_video2rms(), path, start_s=1.3, duration_s=2.0)
     assert capsys.readouterr().out.startswith(f"{len(found.onsets_s)} onsets")
     written = read_envelope_csv(tmp_path / "part.csv", start_s=1.3)
     torch.testing.assert_close(written.rms, found.envelope.rms, atol=1e-6, rtol=0)
@@ -66,7 +66,7 @@ def test_the_command_says_what_it_counts_and_writes_times_of_the_video(tmp_path,
 
 def test_windows_of_a_file_are_seen_as_a_whole(tmp_path, checkpoint):
     path = make_video(tmp_path / "video.mp4", times_s=[k / 25 for k in range(1150)])
-    model = load_model(checkpoint)
+    model = load_video2rms(checkpoint)
     found = predict_envelope(model, path)
     size = model.features.size_px
     (whole,) = iter_frames(path, frame_rate_hz=30.0, size_px=size, window_frames=100 * WINDOW_FRAMES)
@@ -86,9 +86,9 @@ def test_windows_of_a_file_are_seen_as_a_whole(tmp_path, checkpoint):
         (["--duration", "100"], "--duration 100.0 does not fit"),
         (["--checkpoint", "missing.safetensors"], "missing.safetensors"),
         (["--device", "abacus"], "'abacus' is not available"),
-        (["--plot", "video.mp4"], "--plot video.mp4 would be written over"),
-        (["--plot", "out.csv"], "out.csv is a folder, or the other output"),
-        (["--out", "folder"], "--out folder is a folder"),
+        (["--figure", "video.mp4"], "--figure video.mp4 would be written over"),
+        (["--figure", "out.csv"], "out.csv is a folder, or the other output"),
+        (["--output", "folder"], "--output folder is a folder"),
     ],
 )
 def test_mistakes_get_a_sentence(tmp_path, monkeypatch, checkpoint, capsys, options, message):
@@ -96,7 +96,7 @@ def test_mistakes_get_a_sentence(tmp_path, monkeypatch, checkpoint, capsys, opti
     make_video(tmp_path / "video.mp4", times_s=[k / 25 for k in range(10)])
     (tmp_path / "folder").mkdir()
     with pytest.raises(SystemExit) as stop:
-        main(["--video", "video.mp4", "--out", "out.csv", "--checkpoint", str(checkpoint), *options])
+        main(["--video", "video.mp4", "--output", "out.csv", "--checkpoint", str(checkpoint), *options])
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out.csv").exists()
@@ -115,12 +115,12 @@ def test_another_checkpoint_is_refused(tmp_path, config, message):
     path = tmp_path / "other.safetensors"
     save_checkpoint(path, Checkpoint({"weight": torch.zeros(1)}, config))
     with pytest.raises(InputError, match=message):
-        load_model(path)
+        load_video2rms(path)
 
 
 def test_a_part_is_understood_as_in_the_whole(tmp_path, checkpoint):
     path = make_video(tmp_path / "video.mp4", times_s=[k / 25 for k in range(200)])
-    model = load_model(checkpoint)
+    model = load_video2rms(checkpoint)
     whole, part = predict_envelope(model, path), predict_envelope(model, path, start_s=6.2, duration_s=1.0)
     assert len(part.envelope.rms) == 125
     expected = whole.envelope.rms[775:900]

@@ -10,7 +10,7 @@ from media.envelope import fine_envelope
 from media.reading import read_sound
 from tests.conftest import tone_clip
 from tests.media.clips import UNEVEN_S, click, make_video, numbers
-from video2rms.batch import collate, collate_undamaged
+from video2rms.batch import collate_undamaged_videos, collate_videos
 from video2rms.datamodule import RecordingModule
 from video2rms.recordings import RecordingDataset
 
@@ -119,9 +119,9 @@ def test_training_takes_as_many_samples_as_asked_for_and_validation_each_chunk_o
 
 def test_damaged_chunks_are_left_out_of_a_batch(root):
     item = RecordingDataset(root, None, SPEC)[0]
-    assert len(collate_undamaged([None, item])) == 1
-    assert collate_undamaged([None]) is None
-    assert collate([item]).features is None
+    assert len(collate_undamaged_videos([None, item])) == 1
+    assert collate_undamaged_videos([None]) is None
+    assert collate_videos([item]).features is None
 
 
 @pytest.mark.real

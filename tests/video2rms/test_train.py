@@ -11,7 +11,7 @@ from tests.test_train import logged
 from training.cache import main
 from training.config import compose
 from video2rms.features.rgb_flow import RgbFlowFeatures
-from video2rms.predict import load_model, predict_envelope
+from video2rms.predict import load_video2rms, predict_envelope
 
 MOTION = [
     "model/features=motion",
@@ -67,7 +67,7 @@ TINY = [
 @pytest.fixture(scope="module")
 def cache(root, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache") / "features"
-    main([*options(root, folder, *SMALL, *TINY), "--num-workers", "0", "--device", "cpu"])
+    main([*options(root, folder, *SMALL, *TINY), "--workers", "0", "--device", "cpu"])
     return folder
 
 
@@ -98,7 +98,7 @@ def test_a_resumed_run_repeats_an_uninterrupted_one(root, cache, tmp_path):
     best, again = (load_file(tmp_path / tag / "checkpoints" / "best.safetensors") for tag in ("whole", "resumed"))
     assert all(torch.equal(best[key], again[key]) for key in best.keys() | again.keys())
     assert sorted(p.name for p in (tmp_path / "whole" / "envelopes").rglob("*.png")) == ["c-0.0s.png"] * 2
-    trained = load_model(tmp_path / "whole" / "checkpoints" / "best.safetensors")
+    trained = load_video2rms(tmp_path / "whole" / "checkpoints" / "best.safetensors")
     found = predict_envelope(trained, root / "c.mp4").envelope
     assert found.rms.shape == (50,)
     assert found.rms.isfinite().all()
@@ -108,7 +108,7 @@ def test_a_second_encoding_has_nothing_to_do(root, cache, monkeypatch):
     before = {path: path.stat().st_mtime_ns for path in cache.rglob("*.safetensors")}
     assert len(before) == 5
     monkeypatch.setattr(RgbFlowFeatures, "forward", None)
-    main([*options(root, cache, *SMALL, *TINY), "--num-workers", "0", "--device", "cpu"])
+    main([*options(root, cache, *SMALL, *TINY), "--workers", "0", "--device", "cpu"])
     assert {path: path.stat().st_mtime_ns for path in cache.rglob("*.safetensors")} == before
 
 
