@@ -192,14 +192,22 @@ def iter_requests(path: Path, requests: Sequence[FrameRequest]) -> Iterator[tupl
     with opened(path) as container:
         packets = Packets(container, need_video(path, container))
         pictures = [
-            FrameLine(path, packets, each.frame_rate_hz, each.size_px, each.start_s, each.duration_s, each.window_frames)
-            for each in requests
+            FrameLine(
+                path,
+                packets,
+                wanted.frame_rate_hz,
+                wanted.size_px,
+                wanted.start_s,
+                wanted.duration_s,
+                wanted.window_frames,
+            )
+            for wanted in requests
         ]
         for frame in decoded(packets, min(picture.start_s for picture in pictures)):
-            wanted = [(i, picture) for i, picture in enumerate(pictures) if not picture.grid.is_full]
-            if not wanted:
+            open_ones = [(i, picture) for i, picture in enumerate(pictures) if not picture.grid.is_full]
+            if not open_ones:
                 break
-            for i, picture in wanted:
+            for i, picture in open_ones:
                 yield from ((i, window) for window in picture.add(frame))
         for i, picture in enumerate(pictures):
             yield from ((i, window) for window in picture.finish())
