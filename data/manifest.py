@@ -24,8 +24,10 @@ _OPTIONS = {
     "frame_size": "--frame-size",
     "sample_rate_hz": "--sample-rate-hz",
     "denoise": "--denoise",
+    "reader": "--reader",
     "split_seed": "--seed",
 }
+_FORMER = {"reader": "pyav"}  # of folders made before there was a choice
 _logger = logging.getLogger(__name__)
 Splits = dict[str, list[str]]
 
@@ -60,10 +62,12 @@ def new_manifest(settings: ProcessSettings, seed: int) -> Manifest:
         "sample_rate_hz": settings.sample_rate_hz,
         "sound_bits": SOUND_BITS,
         "denoise": settings.denoise,
+        "reader": "decord" if settings.reader == "decord" else "pyav",
         "split_seed": seed,
         "split_fractions": list(SPLIT_FRACTIONS),
     }
-    packages = (*_PACKAGES, "noisereduce", "scipy") if settings.denoise else _PACKAGES
+    packages = _PACKAGES + (("noisereduce", "scipy") if settings.denoise else ())
+    packages += ("decord",) if settings.reader == "decord" else ()
     return Manifest(values, {name: version(name) for name in packages})
 
 
@@ -89,7 +93,7 @@ def open_manifest(out_dir: Path, wanted: Manifest) -> Manifest:
         return wanted
     found = _read(path)
     for name in wanted.settings | found.settings:
-        then, now = (manifest.settings.get(name) for manifest in (found, wanted))
+        then, now = (manifest.settings.get(name, _FORMER.get(name)) for manifest in (found, wanted))
         if then != now:
             raise InputError(
                 f"{out_dir} was made with {_OPTIONS.get(name, name)} {_shown(then)}, not {_shown(now)}: "

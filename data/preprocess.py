@@ -31,6 +31,7 @@ from common.parallel import check_workers, for_each
 from data.greatest_hits import SPLITS, find_recordings, processed_sound
 from data.manifest import MANIFEST, new_manifest, open_manifest, update_splits
 from data.process_clip import ProcessSettings, RawClip, process_clip
+from media.reading import READERS
 
 log = logging.getLogger("preprocess")
 _LOCK = ".lock"
@@ -68,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--sample-rate-hz", type=int, default=settings.sample_rate_hz, help="samples a second of the sound")
     add("--denoise", action="store_true", help="take stationary noise out of the sound")
+    add("--reader", choices=READERS, default=settings.reader, help="what reads the frames")
     add("--workers", type=int, default=os.cpu_count(), help="processes; 0: none but this one")
     add("--seed", type=int, default=42, help="of the division into train, val and test")
     return parser
@@ -203,7 +205,7 @@ def run(args: argparse.Namespace) -> list[Failure]:
     check_workers(args.workers)
     check_seed(args.seed)
     width_px, height_px = args.frame_size
-    settings = ProcessSettings(args.fps, width_px, height_px, args.sample_rate_hz, args.denoise)
+    settings = ProcessSettings(args.fps, width_px, height_px, args.sample_rate_hz, args.denoise, args.reader)
     check_folders(args.raw_dir, args.out_dir)
     clips = find_raw_clips(args.raw_dir)
     with only_run_in(args.out_dir):

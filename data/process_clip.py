@@ -15,7 +15,7 @@ from common.errors import InputError
 from common.files import atomic_folder, file_sha256
 from data.denoise import Denoiser
 from data.greatest_hits import read_hits, write_hits
-from media.reading import FrameWindow, MediaInfo, iter_media, probe
+from media.reading import FrameWindow, MediaInfo, Reader, check_reader, iter_media, probe
 
 JPEG_QUALITY = 95
 SOUND_BITS = 16
@@ -36,6 +36,7 @@ class ProcessSettings:
         frame_height_px: 16 to 8192.
         sample_rate_hz: Samples a second, 8,000 to 192,000.
         denoise: Whether stationary noise is taken out of the sound, see `data.denoise`.
+        reader: What reads the frames; frames are the same for all but decord, see `media.reading.read_frames`.
 
     Raises:
         InputError: A value lies outside what is stated above.
@@ -46,6 +47,7 @@ class ProcessSettings:
     frame_height_px: int = 240
     sample_rate_hz: int = 44_100
     denoise: bool = False
+    reader: Reader = "auto"
 
     def __post_init__(self) -> None:
         size = f"--frame-size {self.frame_width_px}x{self.frame_height_px}"
@@ -57,6 +59,7 @@ class ProcessSettings:
         ):
             if not least <= value <= most:  # not a number is in no range
                 raise InputError(f"{option} is not possible: give {least:,} to {most:,}")
+        check_reader(self.reader, "--reader")
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,7 @@ def _write_media(raw: RawClip, folder: Path, settings: ProcessSettings) -> _Writ
             size_px=(settings.frame_width_px, settings.frame_height_px),
             sample_rate_hz=settings.sample_rate_hz,
             n_channels=N_CHANNELS,
+            reader=settings.reader,
         ):
             if isinstance(window, FrameWindow):
                 for frame in window.frames:

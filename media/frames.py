@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import torch
 from av.video.reformatter import Interpolation, VideoReformatter
@@ -160,7 +161,9 @@ class View:
         return picture.pts * picture.time_base, partial(self.show, picture)
 
     def show(self, picture: Any) -> Tensor:
-        """A decoded picture as a frame (3, H, W), uint8."""
+        """Return a decoded picture, or its stored pixels (H, W, 3) in RGB, as a frame (3, H, W), uint8."""
+        if isinstance(picture, np.ndarray):
+            picture = av.VideoFrame.from_ndarray(picture, format="rgb24")
         self._orientation = self._orientation or orientation(picture)
         is_mirrored, quarter_turns = self._orientation
         self._size_px = self._size_px or shown_px(self._stream, quarter_turns)
@@ -209,11 +212,11 @@ class Picture:
         end_s = stated_end_s(self._stream)
         n_frames = None if duration_s is None and end_s is None else self._n_frames(end_s)
         self.grid = FrameGrid(self.start_s, frame_rate_hz, window_frames, n_frames)
-        self._view = View(self._stream, size_px)
+        self.view = View(self._stream, size_px)
 
     def add(self, picture: Any) -> Iterator[FrameWindow]:
         """Takes the next decoded picture and gives the windows that are complete."""
-        return self.grid.add(self._view.timed(picture))
+        return self.grid.add(self.view.timed(picture))
 
     def finish(self) -> Iterator[FrameWindow]:
         """Gives the windows that are left when as much is decoded as is wanted, or there is."""

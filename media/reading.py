@@ -3,14 +3,16 @@
 Every time is counted from the start of the file as a player shows it, that is from where the first of its streams
 starts. What is shared lies in media/container.py (an open file and its decoders), media/frames.py, media/sound.py and
 media/frames_by_decord.py; media/writing.py writes such files. No other file touches PyAV, decord or soundfile.
+
+Frames are read by PyAV or by decord, see `Reader`; sound is always read by PyAV.
 """
 
-from collections.abc import Iterator
-from contextlib import suppress
+import heapq
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import av
 import torch
@@ -33,7 +35,7 @@ from media.container import (
     video_stream,
 )
 from media.frames import FrameWindow, Picture, Size, as_fraction, orientation, shown_px
-from media.frames_by_decord import DECORD_ERRORS, images_by_decord
+from media.frames_by_decord import images_by_decord, need_decord
 from media.sound import SoundLine, SoundWindow
 
 __all__ = [
@@ -51,6 +53,27 @@ __all__ = [
 ]
 
 WINDOW_FRAMES = 64
+Reader = Literal["auto", "pyav", "decord"]
+"""What reads frames. `auto` is the faster of those that give the same frames: PyAV for every video measured so far, see
+`media.frames_by_decord`."""
+READERS: tuple[Reader, ...] = get_args(Reader)
+
+
+def check_reader(reader: str, option: str) -> Reader:
+    """Return a frame reader's name if there is such a reader here.
+
+    Args:
+        reader: One of `READERS`.
+        option: The option or key, for the error.
+
+    Raises:
+        InputError: There is no such reader, or its package is not installed.
+    """
+    if reader not in READERS:
+        raise InputError(f"{option} {reader!r} is not a frame reader: give one of {', '.join(READERS)}")
+    if reader == "decord":
+        need_decord(f"{option} decord")
+    return reader
 
 
 @dataclass(frozen=True)
@@ -138,9 +161,15 @@ def _duration_s(container: InputContainer, stream: Any) -> float:
 
 
 def read_frames(
-    path: Path, *, frame_rate_hz: float, size_px: Size = None, start_s: float = 0.0, duration_s: float | None = None
+    path: Path,
+    *,
+    frame_rate_hz: float,
+    size_px: Size = None,
+    start_s: float = 0.0,
+    duration_s: float | None = None,
+    reader: Reader = "auto",
 ) -> Tensor:
-    """Reads the frames of a video on an even grid of times, whatever the rate at which it was recorded.
+    """Read the frames of a video on an even grid of times, whatever the rate at which it was recorded.
 
     Frame i is the stored frame whose time is nearest to start_s + i / frame_rate_hz (of two as near the earlier), as a
     player shows it: with square pixels, mirrored and turned as the file says.
@@ -152,14 +181,19 @@ def read_frames(
             None keeps the size as shown, which `probe` tells.
         start_s: Time of the first frame in seconds, at least 0.
         duration_s: Seconds to read, above 0; None reads to the end. Past the end the last frame is repeated.
+        reader: What decodes the frames. Both readers give the same bits at the stored size; at another size colours
+            differ slightly, since decord's frames are scaled after their conversion to RGB.
 
     Returns:
         Frames (T, 3, H, W), uint8, RGB, with T = duration_s * frame_rate_hz, rounded.
 
     Raises:
-        InputError: The file is no readable video, it is damaged, or the times lie outside it.
+        InputError: The file is no readable video, it is damaged, the times lie outside it, or the reader cannot read
+            it.
     """
-    windows = iter_frames(path, frame_rate_hz=frame_rate_hz, size_px=size_px, start_s=start_s, duration_s=duration_s)
+    windows = iter_frames(
+        path, frame_rate_hz=frame_rate_hz, size_px=size_px, start_s=start_s, duration_s=duration_s, reader=reader
+    )
     return torch.cat([window.frames for window in windows])
 
 
@@ -171,16 +205,18 @@ def iter_frames(
     start_s: float = 0.0,
     duration_s: float | None = None,
     window_frames: int = WINDOW_FRAMES,
+    reader: Reader = "auto",
 ) -> Iterator[FrameWindow]:
-    """The frames that `read_frames` reads, in windows, so that a long video needs no more memory than a short one.
+    """Yield the frames of `read_frames` in windows, so that a long video needs no more memory than a short one.
 
     Args:
-        path: See `read_frames`, as the next four.
+        path: See `read_frames`, also for the next four and `reader`.
         frame_rate_hz: Frames a second.
         size_px: Width and height.
         start_s: Time of the first frame in seconds.
         duration_s: Seconds to read.
         window_frames: Frames of a window, at least 1; the last one may have fewer.
+        reader: What decodes the frames.
 
     Yields:
         Windows of frames.
@@ -192,14 +228,14 @@ def iter_frames(
         stream = need_video(path, container)
         packets = Packets(container, stream)
         picture = Picture(path, packets, frame_rate_hz, size_px, start_s, duration_s, window_frames)
-        if size_px is None:
-            with suppress(*DECORD_ERRORS):
-                for image in images_by_decord(path):
-                    yield from picture.grid.add(image)
-        for frame in decoded(packets, picture.start_s):
+        if check_reader(reader, "reader") == "decord":
+            images = images_by_decord(path, packets, picture.view, picture.start_s)
+        else:
+            images = map(picture.view.timed, decoded(packets, picture.start_s))
+        for image in images:
             if picture.grid.is_full:
                 break
-            yield from picture.add(frame)
+            yield from picture.grid.add(image)
         yield from picture.finish()
 
 
@@ -212,8 +248,9 @@ def iter_media(
     n_channels: int = 2,
     window_frames: int = WINDOW_FRAMES,
     thread_count: int = 1,
+    reader: Reader = "auto",
 ) -> Iterator[FrameWindow | SoundWindow]:
-    """The frames and the sound of a video from its start, in windows, with one pass over the file.
+    """Yield the frames and the sound of a video from its start, in windows, with one pass over the file.
 
     The frames are those of `read_frames` without `duration_s`, and the sound that of `read_sound`: frames cover
     `probe(path).duration_s`, the sound runs from the start of the file to its own end, with silence where it starts
@@ -228,14 +265,24 @@ def iter_media(
         window_frames: Frames of a window, at least 1; a window of sound lasts about a second.
         thread_count: Threads that decode a frame together, if it is stored in parts, 0 for one a core. One is best
             where every core has a process of its own: none waits for another.
+        reader: What decodes the frames, see `read_frames`; with decord there is a second pass for the sound.
 
     Yields:
         Windows of frames, and windows of sound where the file has any.
 
     Raises:
-        InputError: While iterating, the file is no readable video, or is damaged.
+        InputError: While iterating, the file is no readable video, is damaged, or the reader cannot read it.
     """
     _check_sound(sample_rate_hz, n_channels)
+    if reader == "decord":
+        frames = iter_frames(
+            path, frame_rate_hz=frame_rate_hz, size_px=size_px, window_frames=window_frames, reader=reader
+        )
+        sound = _iter_sound(path, sample_rate_hz, n_channels) if probe(path).has_sound else ()
+        rates_hz = {FrameWindow: frame_rate_hz, SoundWindow: float(sample_rate_hz)}
+        windows: list[Iterable[Any]] = [frames, sound]
+        yield from heapq.merge(*windows, key=lambda window: window.first / rates_hz[type(window)])
+        return
     with opened(path) as container:
         streams = [stream for stream in (need_video(path, container), sound_stream(container)) if stream is not None]
         packets = Packets(container, *streams)
@@ -271,21 +318,27 @@ def read_sound(
     check_start(path, start_s)
     _check_sound(sample_rate_hz, n_channels)
     n_samples = None if duration_s is None else count_at_rate(duration_s, sample_rate_hz)
+    waves = [window.wave for window in _iter_sound(path, sample_rate_hz, n_channels, start_s, n_samples)]
+    if not waves:
+        raise InputError(f"{path} holds no sound after {start_s} s: start earlier, or give another file")
+    return torch.cat(waves, dim=1)
+
+
+def _iter_sound(
+    path: Path, sample_rate_hz: int, n_channels: int, start_s: float = 0.0, n_samples: int | None = None
+) -> Iterator[SoundWindow]:
+    """Yield the sound of a file from a time on."""
     with opened(path) as container:
         stream = sound_stream(container)
         if stream is None:
             raise InputError(f"{path} holds no sound: give a file with sound")
         first_s = origin_s(container) + as_fraction(start_s)
         line = _line(container, stream, sample_rate_hz, n_channels, first_s, n_samples)
-        windows: list[SoundWindow] = []
         for frame in decoded(Packets(container, stream), first_s):
-            windows += line.add(frame)
+            yield from line.add(frame)
             if line.is_full:
                 break
-        windows += line.finish()
-    if not windows:
-        raise InputError(f"{path} holds no sound after {start_s} s: start earlier, or give another file")
-    return torch.cat([window.wave for window in windows], dim=1)
+        yield from line.finish()
 
 
 def _line(
