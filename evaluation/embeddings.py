@@ -22,12 +22,7 @@ PROMPT_HEADER = ("clip", "prompt")
 
 @dataclass(frozen=True)
 class ClapScores:
-    """What CLAP adds to an evaluation.
-
-    Args:
-        rows: All rows, those that were compared with their CLAP scores.
-        frechet: FAD by the name of the system, for those with two clips or more.
-    """
+    """What CLAP adds: rows with their CLAP scores, and FAD by the name of each system with two clips or more."""
 
     rows: list[ClipResult]
     frechet: dict[str, FrechetEstimate]

@@ -23,13 +23,7 @@ DYNAMIC_RANGE_DB = 80.0
 
 @dataclass(frozen=True, eq=False)
 class Marks:
-    """Onset times in seconds, by whether they have a partner within 0.1 s.
-
-    Args:
-        met: Generated onsets that meet one of the reference (K,).
-        extra: Generated onsets that meet none (K,).
-        missed: Reference onsets that are not met (K,).
-    """
+    """Onset times in seconds (K,): generated with and without a partner within 0.1 s, and reference ones without."""
 
     met: np.ndarray
     extra: np.ndarray

@@ -57,7 +57,7 @@ class _Moments:
 
 
 def _moments(embeddings: np.ndarray) -> _Moments:
-    """Of embeddings (N, D)."""
+    """Return those of embeddings (N, D)."""
     values = embeddings.astype(np.float64)
     mean = values.mean(axis=0)
     centred = (values - mean) / np.sqrt(len(values) - 1)

@@ -37,13 +37,7 @@ class SystemSummary:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Paired comparison of two systems.
-
-    Args:
-        first: Name of a system.
-        second: Name of another one.
-        differences: Mean of second less first by the name of the measure, over the clips where both have a value.
-    """
+    """Means of `second` less `first`, two systems, by the name of the measure, over clips where both have a value."""
 
     first: str
     second: str
@@ -52,14 +46,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything that was found.
-
-    Args:
-        reference: Folder of the real sounds.
-        systems: Overall figures of each system.
-        comparisons: Differences of each pair of systems.
-        rows: Every clip of every system.
-    """
+    """Everything that was found, against the real sounds in the folder `reference`."""
 
     reference: Path
     systems: Sequence[SystemSummary]
@@ -74,7 +61,7 @@ def summarise(
     frechet: Mapping[str, FrechetEstimate],
     seed: int = 0,
 ) -> Evaluation:
-    """Takes means over clips, with bootstrap intervals.
+    """Take means over clips, with bootstrap intervals.
 
     Args:
         reference: Folder of the real sounds.

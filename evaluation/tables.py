@@ -22,23 +22,16 @@ NOTE = (
 
 
 def write_json(path: Path, evaluation: Evaluation, settings: Mapping[str, Any]) -> None:
-    """Writes all overall figures, the clips without figures, what each measure means, and the settings."""
+    """Write all overall figures, the clips without figures, what each measure means, and the settings."""
     content = {
         "reference": str(evaluation.reference),
         "settings": settings,
         "systems": {system.name: _system_record(system, evaluation) for system in evaluation.systems},
         "comparisons": [
-            {
-                "first": comparison.first,
-                "second": comparison.second,
-                "second_minus_first": {name: asdict(value) for name, value in comparison.differences.items()},
-            }
-            for comparison in evaluation.comparisons
+            {"first": each.first, "second": each.second, "second_minus_first": asdict(each)["differences"]}
+            for each in evaluation.comparisons
         ],
-        "measures": {
-            measure.name: {"title": measure.title, "definition": measure.definition, "better": measure.better}
-            for measure in MEASURES
-        },
+        "measures": {m.name: {"title": m.title, "definition": m.definition, "better": m.better} for m in MEASURES},
     }
     with atomic_path(path) as temporary:
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=str)
@@ -87,11 +80,10 @@ def markdown(evaluation: Evaluation) -> str:
 
 
 def overall_cells(evaluation: Evaluation) -> Iterator[list[str]]:
-    """Lines of the overall table: title, then a cell for each system."""
+    """Yield the lines of the overall table: title, then a cell for each system."""
     systems = evaluation.systems
-    yield ["Clips compared", *(str(system.n_compared) for system in systems)]
-    yield ["Clips failed", *(str(system.n_failed) for system in systems)]
-    yield ["Clips without partner", *(str(system.n_no_partner) for system in systems)]
+    for title, name in (("compared", "n_compared"), ("failed", "n_failed"), ("without partner", "n_no_partner")):
+        yield [f"Clips {title}", *(str(getattr(system, name)) for system in systems)]
     for measure in MEASURES:
         if any(measure.name in system.means for system in systems):
             estimates = [(system.means.get(measure.name), system.n_compared) for system in systems]
@@ -109,7 +101,7 @@ def _fad(system: SystemSummary, *, extrapolated: bool) -> str:
 
 
 def _show(estimate: Estimate | None, measure: Measure, n_all: int | None, *, signed: bool = False) -> str:
-    """A mean with its interval."""
+    """Format a mean with its interval."""
     if estimate is None:
         return ""
     form = f"{'+' if signed else ''}.{measure.decimals}f"
