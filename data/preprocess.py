@@ -16,8 +16,6 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from errno import ENAMETOOLONG
 from functools import partial
@@ -26,7 +24,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from common.errors import InputError, check_seed, user_errors
-from common.files import locked, remove_partial
+from common.files import only_run_in
 from common.parallel import check_workers, for_each
 from data.greatest_hits import SPLITS, find_recordings, processed_sound
 from data.manifest import MANIFEST, new_manifest, open_manifest, update_splits
@@ -34,7 +32,6 @@ from data.process_clip import ProcessSettings, RawClip, process_clip
 from media.reading import READERS
 
 log = logging.getLogger("preprocess")
-_LOCK = ".lock"
 _RESERVED = {"", MANIFEST, *(f"{name}.txt" for name in SPLITS)}
 _TIMES = "_times.txt"
 
@@ -83,7 +80,7 @@ def _size_px(text: str) -> tuple[int, int]:
 
 
 def check_folders(raw_dir: Path, out_dir: Path) -> None:
-    """Refuses folders between which files could get lost, before anything is written.
+    """Refuse folders between which files could get lost, before anything is written.
 
     Raises:
         InputError: naming the folder.
@@ -95,7 +92,7 @@ def check_folders(raw_dir: Path, out_dir: Path) -> None:
 
 
 def find_raw_clips(raw_dir: Path) -> list[RawClip]:
-    """The videos of a folder.
+    """Return the videos of a folder.
 
     Raises:
         InputError: There is none, or two of them have one id.
@@ -133,7 +130,7 @@ def is_done(raw: RawClip, out_dir: Path) -> bool:
 
 
 def attempt(raw: RawClip, out_dir: Path, settings: ProcessSettings) -> Failure | None:
-    """Processes a clip; a fault of its own is returned, since it does not concern the others.
+    """Process a clip; a fault of its own is returned, since it does not concern the others.
 
     Raises:
         InputError: The output cannot be written.
@@ -151,30 +148,9 @@ def attempt(raw: RawClip, out_dir: Path, settings: ProcessSettings) -> Failure |
     return None
 
 
-@contextmanager
-def only_run_in(out_dir: Path) -> Iterator[None]:
-    """Keeps other runs out of a folder, and takes away what one that was killed left there.
-
-    Raises:
-        InputError: Another run works there, or the folder cannot be written.
-    """
-    with locked(out_dir / _LOCK):
-        try:
-            remove_partial(out_dir)
-            yield
-        finally:
-            remove_partial(out_dir)  # of workers that were stopped
-
-
 @dataclass(frozen=True)
 class Plan:
-    """What a run has to do.
-
-    Args:
-        to_do: Videos to process, the largest first, so that no worker is left with it at the end.
-        n_skipped: Videos that are processed already.
-        failures: Videos that cannot be.
-    """
+    """What a run has to do: videos, the largest first, so that no worker is left with it at the end."""
 
     to_do: list[RawClip]
     n_skipped: int
@@ -182,7 +158,7 @@ class Plan:
 
 
 def plan(clips: list[RawClip], out_dir: Path) -> Plan:
-    """Finds out what is missing."""
+    """Find out what is missing."""
     to_do: list[RawClip] = []
     failures: list[Failure] = []
     for raw in tqdm(clips, desc="looking for what is done", unit="clip", delay=2, leave=False):
@@ -196,7 +172,7 @@ def plan(clips: list[RawClip], out_dir: Path) -> Plan:
 
 
 def run(args: argparse.Namespace) -> list[Failure]:
-    """Processes what is missing; returns what failed.
+    """Process what is missing, and return what failed.
 
     Raises:
         InputError: an option or a folder does not fit.

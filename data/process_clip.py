@@ -31,7 +31,7 @@ class ProcessSettings:
     """What all clips of a processed folder have in common.
 
     Args:
-        frame_rate_hz: Frames a second, above 0 to 240.
+        frame_rate_hz: Frames a second, 0.01 to 240.
         frame_width_px: 16 to 8192; the aspect of the video is not kept.
         frame_height_px: 16 to 8192.
         sample_rate_hz: Samples a second, 8,000 to 192,000.
@@ -64,20 +64,14 @@ class ProcessSettings:
 
 @dataclass(frozen=True)
 class RawClip:
-    """A video to be processed.
-
-    Args:
-        clip_id: Name of the recording.
-        video_path: The video.
-        times_path: Its annotation, or None.
-    """
+    """A video to be processed, under the name of its recording, with its annotation or None."""
 
     clip_id: str
     video_path: Path
     times_path: Path | None
 
     def source(self) -> dict[str, Any]:
-        """What tells whether the files have changed since they were processed.
+        """Return what tells whether the files have changed since they were processed.
 
         Of a video, the size and the SHA-256 of its first and last 64 KiB; one of them holds the table of an MP4.
 
@@ -102,7 +96,7 @@ class RawClip:
 
 
 def process_clip(raw: RawClip, out_dir: Path, settings: ProcessSettings) -> None:
-    """Writes the folder of a clip, which appears only once it is whole.
+    """Write the folder of a clip, which appears only once it is whole.
 
     Frames are jpgs of quality 95, the sound is 16-bit PCM, stereo, as in the processed data sets that are in use.
 
@@ -139,7 +133,7 @@ class _Written:
 
 
 def _write_media(raw: RawClip, folder: Path, settings: ProcessSettings) -> _Written:
-    """Frames and sound, as they are decoded."""
+    """Write frames and sound as they are decoded."""
     denoiser = Denoiser(settings.sample_rate_hz) if settings.denoise else None
     n_frames, n_samples, peak = 0, 0, 0
     with wave.open(str(folder / "audio" / f"{raw.clip_id}.resampled.wav"), "wb") as file:
@@ -170,7 +164,7 @@ def _write_media(raw: RawClip, folder: Path, settings: ProcessSettings) -> _Writ
 
 
 def _check_together(path: Path, frames_s: float, sound_s: float) -> None:
-    """Refuses a file of which the one goes on without the other: damaged times would fill the disk."""
+    """Refuse a file of which the one goes on without the other: damaged times would fill the disk."""
     if abs(frames_s - sound_s) > _MOST_APART_S:
         raise InputError(
             f"{path} has picture until {frames_s:.0f} s and sound until {sound_s:.0f} s: cut it, or convert it to MP4"
@@ -182,7 +176,7 @@ def _write_jpg(path: Path, frame: Tensor) -> None:
 
 
 def _write_pcm(file: wave.Wave_write, samples: np.ndarray) -> int:
-    """Appends a sound (C, n), clipped to full scale; returns its peak as a whole number."""
+    """Append a sound (C, n), clipped to full scale, and return its peak as a whole number."""
     if (file.tell() + samples.shape[1]) * N_CHANNELS * SOUND_BITS // 8 > _WAV_BYTES:
         hours = _WAV_BYTES / (N_CHANNELS * SOUND_BITS / 8) / file.getframerate() / 3600
         raise InputError(f"its sound lasts longer than the {hours:.1f} h that a wav file can hold: cut the video")

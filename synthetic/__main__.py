@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from common.errors import check_range, check_seed, user_errors
+from common.files import only_run_in
 from common.parallel import check_workers, for_each
 from synthetic.spec import SyntheticSpec
-from synthetic.write import Job, only_run_in, write_clip, write_manifest
+from synthetic.write import TRUTH, Job, write_clip, write_manifest
 
 LEAST_HOURS, MOST_HOURS = 0.0001, 1000
 
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     specs = [replace(spec, frame_rate_hz=rate_hz) for rate_hz in args.fps]
     n_clips = math.ceil(round(args.hours * 3600 / spec.duration_s, 6))
     jobs = [Job(specs[i % len(specs)], args.seed, i, args.out_dir) for i in range(n_clips)]
-    with only_run_in(args.out_dir):
+    with only_run_in(args.out_dir, args.out_dir / TRUTH):
         write_manifest(args.out_dir, spec, args.fps, args.seed)
         missing = [job for job in jobs if not job.video_path.exists()]
         for _ in for_each(write_clip, missing, args.workers, "synthetic clips"):
