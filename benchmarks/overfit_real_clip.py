@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.sounds import f1_within_100_ms, level_db, onset_times_s, shifted, silenced
+from benchmarks.tools import table
 from common.errors import InputError, user_errors
 from data.greatest_hits import SourceClip, list_clips
 from evaluation.levels import e_l1_video_foley, rms_correlation
@@ -147,21 +148,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--precision", default="bf16-mixed", help="32-true on a CPU without bfloat16 instructions")
     args = parser.parse_args(arguments)
-    settings = Settings(
-        args.root.resolve(),
-        args.work_dir.resolve(),
-        args.backbone_steps,
-        args.control_steps,
-        args.batch_size,
-        args.precision,
-    )
+    steps = args.backbone_steps, args.control_steps
+    settings = Settings(args.root.resolve(), args.work_dir.resolve(), *steps, args.batch_size, args.precision)
     results = run_chain(settings)
-    table = "\n".join(
-        f"| {name} | {np.mean(values):.3f} | {', '.join(f'{value:.3f}' for value in values)} |"
+    rows = [
+        (name, f"{np.mean(values):.3f}", ", ".join(f"{each:.3f}" for each in values))
         for name, values in results.items()
-    )
+    ]
     sys.stdout.write(f"\n{settings.root.name}, {torch.get_num_threads()} threads, {args.precision}\n\n")
-    sys.stdout.write(f"| measure | mean | of each seed |\n|---|---|---|\n{table}\n")
+    sys.stdout.write(table(["measure", "mean", "of each seed"], rows))
 
 
 if __name__ == "__main__":

@@ -8,11 +8,9 @@ pixels, as training does. Prints a Markdown table.
 
 import argparse
 import platform
-import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
@@ -23,7 +21,9 @@ import av
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
+from benchmarks.tools import ratio, seconds_in_turn, table
 from common.errors import InputError, check_range, user_errors
 from media.reading import probe, read_frames
 
@@ -115,15 +115,18 @@ def compare(read: Callable[..., Tensor], n_pairs: int) -> tuple[str, str]:
         same = "none"
     else:
         same = f"{(by_pyav.float() - by_decord.float()).abs().mean():.2f} of 255 on average"
-    ratios = []
-    for number in range(n_pairs):
-        times_s = {}
-        for reader in ("pyav", "decord") if number % 2 else ("decord", "pyav"):
-            start_s = time.perf_counter()
-            read(reader=reader)
-            times_s[reader] = time.perf_counter() - start_s
-        ratios.append(times_s["pyav"] / times_s["decord"])
-    return same, f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    times_s = seconds_in_turn({each: partial(read, reader=each) for each in ("pyav", "decord")}, n_pairs)
+    return same, ratio(times_s["pyav"], times_s["decord"])
+
+
+def measure(path: Path, name: str, n_pairs: int) -> Iterator[tuple[str, ...]]:
+    """Yield the lines of a video in the table."""
+    duration_s, rate_hz = probe(path).duration_s, probe(path).frame_rate_hz
+    start_s = max(0.0, (duration_s - CHUNK_S) / 2)
+    ways: dict[str, Any] = {"all": {"frame_rate_hz": rate_hz}} if duration_s < MOST_AT_ONCE_S else {}
+    ways["chunk"] = {"frame_rate_hz": 4.0, "size_px": 224, "start_s": start_s, "duration_s": CHUNK_S}
+    for way, frames in ways.items():
+        yield name, way, *compare(partial(read_frames, path, **frames), n_pairs)
 
 
 @user_errors()
@@ -136,17 +139,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     machine = f"{platform.processor() or platform.machine()}, PyAV {av.__version__}, Python {platform.python_version()}"
     sys.stdout.write(f"seed {SEED}, {args.pairs} pairs, {machine}\n\n")
-    sys.stdout.write("| video | read | difference of decord's frames | PyAV's time / decord's |\n|---|---|---|---|\n")
     with tempfile.TemporaryDirectory() as folder:
-        for name, form in FORMS.items():
-            path = make(Path(folder), name, form)
-            duration_s, rate_hz = probe(path).duration_s, probe(path).frame_rate_hz
-            start_s = max(0.0, (duration_s - CHUNK_S) / 2)
-            ways: dict[str, Any] = {"all": {"frame_rate_hz": rate_hz}} if duration_s < MOST_AT_ONCE_S else {}
-            ways["chunk"] = {"frame_rate_hz": 4.0, "size_px": 224, "start_s": start_s, "duration_s": CHUNK_S}
-            for way, frames in ways.items():
-                cells = compare(partial(read_frames, path, **frames), args.pairs)
-                sys.stdout.write(f"| {name} | {way} | {' | '.join(cells)} |\n")
+        rows = [
+            row
+            for name, form in tqdm(FORMS.items())
+            for row in measure(make(Path(folder), name, form), name, args.pairs)
+        ]
+    sys.stdout.write(table(["video", "read", "difference of decord's frames", "PyAV's time / decord's"], rows))
 
 
 if __name__ == "__main__":
