@@ -38,14 +38,10 @@ _WRITING = ".writing"
 
 
 def level_factors(polarity: bool, gains_db: Sequence[float]) -> tuple[float, ...]:
-    """Return the factors by which the sound of a training item may be multiplied.
-
-    Args:
-        polarity: Whether each gain comes with both signs.
-        gains_db: Gains in decibels, at most 0, since chunks have a peak of full scale.
+    """Return the factors by which the sound of a training item may be multiplied: gains, for polarity with both signs.
 
     Raises:
-        InputError: There is no gain, or one is not finite or above 0.
+        InputError: There is no gain, or one is not finite or above 0 dB: chunks have a peak of full scale.
     """
     if not gains_db or not all(-math.inf < gain <= 0 for gain in gains_db):
         raise InputError(f"gains_db {list(gains_db)} are not possible: give one or more, each finite and at most 0")

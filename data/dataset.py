@@ -90,15 +90,9 @@ class FoleyDataset(ChunkDataset[FoleyItem]):
 
 
 def read_chunk_sound(chunk: Chunk, spec: ClipSpec, duration_s: float) -> Tensor:
-    """Read the sound from the start of a chunk on, with a peak of 1, or 0 where it is silent.
+    """Read the sound (C, N), float32, from the start of a chunk on, with a peak of 1, or 0 where it is silent.
 
-    Args:
-        chunk: A chunk.
-        spec: Sample rate and number of channels.
-        duration_s: Seconds to read; past the end of the recording there is silence.
-
-    Returns:
-        Sound (C, N), float32.
+    Past the end of the recording there is silence.
 
     Raises:
         InputError: The sound cannot be read.

@@ -243,17 +243,15 @@ def label_of(hits: Sequence[Hit]) -> str:
 def split_ids(
     ids: Sequence[str], seed: int = 42, fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
 ) -> dict[str, list[str]]:
-    """Divide recordings at random; the result depends on the set of ids, not on their order.
+    """Divide recordings at random into train, val and test: sorted names, no name in two of them.
 
-    Chunks of one recording resemble each other: divide recordings, then cut them.
+    The result depends on the set of ids, not on their order. Chunks of one recording resemble each other: divide
+    recordings, then cut them.
 
     Args:
         ids: Names of the recordings.
         seed: Seed of the shuffle.
         fractions: Shares of train, val and test, each at least 0, together 1.
-
-    Returns:
-        `train`, `val` and `test`: sorted names, no name in two of them.
 
     Raises:
         InputError: The fractions are negative or do not add up to 1.

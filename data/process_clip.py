@@ -96,14 +96,9 @@ class RawClip:
 
 
 def process_clip(raw: RawClip, out_dir: Path, settings: ProcessSettings) -> None:
-    """Write the folder of a clip, which appears only once it is whole.
+    """Write the folder of a clip, which appears only once it is whole; one that is there already is replaced.
 
     Frames are jpgs of quality 95, the sound is 16-bit PCM, stereo, as in the processed data sets that are in use.
-
-    Args:
-        raw: The video and its annotation.
-        out_dir: The folder that gets the clip's folder; one that is there already is replaced.
-        settings: Form of frames and sound.
 
     Raises:
         InputError: The video or its annotation cannot be used, or the sound is silent throughout.

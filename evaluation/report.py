@@ -15,8 +15,7 @@ from evaluation.figure import clip_figure, webp_bytes
 from evaluation.folders import ClipFiles
 from evaluation.measures import MEASURES, Measure
 from evaluation.sounds import SAMPLE_RATE_HZ, common_part, read_annotation, read_for_comparison
-from evaluation.summary import Evaluation
-from evaluation.tables import NOTE, overall_cells
+from evaluation.summary import NOTE, Evaluation, overall_cells
 from media.writing import mp3_bytes
 
 SHOWN = (

@@ -78,14 +78,14 @@ def check_reader(reader: str, option: str) -> Reader:
 
 @dataclass(frozen=True)
 class MediaInfo:
-    """What a media file holds.
+    """What a media file holds: sizes are 0 without a picture, rate and channels of the sound None without one.
 
     Args:
         path: The file.
         duration_s: Seconds until its picture ends, or its sound where it has no picture.
-        width: Width of the picture as it is shown, in square pixels, 0 without picture.
-        height: Height of the picture as it is shown, in square pixels, 0 without picture.
-        frame_rate_hz: Frames a second on average as the header states it, 0 without picture.
+        width: Width of the picture as it is shown, in square pixels.
+        height: Height of the picture as it is shown, in square pixels.
+        frame_rate_hz: Frames a second on average as the header states it.
         rotation_deg: Turn to the left by which the stored (or mirrored) picture is shown: 0, 90, 180 or 270.
         has_video: Whether it holds a moving picture; cover art is none.
         has_sound: Whether it holds a sound.
@@ -106,13 +106,7 @@ class MediaInfo:
 
 
 def probe(path: Path) -> MediaInfo:
-    """Looks into a media file.
-
-    Args:
-        path: A video or sound file.
-
-    Returns:
-        What the file holds.
+    """Look into a video or sound file.
 
     Raises:
         InputError: The file is missing, damaged or cut off, or holds neither picture nor sound.
@@ -210,16 +204,13 @@ def iter_frames(
     """Yield the frames of `read_frames` in windows, so that a long video needs no more memory than a short one.
 
     Args:
-        path: See `read_frames`, also for the next four and `reader`.
+        path: See `read_frames`, as all that follow but one.
         frame_rate_hz: Frames a second.
         size_px: Width and height.
         start_s: Time of the first frame in seconds.
         duration_s: Seconds to read.
         window_frames: Frames of a window, at least 1; the last one may have fewer.
         reader: What decodes the frames.
-
-    Yields:
-        Windows of frames.
 
     Raises:
         InputError: As `read_frames`, while iterating.

@@ -135,16 +135,13 @@ def _excerpts(clip: SyntheticClip) -> dict[tuple[str, str], Excerpt]:
 
 
 def write_report(out_dir: Path, n_clips: int, seed: int, real_dir: Path | None) -> Path:
-    """Render clips, draw everything and write the page.
+    """Render clips, draw everything and write the page, `index.html` in `out_dir`; return its path.
 
     Args:
-        out_dir: Folder for `index.html` and its pictures.
+        out_dir: Folder for the page and its pictures.
         n_clips: Clips to render, 1 to 100,000; the first 48 are shown.
         seed: Seed of the clips.
         real_dir: Folder of real recordings, or None.
-
-    Returns:
-        The page.
 
     Raises:
         InputError: A number is too small or too large, a folder cannot be written, or there are no real recordings
