@@ -5,6 +5,7 @@ import sys
 from dataclasses import astuple
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -157,6 +158,42 @@ def test_decord_refuses_what_it_would_read_wrongly(tmp_path, video, name, reason
         read_frames(path, frame_rate_hz=25.0, reader="decord")
     assert str(path) in str(told.value)
     assert len(read_frames(path, frame_rate_hz=25.0)) > 0
+
+
+class _FaultyReader:
+    """decord as it behaves on clips it cannot read: one frame too many, some late, or an end in between."""
+
+    def __init__(self, path, fault, end):
+        self.times_s, self.fault, self.end = np.array(EVEN_S), fault, end
+        if fault == "one too many":
+            self.times_s = np.append(self.times_s, 2.4)
+        elif fault == "late":
+            self.times_s[30:] += 0.04
+
+    def __len__(self):
+        return len(self.times_s)
+
+    def get_frame_timestamp(self, indices):
+        return np.stack([self.times_s, self.times_s], axis=1)[list(indices)]
+
+    def __getitem__(self, index):
+        if self.fault == "ends" and index > 20:
+            raise self.end("cannot be decoded")
+        return SimpleNamespace(asnumpy=lambda: picture(index))
+
+
+@pytest.mark.parametrize("fault", ["none", "one too many", "late", "ends"])
+def test_faults_of_decord_are_refused(video, monkeypatch, fault):
+    decord = pytest.importorskip("decord", reason="decord exists for x86-64 only")
+    end = decord.DECORDError
+    monkeypatch.setattr(decord, "VideoReader", lambda path, **_: _FaultyReader(path, fault, end))
+    if fault == "none":
+        read = read_frames(video("even.mp4"), frame_rate_hz=12.5, reader="decord")
+        assert numbers(read) == list(range(0, 60, 2))
+        return
+    with pytest.raises(InputError, match="decord") as told:
+        read_frames(video("even.mp4"), frame_rate_hz=12.5, reader="decord")
+    assert str(video("even.mp4")) in str(told.value)
 
 
 def test_without_decord_its_choice_is_an_error_that_names_it(video, monkeypatch):
