@@ -42,6 +42,7 @@ bench: setup
 	$(RUN) -m benchmarks.mel_latent
 	$(RUN) -m benchmarks.evaluation
 	$(RUN) -m benchmarks.control_envelope
+	$(RUN) -m benchmarks.readers
 	$(RUN) -m benchmarks.preprocess
 	$(RUN) -m benchmarks.feature_cache
 	$(RUN) -m benchmarks.synthetic

@@ -26,11 +26,10 @@ from data.greatest_hits import recording_id
 from evaluation.clip import ClipResult, compare_clip
 from evaluation.embeddings import read_prompts, score_with_clap
 from evaluation.folders import ClipFiles, name_systems, pair_folders
-from evaluation.frechet import FrechetEstimate
 from evaluation.measures import MEASURES
 from evaluation.report import write_report
-from evaluation.summary import summarise
-from evaluation.tables import markdown, write_csv, write_json
+from evaluation.statistics import FrechetEstimate
+from evaluation.summary import markdown, summarise, write_csv, write_json
 
 log = logging.getLogger("evaluate")
 N_NAMED = 5

@@ -14,6 +14,7 @@ from scipy.stats import binomtest
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from benchmarks.tools import table
 from cavp.label_tower import WORDS, words_of
 from cavp.model import Cavp
 from cavp.retrieval import heard_materials, retrieval_metrics
@@ -69,10 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = load_cavp(args.checkpoint, with_audio=True)
     if model.label_encoder is None:
         raise InputError(f"{args.checkpoint} has no tower for words: give one that exp=mini_cavp trained")
-    sys.stdout.write(f"| {args.clips} synthetic segments of 2 s | value | 95 % interval |\n|---|---|---|\n")
+    rows = []
     for name, value in measure(model, args.clips).items():
         share = binomtest(round(value * args.clips), args.clips).proportion_ci(method="wilson") if value <= 1 else None
-        sys.stdout.write(f"| {name} | {value:.4g} | {f'{share.low:.3f} to {share.high:.3f}' if share else ''} |\n")
+        rows.append((name, f"{value:.4g}", f"{share.low:.3f} to {share.high:.3f}" if share else ""))
+    sys.stdout.write(table([f"{args.clips} synthetic segments of 2 s", "value", "95 % interval"], rows))
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from benchmarks.sounds import (
     shifted,
     silenced,
 )
+from benchmarks.tools import table
 from cavp.retrieval import heard_materials
 from common.errors import InputError, user_errors
 from common.options import add_checkpoint, add_clips, add_steps, command_parser
@@ -61,7 +62,7 @@ STEADY_RMS = 0.05  # of full scale, -26 dB
 FRAME_SAMPLES = 512  # of the spectra that the latent of mini stands for
 AFTER_S = 0.1  # the last hit before the silence may ring that long
 
-Found = dict[str, list[float]]
+Values = dict[str, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,83 +139,75 @@ class Judges:
         return {"CAVP": heard_materials(self.encoder.cavp, embedding)[0], "trees": self.forest.heard(sound, hits_s)}
 
 
-def measure_envelope(
-    found: Found, clip: Clip, own: Tensor, sound: partial[Tensor], pulses_hz: Mapping[str, float]
-) -> None:
+def measure_envelope(clip: Clip, own: Tensor, sound: partial[Tensor], pulses_hz: Mapping[str, float]) -> Values:
     """How the envelope is followed; ``own`` is the sound along the true one, ``pulses_hz`` rates nobody asked for."""
-    words = clip.label
-    note(found, "true envelope: RMS correlation", float(rms_correlation(own, clip.wave, SAMPLE_RATE_HZ)))
-    note(found, "true envelope: E-L1 (16 kHz)", float(e_l1_video_foley(own, clip.wave, SAMPLE_RATE_HZ)))
-    heard_s, strikes_s = onset_times_s(own), clip.hits_s
-    note(found, "true envelope: onset F1, sound with sound", f1_within_100_ms(onset_times_s(clip.wave), heard_s))
-    note(found, "true envelope: onset F1 against the strikes", f1_within_100_ms(strikes_s, heard_s))
-    note(found, "true sound: onset F1 against the strikes", f1_within_100_ms(strikes_s, onset_times_s(clip.wave)))
-    note(found, "true envelope: lag behind the true sound (s)", lag_s(clip.wave, own))
+    words, strikes_s = clip.label, clip.hits_s
+    true_s, heard_s = onset_times_s(clip.wave), onset_times_s(own)
+    values = {
+        "true envelope: RMS correlation": float(rms_correlation(own, clip.wave, SAMPLE_RATE_HZ)),
+        "true envelope: E-L1 (16 kHz)": float(e_l1_video_foley(own, clip.wave, SAMPLE_RATE_HZ)),
+        "true envelope: onset F1, sound with sound": f1_within_100_ms(true_s, heard_s),
+        "true envelope: onset F1 against the strikes": f1_within_100_ms(strikes_s, heard_s),
+        "true sound: onset F1 against the strikes": f1_within_100_ms(strikes_s, true_s),
+        "true envelope: lag behind the true sound (s)": lag_s(clip.wave, own),
+    }
     for name, wave in (("generated", own), ("true", clip.wave)):
-        levels_db = pre_echo_db(wave, strikes_s)
-        note(
-            found,
-            f"{name} sound: level 20 to 5 ms before hits, of their peak (dB)",
-            float(np.median(levels_db or np.nan)),
-        )
+        level = float(np.median(pre_echo_db(wave, strikes_s) or np.nan))
+        values[f"{name} sound: level 20 to 5 ms before hits, of their peak (dB)"] = level
     later = sound(envelope=shifted(clip.envelope, SHIFT_S), words=words)
-    note(found, f"envelope {SHIFT_S} s later: lag (s)", lag_s(own, later))
+    values[f"envelope {SHIFT_S} s later: lag (s)"] = lag_s(own, later)
     for gain_db in (-12, 12):
-        louder = replace(clip.envelope, rms=clip.envelope.rms * 10 ** (gain_db / 20))
-        change_db = level_db(sound(envelope=louder, words=words)) - level_db(own)
-        note(found, f"envelope {gain_db:+d} dB: change of level (dB)", change_db)
+        louder = sound(envelope=replace(clip.envelope, rms=clip.envelope.rms * 10 ** (gain_db / 20)), words=words)
+        values[f"envelope {gain_db:+d} dB: change of level (dB)"] = level_db(louder) - level_db(own)
     half_s = DURATION_S / 2
     if (strikes_s > half_s).any():
         muted = sound(envelope=silenced(clip.envelope, half_s), words=words)
         drop_db = level_db(own, half_s + AFTER_S) - level_db(muted, half_s + AFTER_S)
-        note(found, "envelope silent in the second half: drop there (dB)", drop_db)
+        values["envelope silent in the second half: drop there (dB)"] = drop_db
     steady = sound(envelope=replace(clip.envelope, rms=torch.full_like(clip.envelope.rms, STEADY_RMS)), words=words)
     for name, rate_hz in pulses_hz.items():
-        note(found, f"steady envelope: pulsation once a {name} (dB)", pulsation_db(steady, rate_hz))
+        values[f"steady envelope: pulsation once a {name} (dB)"] = pulsation_db(steady, rate_hz)
     seen_s = onset_times_s(sound(envelope=clip.predicted))
-    note(found, "picture alone: onset F1, sound with sound", f1_within_100_ms(onset_times_s(clip.wave), seen_s))
-    note(found, "picture alone: onset F1 against the strikes", f1_within_100_ms(strikes_s, seen_s))
+    values["picture alone: onset F1, sound with sound"] = f1_within_100_ms(true_s, seen_s)
+    values["picture alone: onset F1 against the strikes"] = f1_within_100_ms(strikes_s, seen_s)
+    return values
 
 
-def measure_prompts(found: Found, clip: Clip, other: Clip, own: Tensor, sound: partial[Tensor], judges: Judges) -> None:
+def measure_prompts(clip: Clip, other: Clip, own: Tensor, sound: partial[Tensor], judges: Judges) -> Values:
     """How prompts are followed; ``other`` gives a sound of another material."""
-
-    def judge(name: str, wave: Tensor, material: str) -> None:
-        for who, heard in judges.heard(wave, clip.hits_s).items():
-            note(found, f"{name} ({who})", float(heard == material))
-
     others = sorted(MATERIALS - clip.materials.keys())
     asked = others[np.random.default_rng((SEED, round(1e3 * clip.hits[0].time_s))).integers(len(others))]
     words = clip.label.replace(clip.material.replace("-", " "), asked.replace("-", " "))
     seen = sound(envelope=clip.envelope)
-    judge("asked for by words: heard", sound(envelope=clip.envelope, words=words), asked)
-    judge("the same, not asked for: heard", seen, asked)
-    judge("asked for by a sound: heard", sound(envelope=clip.envelope, example=other.wave), other.material)
-    judge("frames alone: heard", seen, clip.material)
-    judge("its own words: heard", own, clip.material)
-    judge("true sound: heard", clip.wave, clip.material)
+    judged = {
+        "asked for by words: heard": (sound(envelope=clip.envelope, words=words), asked),
+        "the same, not asked for: heard": (seen, asked),
+        "asked for by a sound: heard": (sound(envelope=clip.envelope, example=other.wave), other.material),
+        "frames alone: heard": (seen, clip.material),
+        "its own words: heard": (own, clip.material),
+        "true sound: heard": (clip.wave, clip.material),
+    }
+    values = {
+        f"{name} ({who})": float(heard == material)
+        for name, (wave, material) in judged.items()
+        for who, heard in judges.heard(wave, clip.hits_s).items()
+    }
     again = sound(envelope=clip.envelope, words=clip.label, seed=1)
-    note(
-        found,
-        "two seeds: onset F1 of one against the other",
-        f1_within_100_ms(onset_times_s(own), onset_times_s(again)),
-    )
-    monos = [wave.mean(dim=0).numpy() for wave in (own, again, clip.wave)]
-    note(found, "two seeds: log-mel distance (dB)", log_mel_distance_db(monos[0], monos[1], SAMPLE_RATE_HZ))
-    note(found, "to the true sound: log-mel distance (dB)", log_mel_distance_db(monos[0], monos[2], SAMPLE_RATE_HZ))
+    one, two, true = (wave.mean(dim=0).numpy() for wave in (own, again, clip.wave))
+    return values | {
+        "two seeds: onset F1 of one against the other": f1_within_100_ms(onset_times_s(own), onset_times_s(again)),
+        "two seeds: log-mel distance (dB)": log_mel_distance_db(one, two, SAMPLE_RATE_HZ),
+        "to the true sound: log-mel distance (dB)": log_mel_distance_db(one, true, SAMPLE_RATE_HZ),
+    }
 
 
-def note(found: Found, name: str, value: float) -> None:
-    """Adds a clip's value; one that is not defined is left out."""
-    if np.isfinite(value):
-        found.setdefault(name, []).append(value)
-
-
-def measure(pipeline: SoundGenerator, clips: Sequence[Clip], judges: Judges, settings: SamplerSettings) -> Found:
-    """All measures by name, a value for each clip."""
+def measure(
+    pipeline: SoundGenerator, clips: Sequence[Clip], judges: Judges, settings: SamplerSettings
+) -> dict[str, list[float]]:
+    """Return all measures by name, a value for each clip where it is defined."""
     samples = {"token": pipeline.model.backbone.samples_per_token, "spectral frame": FRAME_SAMPLES}
     pulses_hz = {name: SAMPLE_RATE_HZ / n for name, n in samples.items()}
-    found: Found = {}
+    found: dict[str, list[float]] = {}
     for number, clip in enumerate(tqdm(clips, desc="generating", unit="clip")):
 
         def generate(
@@ -227,11 +220,14 @@ def measure(pipeline: SoundGenerator, clips: Sequence[Clip], judges: Judges, set
 
         sound = partial(generate, clip)
         own = sound(envelope=clip.envelope, words=clip.label)
-        measure_envelope(found, clip, own, sound, pulses_hz)
+        values = measure_envelope(clip, own, sound, pulses_hz)
         following = [*clips[number + 1 :], *clips[:number]]
         other = next((each for each in following if each.material not in clip.materials), None)
         if other is not None:
-            measure_prompts(found, clip, other, own, sound, judges)
+            values |= measure_prompts(clip, other, own, sound, judges)
+        for name, value in values.items():
+            if np.isfinite(value):
+                found.setdefault(name, []).append(value)
     return found
 
 
@@ -259,11 +255,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         numbers = tqdm(range(args.clips), desc="rendering", unit="clip")
         clips = [held_out(number, pipeline, video2rms, Path(folder)) for number in numbers]
     found = measure(pipeline, clips, judges, settings)
-    sys.stdout.write(f"| {args.clips} synthetic clips | mean | 95 % interval | n |\n|---|---|---|---|\n")
+    rows = []
     for name, values in found.items():
         ends = interval(values)
-        sys.stdout.write(f"| {name} | {np.mean(values):.3g} | ")
-        sys.stdout.write(f"{f'{ends[0]:.3g} to {ends[1]:.3g}' if ends else ''} | {len(values)} |\n")
+        rows.append((name, f"{np.mean(values):.3g}", f"{ends[0]:.3g} to {ends[1]:.3g}" if ends else "", len(values)))
+    sys.stdout.write(table([f"{args.clips} synthetic clips", "mean", "95 % interval", "n"], rows))
 
 
 if __name__ == "__main__":

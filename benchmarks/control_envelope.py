@@ -6,12 +6,12 @@ running sums. Both run in one process, in turn. Prints a Markdown table.
 """
 
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
+from benchmarks.tools import seconds_in_turn, table
 from common.options import command_parser
 from media.envelope import control_envelope, instant_envelope
 from stable_foley.published import SMOOTHING_SAMPLES, WINDOW_SAMPLES
@@ -47,20 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     command_parser("python -m benchmarks.control_envelope", __doc__).parse_args(arguments)
     wave = np.random.default_rng(0).standard_normal(N_SAMPLES).astype(np.float32)
-    forms: list[tuple[str, Callable[[np.ndarray], np.ndarray]]] = [("naive", naive), ("running sums", running_sums)]
-    times: dict[str, list[float]] = {name: [] for name, _ in forms}
-    results = {}
-    for _ in range(N_TIMED):
-        for name, form in forms:
-            start = time.perf_counter()
-            results[name] = form(wave)
-            times[name].append(time.perf_counter() - start)
+    results: dict[str, np.ndarray] = {}
+    forms = {"naive": naive, "running sums": running_sums}
+    times_s = seconds_in_turn(
+        {name: lambda name=name: results.update({name: forms[name](wave)}) for name in forms},  # type: ignore[misc]
+        N_TIMED,
+    )
+    medians_s = {name: statistics.median(values) for name, values in times_s.items()}
     difference = np.abs(results["naive"] - results["running sums"]).max() / results["naive"].max()
-    ratio = statistics.median(times["naive"]) / statistics.median(times["running sums"])
-    print("| form | seconds (median of 3) |\n|---|---|")
-    for name, _ in forms:
-        print(f"| {name} | {statistics.median(times[name]):.3f} |")
-    print(f"\nratio {ratio:.0f}, largest relative difference {difference:.1e}")
+    print(table(["form", "seconds (median of 3)"], [(name, f"{value:.3f}") for name, value in medians_s.items()]))
+    print(f"ratio {medians_s['naive'] / medians_s['running sums']:.0f}, largest relative difference {difference:.1e}")
 
 
 if __name__ == "__main__":

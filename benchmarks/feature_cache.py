@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from benchmarks.tools import table
 from common.options import command_parser
 from data.cache import FeatureCache
 from data.chunks import cut_all
@@ -68,9 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         dataset.use_cache(cache)
         from_cache = milliseconds(dataset)
     print(f"{len(dataset)} chunks of {spec.duration_s:g} s, median of one item, files in the system's memory")
-    print("| from | ms |\n|---|---|")
-    print(f"| recordings | {from_recordings:.1f} |\n| cache | {from_cache:.2f} |")
-    print(f"| ratio | {from_recordings / from_cache:.0f} |")
+    rows = {"recordings": f"{from_recordings:.1f}", "cache": f"{from_cache:.2f}"}
+    rows["ratio"] = f"{from_recordings / from_cache:.0f}"
+    print(table(["from", "ms"], rows.items()), end="")
 
 
 if __name__ == "__main__":

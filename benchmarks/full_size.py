@@ -12,13 +12,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
+from benchmarks.tools import ratio, seconds_in_turn, table
 from common.errors import InputError, user_errors
 from common.options import add_dtype, add_set, add_steps, command_parser
 from stable_foley.backbone import DTYPES
@@ -61,24 +61,17 @@ def example_conditions(model: FoleyModel, generator: torch.Generator) -> tuple[t
     return x, Conditions(tokens, global_embed, torch.randn(1, n_steps, dit["io_channels"], generator=generator))
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Seconds of one run."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
 @torch.no_grad()
 def step_seconds(model: FoleyModel) -> tuple[list[float], list[float]]:
-    """Seconds of sampling steps with guidance, without and with the control branch, measured in turn."""
+    """Return the seconds of sampling steps with guidance, without and with the control branch, measured in turn."""
     x, conditions = example_conditions(model, torch.Generator().manual_seed(0))
-    bare = replace(conditions, control=None)
     level = torch.tensor([0.7])
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(1 + N_TIMED):  # the first warms up
-        for kind, given in zip(times, (bare, conditions), strict=True):
-            kind.append(seconds(lambda given=given: model.guided_v(x, level, given, CFG_SCALE, given)))  # type: ignore[misc]
-    return times[0][1:], times[1][1:]
+    ways = {
+        name: partial(model.guided_v, x, level, given, CFG_SCALE, given)
+        for name, given in (("bare", replace(conditions, control=None)), ("controlled", conditions))
+    }
+    times_s = seconds_in_turn(ways, 1 + N_TIMED)  # the first warms up
+    return times_s["bare"][1:], times_s["controlled"][1:]
 
 
 @user_errors()
@@ -93,17 +86,15 @@ def main(arguments: list[str] | None = None) -> None:
     peak, stages = inference(args.video, args.dtype, args.steps, args.set)
     model, config = load_model(None, args.set, args.dtype)
     bare, controlled = step_seconds(model)
-    ratios = [b / a for a, b in zip(bare, controlled, strict=True)]
     print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     print(f"{args.steps} steps, {stages}\n")
-    print("| measure | value |\n|---|---|")
-    print(f"| peak memory of infer.py, {args.dtype} (GiB) | {peak:.2f} |")
-    print(f"| step with guidance, transformer alone (s, median of {N_TIMED}) | {statistics.median(bare):.2f} |")
-    print(f"| the same with {config.model.control_layers} control layers (s) | {statistics.median(controlled):.2f} |")
-    print(
-        f"| ratio (median of pairs; lowest, highest) | {statistics.median(ratios):.3f} "
-        f"({min(ratios):.3f}, {max(ratios):.3f}) |"
-    )
+    rows = {
+        f"peak memory of infer.py, {args.dtype} (GiB)": f"{peak:.2f}",
+        f"step with guidance, transformer alone (s, median of {N_TIMED})": f"{statistics.median(bare):.2f}",
+        f"the same with {config.model.control_layers} control layers (s)": f"{statistics.median(controlled):.2f}",
+        "ratio (median of pairs, lowest to highest)": ratio(controlled, bare, decimals=3),
+    }
+    print(table(["measure", "value"], rows.items()), end="")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torchaudio.transforms import MelSpectrogram
 
+from benchmarks.tools import table
 from common.errors import user_errors
 from common.options import add_clips, add_number, command_parser
 from evaluation.onsets import NARROW_WINDOW_S, detect_onsets, onset_f1
@@ -147,14 +148,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     clips = {path.stem: recording(path) for path in args.recordings}
     clips |= {f"strikes {seed}": strikes(seed) for seed in range(args.clips)}
     names = [field.name for field in fields(Fidelity)]
-    print("| clip |", " | ".join(names), "| decode_s_per_10_s |\n|" + "---|" * (len(names) + 2))
+    rows = []
     for name, wave in clips.items():
         latent = codec.encode(wave[None])
         latent += args.latent_noise * torch.randn(latent.shape, generator=torch.Generator().manual_seed(1))
         started_s = time.perf_counter()
         copy = codec.decode(latent)[0, 0, : wave.shape[1]]
         seconds = (time.perf_counter() - started_s) * 10 * SAMPLE_RATE_HZ / wave.shape[1]
-        print(f"| {name} |", " | ".join(f"{x:.3f}" for x in astuple(measure(wave[0], copy))), f"| {seconds:.2f} |")
+        rows.append((name, *(f"{x:.3f}" for x in astuple(measure(wave[0], copy))), f"{seconds:.2f}"))
+    print(table(["clip", *names, "decode_s_per_10_s"], rows), end="")
     print("\nSilence after hits, against their peak, by size of errors in the latent:")
     print(", ".join(f"{std}: {between_hits_db(codec, std):.0f} dB" for std in (0.0, 0.1, 0.15, 0.2)))
 

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.sounds import f1_within_100_ms, level_db, onset_times_s, shifted, silenced
+from benchmarks.tools import table
 from common.errors import InputError, user_errors
 from common.options import add_batch_size, add_output_dir, add_root, command_parser
 from data.greatest_hits import SourceClip, list_clips
@@ -148,21 +149,15 @@ def main(arguments: list[str] | None = None) -> None:
     precision = "precision of the training; 32-true on a CPU without bfloat16 instructions"
     parser.add_argument("--precision", default="bf16-mixed", help=precision)
     args = parser.parse_args(arguments)
-    settings = Settings(
-        args.root.resolve(),
-        args.output_dir.resolve(),
-        args.backbone_steps,
-        args.control_steps,
-        args.batch_size,
-        args.precision,
-    )
+    n_steps = args.backbone_steps, args.control_steps
+    settings = Settings(args.root.resolve(), args.output_dir.resolve(), *n_steps, args.batch_size, args.precision)
     results = run_chain(settings)
-    table = "\n".join(
-        f"| {name} | {np.mean(values):.3f} | {', '.join(f'{value:.3f}' for value in values)} |"
+    rows = [
+        (name, f"{np.mean(values):.3f}", ", ".join(f"{each:.3f}" for each in values))
         for name, values in results.items()
-    )
+    ]
     sys.stdout.write(f"\n{settings.root.name}, {torch.get_num_threads()} threads, {args.precision}\n\n")
-    sys.stdout.write(f"| measure | mean | of each seed |\n|---|---|---|\n{table}\n")
+    sys.stdout.write(table(["measure", "mean", "of each seed"], rows))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ are given sound from their picture alone, and compared with their own sound. Pri
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.sounds import f1_within_100_ms, onset_times_s, pre_echo_db
-from benchmarks.video2rms import find_videos
+from benchmarks.tools import find_videos, table
 from common.errors import InputError, user_errors
 from common.files import atomic_path, check_writable_folder
 from common.options import add_checkpoint, add_level_match, add_num_samples, command_parser
@@ -96,17 +96,6 @@ def measure_video(
     return [f1_within_100_ms(true_s, onset_times_s(sound)) for sound in sounds]
 
 
-def table(title: str, columns: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    """Markdown: a row a measure, a column a sound; means over the seeds."""
-    rows = next(iter(columns.values()))[0]
-    lines = [f"| {title} | {' | '.join(columns)} |", f"|{'---|' * (len(columns) + 1)}"]
-    lines += [
-        f"| {name} | {' | '.join(f'{np.mean([each[name] for each in found]):.4g}' for found in columns.values())} |"
-        for name in rows
-    ]
-    return "\n".join(lines) + "\n"
-
-
 def check(args: argparse.Namespace) -> None:
     """Refuse, before any work, options that do not go together.
 
@@ -132,7 +121,11 @@ def report_clip(pipeline: SoundGenerator, clip: SourceClip, truth: Tensor, args:
     sounds["this model"] = generated_along(pipeline, clip, truth, range(args.num_samples))
     hits_s = np.array([hit.time_s for hit in clip.hits])
     measured = {name: [compare(each, truth, hits_s) for each in found] for name, found in sounds.items()}
-    sys.stdout.write(table(f"{clip.clip_id}, {args.num_samples} seeds", measured))
+    rows = [
+        (name, *(f"{np.mean([each[name] for each in found]):.4g}" for found in measured.values()))
+        for name in measured["real"][0]
+    ]
+    sys.stdout.write(table([f"{clip.clip_id}, {args.num_samples} seeds", *measured], rows))
     if args.figure:
         shown = {name: found[0] for name, found in sounds.items()}
         figure = comparison_figure(shown, SAMPLE_RATE_HZ, onset_times_s=hits_s.tolist())
@@ -169,12 +162,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         report_clip(pipeline, clip, truth, args)
     if videos:
         video2rms = load_video2rms()
-        sys.stdout.write(
-            f"\n| picture alone, {args.num_samples} seeds | onset F1, sound with sound | each |\n|---|---|---|\n"
-        )
+        rows = []
         for path in videos:
             f1 = measure_video(pipeline, video2rms, path, true_s[path], range(args.num_samples))
-            sys.stdout.write(f"| {path.name} | {np.mean(f1):.3f} | {', '.join(f'{each:.3f}' for each in f1)} |\n")
+            rows.append((path.name, f"{np.mean(f1):.3f}", ", ".join(f"{each:.3f}" for each in f1)))
+        header = [f"picture alone, {args.num_samples} seeds", "onset F1, sound with sound", "each"]
+        sys.stdout.write("\n" + table(header, rows))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.tools import table
 from common.errors import user_errors
 from common.options import add_clips, command_parser
 from synthetic import SyntheticSpec, render_clip
@@ -56,10 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     picture_s, picture_mib = seconds_each(lambda i: render_clip(PICTURE, 0, i, sound=False), args.clips)
     sound_s, sound_mib = seconds_each(lambda i: render_clip(SOUND, 0, i, picture=False), args.clips)
     both_s, both_mib = seconds_each(lambda i: render_clip(PICTURE, 0, i), args.clips)
-    print("| what | a second of one core makes | growth of memory |\n|---|---|---|")
-    print(f"| pictures of 4 s, 112x64, 30 fps | {1 / picture_s:.1f} clips | {picture_mib:+.0f} MiB |")
-    print(f"| sounds and envelopes | {SOUND.duration_s / sound_s:.0f} s of sound | {sound_mib:+.0f} MiB |")
-    print(f"| both, 4 s | {1 / both_s:.1f} clips | {both_mib:+.0f} MiB |")
+    rows = [
+        ("pictures of 4 s, 112x64, 30 fps", f"{1 / picture_s:.1f} clips", f"{picture_mib:+.0f} MiB"),
+        ("sounds and envelopes", f"{SOUND.duration_s / sound_s:.0f} s of sound", f"{sound_mib:+.0f} MiB"),
+        ("both, 4 s", f"{1 / both_s:.1f} clips", f"{both_mib:+.0f} MiB"),
+    ]
+    print(table(["what", "a second of one core makes", "growth of memory"], rows), end="")
 
 
 if __name__ == "__main__":

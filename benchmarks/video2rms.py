@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from common.errors import InputError, user_errors
+from benchmarks.tools import find_videos, table
+from common.errors import user_errors
 from common.options import add_checkpoint, add_clips, command_parser
-from data.greatest_hits import VIDEO_SUFFIXES
 from evaluation.onsets import ONSET_RATE_HZ, detect_onsets, match_onsets, onset_f1
 from media.envelope import FINE_RATE_HZ, Envelope
 from media.frames import FrameWindow
@@ -80,19 +80,6 @@ def measure_real(method: Method, path: Path, size_px: tuple[int, int]) -> float:
     return float(np.mean(found))
 
 
-def find_videos(folder: Path) -> list[Path]:
-    """Videos with sound in a folder.
-
-    Raises:
-        InputError: There is none.
-    """
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
-    videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES and probe(path).has_sound]
-    if not videos:
-        raise InputError(f"{folder} holds no video with sound: give a folder that does")
-    return videos
-
-
 @user_errors()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
@@ -118,9 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"{path.name} F1": measure_real(method, path, size_px) for path in real
         }
     columns = list(rows["network"])
-    sys.stdout.write(f"| {args.clips} synthetic clips | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}\n")
-    for name, row in rows.items():
-        sys.stdout.write(f"| {name} | {' | '.join(f'{row[column]:.4g}' for column in columns)} |\n")
+    lines = [(name, *(f"{row[column]:.4g}" for column in columns)) for name, row in rows.items()]
+    sys.stdout.write(table([f"{args.clips} synthetic clips", *columns], lines))
 
 
 if __name__ == "__main__":

@@ -156,18 +156,13 @@ class ClapEncoder(nn.Module):
 
     @torch.no_grad()
     def embed_sound(self, wave: Tensor) -> Tensor:
-        """Embed sounds, in float32 even under autocast.
+        """Embed sounds (B, C, N), -1..1 at `sample_rate_hz`, as (B, 512), L2-normalised, always in float32.
 
-        A sound shorter than 10 s is repeated as often as it fits and padded with silence. A longer one is covered by
-        the smallest number of evenly spaced 10 s windows, whose embeddings are averaged; a model with feature fusion
-        reads it at once instead, as the whole shrunk to the frames of 10 s and three chunks of 10 s. laion-clap draws
-        the start of each chunk from a third of the range of possible starts; here it is the middle of that third.
-
-        Args:
-            wave: (B, C, N) at `sample_rate_hz`, -1..1; any C, which is averaged, and any N of at least 1.
-
-        Returns:
-            (B, 512), L2-normalised, without gradient.
+        Channels are averaged. A sound shorter than 10 s is repeated as often as it fits and padded with silence. A
+        longer one is covered by the smallest number of evenly spaced 10 s windows, whose embeddings are averaged; a
+        model with feature fusion reads it at once instead, as the whole shrunk to the frames of 10 s and three chunks
+        of 10 s. laion-clap draws the start of each chunk from a third of the range of possible starts; here it is the
+        middle of that third.
 
         Raises:
             InputError: the sound has no samples.
@@ -220,13 +215,7 @@ class ClapEncoder(nn.Module):
 
     @torch.no_grad()
     def embed_text(self, prompts: Sequence[str]) -> Tensor:
-        """Embed texts, in float32 even under autocast; beyond 77 tokens a text is cut.
-
-        Args:
-            prompts: B texts.
-
-        Returns:
-            (B, 512), L2-normalised, without gradient.
+        """Embed texts as (B, 512), L2-normalised, in float32 even under autocast; beyond 77 tokens a text is cut.
 
         Raises:
             InputError: the encoder was built without its text branch.
@@ -245,15 +234,11 @@ class ClapEncoder(nn.Module):
 
 
 def clap_encoder(weights: str | None, random_weights: bool, text: bool = False) -> ClapEncoder:
-    """LAION-CLAP with the published weights, or random ones.
-
-    Args:
-        weights: `630k-audioset-best.pt` or `630k-audioset-fusion-best.pt`; None for random weights.
-        random_weights: whether random weights will do.
-        text: whether to build the text branch too, for prompts in words.
+    """Return LAION-CLAP with the published weights, `630k-audioset-best.pt` or `630k-audioset-fusion-best.pt`.
 
     Raises:
-        InputError: the weights are not given, cannot be read or do not fit, or the tokenizer cannot be had.
+        InputError: the weights are not given where random ones will not do, cannot be read or do not fit, or the
+            tokenizer cannot be had.
     """
     path = encoder_weights("paths.clap", "630k-audioset-best.pt of LAION-CLAP", weights, random_weights)
     return ClapEncoder(path, text=text)

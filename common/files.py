@@ -212,6 +212,23 @@ def locked(path: Path) -> Iterator[None]:
         raise InputError(f"{path.parent} cannot be written ({reason}): give a folder that can") from error
 
 
+@contextmanager
+def only_run_in(folder: Path, *others: Path) -> Iterator[None]:
+    """Keep other runs out of a folder, and remove what one that was stopped left there, and in the others.
+
+    Raises:
+        InputError: Another run works there, or the folder cannot be written.
+    """
+    with locked(folder / ".lock"):
+        try:
+            for each in (folder, *others):
+                remove_partial(each)
+            yield
+        finally:
+            for each in (folder, *others):
+                remove_partial(each)
+
+
 def remove_partial(folder: Path) -> int:
     """Remove what writers of `atomic_path` and `atomic_folder` that were killed left in a folder; none may be at work.
 

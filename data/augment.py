@@ -64,7 +64,7 @@ class Remix:
     def __call__(
         self, sound: Tensor, frames: Tensor | None, hit_times: Tensor, spec: ClipSpec, generator: torch.Generator
     ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Draws one clip.
+        """Draw one clip.
 
         Args:
             sound: Source sound (C, N) of any length from two cross-fades on.
@@ -128,12 +128,12 @@ def _draw_integer(low: int, high: int, generator: torch.Generator) -> int:
 
 
 def _reach(start: int, stop: int, fade: int, n_samples: int) -> tuple[int, int]:
-    """First and last (exclusive) output sample a piece sounds at, its halves of the cross-fades included."""
+    """Return the first and last (exclusive) output sample a piece sounds at, its halves of the cross-fades included."""
     return max(start - fade // 2, 0), min(stop + fade - fade // 2, n_samples)
 
 
 def _step(position: Tensor, fade: int) -> Tensor:
-    """Raised-cosine step from 0 to 1 over `fade` samples around position 0."""
+    """Return a raised-cosine step from 0 to 1 over `fade` samples around position 0."""
     progress = ((position + fade // 2 + 0.5) / fade).clamp(0, 1)
     return 0.5 - 0.5 * torch.cos(math.pi * progress)
 

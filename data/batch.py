@@ -20,7 +20,7 @@ class FoleyItem:
         clip_id: Recording the chunk is from.
         start_s: Start of the chunk in the recording.
         duration_s: Seconds of the chunk that are from the recording; silence follows.
-        features: What frozen encoders made of sound and frames, by name, from a cache; None without one.
+        features: Outputs of frozen encoders for sound and frames, by name, from a cache; None without one.
     """
 
     wave: Tensor | None
@@ -35,18 +35,7 @@ class FoleyItem:
 
 @dataclass(frozen=True, eq=False)
 class FoleyBatch:
-    """Several chunks; what the fields mean is told at `FoleyItem`.
-
-    Args:
-        wave: (B, C, N), float32, or None.
-        frames: (B, T, 3, H, W), float32, or None.
-        onsets: B tensors (K,), float32, each of its own length.
-        labels: B texts.
-        clip_ids: B names.
-        start_s: (B,), float32.
-        duration_s: (B,), float32.
-        features: By name (B, …), or None.
-    """
+    """Several chunks, B: the fields of `FoleyItem`, with an axis B in front or as tuples of B."""
 
     wave: Tensor | None
     frames: Tensor | None
@@ -72,44 +61,42 @@ class FoleyBatch:
         return self.duration_s
 
     def clips(self, first: int, end: int) -> "FoleyBatch":
-        """The batch of the clips from ``first`` on, before ``end``."""
-
-        def cut(part: Any) -> Any:
-            if isinstance(part, dict):
-                return {name: value[first:end] for name, value in part.items()}
-            return part[first:end]
-
-        parts = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: cut(part) for name, part in parts.items() if part is not None})
+        """Return the batch of the clips from ``first`` on, before ``end``."""
+        return self._map(lambda part: part[first:end])
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "FoleyBatch":
-        """The same batch with its tensors on a device."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        """Return the same batch with its tensors on a device."""
+        return self._map(lambda part: _each(part, lambda tensor: tensor.to(device, non_blocking=non_blocking)))
 
     def pin_memory(self) -> "FoleyBatch":
-        """The same batch with its tensors in page-locked memory; `DataLoader(pin_memory=True)` calls it."""
-        return self._map(lambda tensor: tensor.pin_memory())
+        """Return the same batch with its tensors in page-locked memory; `DataLoader(pin_memory=True)` calls it."""
+        return self._map(lambda part: _each(part, Tensor.pin_memory))
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> "FoleyBatch":
-        return replace(
-            self,
-            wave=None if self.wave is None else change(self.wave),
-            frames=None if self.frames is None else change(self.frames),
-            onsets=tuple(change(onsets) for onsets in self.onsets),
-            start_s=change(self.start_s),
-            duration_s=change(self.duration_s),
-            features=self.features and {name: change(value) for name, value in self.features.items()},
-        )
+    def _map(self, change: Callable[[Any], Any]) -> "FoleyBatch":
+        """Change every field that is there; of features each."""
+
+        def changed(part: Any) -> Any:
+            return {name: change(value) for name, value in part.items()} if isinstance(part, dict) else change(part)
+
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: changed(part) for name, part in parts.items() if part is not None})
+
+
+def _each(part: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Change a tensor, or those of a tuple; texts stay as they are."""
+    if isinstance(part, tuple):
+        return tuple(_each(each, change) for each in part)
+    return change(part) if isinstance(part, Tensor) else part
 
 
 def collate_undamaged(items: Sequence[FoleyItem | None]) -> FoleyBatch | None:
-    """Joins the items that are there (None: a damaged chunk) into a batch; None where there is none."""
+    """Join the items that are there (None: a damaged chunk) into a batch; None where there is none."""
     undamaged = [item for item in items if item is not None]
     return collate(undamaged) if undamaged else None
 
 
 def collate(items: Sequence[FoleyItem]) -> FoleyBatch:
-    """Joins items of one data set into a batch."""
+    """Join items of one data set into a batch."""
 
     def stack(parts: Iterable[Tensor | None]) -> Tensor | None:
         there = [part for part in parts if part is not None]

@@ -1,4 +1,4 @@
-"""A cache of what frozen encoders make of chunks, one safetensors file a chunk: ``python -m training.cache``.
+"""A cache of features that frozen encoders give for chunks, a safetensors file a chunk: ``python -m training.cache``.
 
 A file's name is the key of what is encoded: the bytes of the recording, the chunk and the form of clips; each feature
 in it is named after its encoder. What has changed has another name, so nothing in a cache can be stale, and trainings
@@ -38,14 +38,10 @@ _WRITING = ".writing"
 
 
 def level_factors(polarity: bool, gains_db: Sequence[float]) -> tuple[float, ...]:
-    """Factors by which the sound of a training item may be multiplied.
-
-    Args:
-        polarity: Whether each gain comes with both signs.
-        gains_db: Gains in decibels, at most 0, since chunks have a peak of full scale.
+    """Return the factors by which the sound of a training item may be multiplied: gains, for polarity with both signs.
 
     Raises:
-        InputError: There is no gain, or one is not finite or above 0.
+        InputError: There is no gain, or one is not finite or above 0 dB: chunks have a peak of full scale.
     """
     if not gains_db or not all(-math.inf < gain <= 0 for gain in gains_db):
         raise InputError(f"gains_db {list(gains_db)} are not possible: give one or more, each finite and at most 0")
@@ -54,30 +50,27 @@ def level_factors(polarity: bool, gains_db: Sequence[float]) -> tuple[float, ...
 
 
 def tensor_name(feature: str, factor: float) -> str:
-    """Name of a feature of the sound times a factor; RMS and CLAP do not hear the sign, CAVP no sound."""
+    """Name a feature of the sound times a factor; RMS and CLAP do not hear the sign, CAVP no sound."""
     if feature == FRAMES:
         return feature
     return f"{feature} {factor:+.6f}" if feature == SOUND else f"{feature} {abs(factor):.6f}"
 
 
 class SourceChunk(Protocol):
-    """A stretch of a clip: `data.chunks.Chunk`, or `synthetic.SyntheticChunk`."""
+    """A stretch of a clip, whose `clip_id` names it: `data.chunks.Chunk`, or `synthetic.SyntheticChunk`."""
 
     @property
-    def clip(self) -> Any:
-        """The clip; its `clip_id` names it."""
+    def clip(self) -> Any: ...  # noqa: D102
 
     @property
-    def start_s(self) -> float:
-        """Where it begins."""
+    def start_s(self) -> float: ...  # noqa: D102
 
     @property
-    def duration_s(self) -> float:
-        """How long it is."""
+    def duration_s(self) -> float: ...  # noqa: D102
 
 
 def recording_origin(clip: SourceClip, memory: Path, frames: bool) -> dict[str, Any]:
-    """What features of a recording depend on: the bytes of its files, and how many of its frames a second are stored.
+    """Return what features of a recording depend on: the bytes of its files, and the rate of stored frames.
 
     Args:
         clip: The recording.
@@ -116,7 +109,7 @@ class FeatureCache:
         self._origins: dict[str, Mapping[str, Any]] = {}
 
     def path(self, chunk: SourceChunk) -> Path:
-        """The file of a chunk, whether it is there or not.
+        """Return the file of a chunk, whether it is there or not.
 
         Raises:
             InputError: The recording cannot be read.
@@ -135,17 +128,17 @@ class FeatureCache:
                 remove_partial(self.folder / clip_id)
 
     def _writing(self) -> FileLock:
-        """Held by whoever changes files: trainings with other encoders, or gains, share them."""
+        """Return the lock that is held by whoever changes files: trainings with other encoders or gains share them."""
         self.folder.mkdir(parents=True, exist_ok=True)
         return FileLock(self.folder / _WRITING)
 
     def tensor_names(self, factors: Sequence[float]) -> list[str]:
-        """Names of all tensors that training with these factors needs, each once."""
+        """Name all tensors that training with these factors needs, each once."""
         names = (tensor_name(feature, factor) for factor in factors for feature in self.encoders)
         return list(dict.fromkeys(names))
 
     def _stored(self, name: str) -> str:
-        """Name in a file of a tensor, by ``tensor_name``."""
+        """Name in a file a tensor, by ``tensor_name``."""
         feature = name if name in self._digests else name.rpartition(" ")[0]
         return f"{name} {self._digests[feature]}"
 
@@ -184,7 +177,7 @@ class FeatureCache:
             )
 
     def read(self, chunk: SourceChunk, factor: float) -> dict[str, Tensor]:
-        """Features of a chunk whose sound is multiplied by a factor, by name, read from the mapped file.
+        """Read the features of a chunk whose sound is multiplied by a factor, by name, from the mapped file.
 
         Raises:
             InputError: The file is missing or damaged.
@@ -219,7 +212,7 @@ class FeatureCache:
 
 
 def _source_sha256(clip: SourceClip, folder: Path, *, frames: bool) -> str:
-    """Checksum of all files of a recording that features come from."""
+    """Return the checksum of all files of a recording that features come from."""
     files = [clip.sound_path]
     if frames and clip.frames_dir is not None:
         files += sorted(clip.frames_dir.glob("*.jpg"))
@@ -242,7 +235,7 @@ def _source_sha256(clip: SourceClip, folder: Path, *, frames: bool) -> str:
 
 
 def _remembered(memory: Path) -> dict[str, list[Any]]:
-    """What ``_remember`` wrote; nothing where it is missing or damaged."""
+    """Read what ``_remember`` wrote; nothing where it is missing or damaged."""
     try:
         content = json.loads(memory.read_text(encoding="utf-8"))
         return {name: list(entry) for name, entry in content.items() if len(entry) == 5}

@@ -1,7 +1,7 @@
 """Training and validation items: chunks of the recordings of a data set, read from disk or from a feature cache."""
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,12 +11,11 @@ from torch import Tensor
 from common.errors import InputError
 from data.augment import Remix
 from data.batch import FoleyItem
-from data.chunk_dataset import ChunkDataset
-from data.chunks import Chunk
+from data.chunks import Chunk, ChunkDataset
 from data.greatest_hits import SourceClip, label_of
 from media.clip import ClipSpec, count_at_rate
 from media.frames import FrameWindow, Size
-from media.reading import iter_frames, read_sound
+from media.reading import Reader, iter_frames, read_sound
 
 
 class FoleyDataset(ChunkDataset[FoleyItem]):
@@ -24,20 +23,15 @@ class FoleyDataset(ChunkDataset[FoleyItem]):
 
     The last chunk of a recording is padded with silence and the last frame. Each chunk is scaled to a peak of 1,
     silence stays silence. After an augmentation it is scaled again only where it would exceed 1, so that quiet clips
-    occur.
-
-    An item depends on the seed, the epoch and its index alone, however many workers read.
+    occur. An item depends on the seed, the epoch and its index alone, however many workers read.
 
     Args:
-        root: Folder of the data set, as the next two see `ChunkDataset`.
+        root: Folder of the data set.
         split: Name of the split, a file of ids, or None for all recordings.
         spec: Form of the items.
         augment: Draws a new clip from the recorded part of a chunk; None takes the chunk as it is.
-        factors: The sound of an item is multiplied by one of these, drawn for each item and epoch.
-        frames: Whether frames are read; False gives items whose frames are None.
-        samples_per_epoch: Items an epoch, see `ChunkDataset`.
-        seed: Seed of the augmentation, at least 0.
-        skip_damaged: Whether a chunk that cannot be read gives None and is counted, instead of an error.
+        seed: Seed of the augmentation, and of the factor drawn for each item and epoch, at least 0.
+        **common: All else that `ChunkDataset` takes; without frames those of items are None.
 
     Raises:
         InputError: The data set cannot be read, or holds no chunk or no frames; also when an item is read.
@@ -50,27 +44,15 @@ class FoleyDataset(ChunkDataset[FoleyItem]):
         spec: ClipSpec,
         *,
         augment: Remix | None = None,
-        factors: Sequence[float] = (1.0,),
-        frames: bool = True,
-        samples_per_epoch: int | None = None,
         seed: int = 0,
-        skip_damaged: bool = False,
+        **common: Any,
     ) -> None:
-        super().__init__(
-            root,
-            split,
-            spec,
-            frames=frames,
-            factors=factors,
-            samples_per_epoch=samples_per_epoch,
-            skip_damaged=skip_damaged,
-        )
+        super().__init__(root, split, spec, **common)
         self._augment = augment
-        self._frames = frames
         self._seed = seed
 
     def item(self, index: int, *, sound: bool = True) -> FoleyItem:
-        """One item of the present epoch, see `ChunkDataset`; `sound` is read beside cached features."""
+        """Return one item of the present epoch, see `ChunkDataset`; `sound` is read beside cached features."""
         chunk = self.chunks[self._chunk_number(index)]
         onsets = torch.tensor([hit.time_s for hit in chunk.hits])
         duration_s = self._spec.duration_s if self._augment is None else chunk.duration_s
@@ -92,30 +74,25 @@ class FoleyDataset(ChunkDataset[FoleyItem]):
         )
 
     def _generator(self, index: int) -> torch.Generator:
-        """Source of chance for an item of the present epoch."""
+        """Return the source of chance for an item of the present epoch."""
         entropy = np.random.SeedSequence((self._seed, int(self._epoch), index)).generate_state(1, np.uint64)
         return torch.Generator().manual_seed(int(entropy[0]))
 
     def _read(self, chunk: Chunk, duration_s: float) -> tuple[Tensor, Tensor | None]:
-        """Sound (C, N) with a peak of 1 or 0 and frames (T, 3, H, W), uint8, from the start of the chunk on."""
+        """Read sound (C, N) with a peak of 1 or 0 and frames (T, 3, H, W), uint8, from the start of the chunk on."""
         wave = read_chunk_sound(chunk, self._spec, duration_s)
-        return wave, self._read_frames(chunk, duration_s) if self._frames else None
-
-    def _read_frames(self, chunk: Chunk, duration_s: float) -> Tensor:
+        if not self._frames:
+            return wave, None
         rate_hz, size_px = self._spec.frame_rate_hz, self._spec.frame_size_px
-        return read_clip_frames(chunk.clip, chunk.start_s, duration_s, frame_rate_hz=rate_hz, size_px=size_px)
+        return wave, read_clip_frames(
+            chunk.clip, chunk.start_s, duration_s, frame_rate_hz=rate_hz, size_px=size_px, reader=self._reader
+        )
 
 
 def read_chunk_sound(chunk: Chunk, spec: ClipSpec, duration_s: float) -> Tensor:
-    """The sound from the start of a chunk on, with a peak of 1, or 0 where it is silent.
+    """Read the sound (C, N), float32, from the start of a chunk on, with a peak of 1, or 0 where it is silent.
 
-    Args:
-        chunk: A chunk.
-        spec: Sample rate and number of channels.
-        duration_s: Seconds to read; past the end of the recording there is silence.
-
-    Returns:
-        Sound (C, N), float32.
+    Past the end of the recording there is silence.
 
     Raises:
         InputError: The sound cannot be read.
@@ -132,16 +109,30 @@ def read_chunk_sound(chunk: Chunk, spec: ClipSpec, duration_s: float) -> Tensor:
 
 
 def read_clip_frames(
-    clip: SourceClip, start_s: float, duration_s: float, *, frame_rate_hz: float, size_px: Size = None
+    clip: SourceClip,
+    start_s: float,
+    duration_s: float,
+    *,
+    frame_rate_hz: float,
+    size_px: Size = None,
+    reader: Reader = "auto",
 ) -> Tensor:
-    """The frames (T, 3, H, W), uint8, that `read_timed_frames` reads."""
-    return read_timed_frames(clip, start_s, duration_s, frame_rate_hz=frame_rate_hz, size_px=size_px).frames
+    """Read the frames (T, 3, H, W), uint8, of `read_timed_frames`."""
+    return read_timed_frames(
+        clip, start_s, duration_s, frame_rate_hz=frame_rate_hz, size_px=size_px, reader=reader
+    ).frames
 
 
 def read_timed_frames(
-    clip: SourceClip, start_s: float, duration_s: float, *, frame_rate_hz: float, size_px: Size = None
+    clip: SourceClip,
+    start_s: float,
+    duration_s: float,
+    *,
+    frame_rate_hz: float,
+    size_px: Size = None,
+    reader: Reader = "auto",
 ) -> FrameWindow:
-    """Frames of a recording on an even grid of times, from its jpgs where it has them, else from its video.
+    """Read frames of a recording on an even grid of times, from its jpgs where it has them, else from its video.
 
     Args:
         clip: A recording with frames or a video.
@@ -150,6 +141,7 @@ def read_timed_frames(
         frame_rate_hz: Frames a second of the result; of stored jpgs the nearest in time are taken.
         size_px: Width and height that frames get by smooth scaling, or one number for both (the aspect is not kept);
             None keeps them as they are.
+        reader: What reads the frames of a video, see `media.reading.read_frames`.
 
     Returns:
         All frames, and how late each is.
@@ -158,24 +150,18 @@ def read_timed_frames(
         InputError: The frames cannot be read.
     """
     if clip.frames_dir is not None:
-        return _read_jpgs(clip, clip.frames_dir, start_s + _grid_s(duration_s, frame_rate_hz), size_px)
+        times_s = start_s + np.arange(count_at_rate(duration_s, frame_rate_hz)) / frame_rate_hz
+        return _read_jpgs(clip, clip.frames_dir, times_s, size_px)
     if clip.video_path is None:
         raise InputError(f"{clip.clip_id} has neither frames nor a video: add its frames or work without frames")
-    windows = list(
-        iter_frames(
-            clip.video_path, frame_rate_hz=frame_rate_hz, size_px=size_px, start_s=start_s, duration_s=duration_s
-        )
-    )
-    frames = torch.cat([window.frames for window in windows])
-    return FrameWindow(0, frames, torch.cat([window.lateness_s for window in windows]))
-
-
-def _grid_s(duration_s: float, rate_hz: float) -> np.ndarray:
-    return np.arange(count_at_rate(duration_s, rate_hz)) / rate_hz
+    form: Any = {"frame_rate_hz": frame_rate_hz, "size_px": size_px, "start_s": start_s, "duration_s": duration_s}
+    windows = list(iter_frames(clip.video_path, **form, reader=reader))
+    frames, lateness_s = (torch.cat([getattr(each, name) for each in windows]) for name in ("frames", "lateness_s"))
+    return FrameWindow(0, frames, lateness_s)
 
 
 def _read_jpgs(clip: SourceClip, frames_dir: Path, times_s: np.ndarray, size_px: Size) -> FrameWindow:
-    """Stored frames nearest to the times, each read once; the last one stands for all that would follow."""
+    """Read the stored frames nearest to the times, each read once; the last one stands for all that would follow."""
     n_stored = sum(1 for _ in frames_dir.glob("*.frame_*.jpg"))
     if n_stored == 0:
         raise InputError(f"{frames_dir} holds no frames: process the clip again or work without frames")

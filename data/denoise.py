@@ -40,10 +40,7 @@ class Denoiser:
         self._n_held = 0
 
     def push(self, wave: np.ndarray) -> np.ndarray:
-        """Takes the next samples.
-
-        Args:
-            wave: Sound (C, n), float32, full scale ±1.
+        """Take the next samples (C, n), float32, full scale ±1.
 
         Returns:
             The next denoised samples (C, m), m 0 or more: as many as were given so far, but for those still held.
@@ -53,11 +50,11 @@ class Denoiser:
         return self._ready(_BLOCK_SAMPLES + _CONTEXT_SAMPLES)
 
     def finish(self) -> np.ndarray:
-        """Returns the samples still held (C, m), denoised."""
+        """Return the samples still held (C, m), denoised."""
         return self._ready(1)
 
     def _ready(self, least_samples: int) -> np.ndarray:
-        """Denoises blocks while at least so many samples are held."""
+        """Denoise blocks while at least so many samples are held."""
         if self._n_held < least_samples:
             return np.zeros((len(self._held[0]) if self._held else 0, 0), np.float32)
         held = np.concatenate(self._held, axis=1)
@@ -69,7 +66,7 @@ class Denoiser:
         return np.concatenate(done, axis=1)
 
     def _denoised(self, held: np.ndarray) -> np.ndarray:
-        """The first block of what is held."""
+        """Denoise the first block of what is held."""
         if self._before is None:
             self._noise = [_noise_of(channel[:_BLOCK_SAMPLES], self._sample_rate_hz) for channel in held]
             self._before = held[:, :0]
@@ -99,7 +96,7 @@ class Denoiser:
 
 
 def _noise_of(channel: np.ndarray, sample_rate_hz: int) -> np.ndarray | None:
-    """The stretch of a channel whose loudest step is the quietest; None where all hold digital silence."""
+    """Return the stretch of a channel whose loudest step is the quietest; None where all hold digital silence."""
     step_samples = sample_rate_hz // _STEPS_PER_S
     steps = channel[: len(channel) // step_samples * step_samples].reshape(-1, step_samples)
     if len(steps) < _NOISE_STEPS:

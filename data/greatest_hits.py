@@ -36,13 +36,9 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Hit:
-    """One contact of the drumstick. A word the annotators left open (`None` in the file) is None.
+    """One contact of the drumstick at a time from the start of the clip; a word left open (`None` in the file) is None.
 
-    Args:
-        time_s: Time from the start of the clip, at least 0.
-        material: What was touched, normally one of `MATERIALS`.
-        action: How, normally one of `ACTIONS`.
-        reaction: What it did, normally one of `REACTIONS`.
+    The material, the action and the reaction are normally of `MATERIALS`, `ACTIONS` and `REACTIONS`.
     """
 
     time_s: float
@@ -75,18 +71,18 @@ class SourceClip:
 
 
 def recording_id(name: str) -> str:
-    """Name of a recording: that of one of its files, without suffix, less `_mic` or `_denoised`."""
+    """Return the name of a recording: that of one of its files, without suffix, less `_mic` or `_denoised`."""
     return _RECORDING_SUFFIX.sub("", name)
 
 
 def processed_sound(folder: Path) -> Path | None:
-    """The sound of a clip's folder in the processed layout; None where `folder` is no such folder."""
+    """Return the sound of a clip's folder in the processed layout; None where `folder` is no such folder."""
     path = folder / "audio" / f"{folder.name}.resampled.wav"
     return path if path.is_file() else None
 
 
 def read_hits(path: Path) -> tuple[Hit, ...]:
-    """Reads an annotation, `time material action reaction` a line, separated by white space or commas.
+    """Read an annotation, `time material action reaction` a line, separated by white space or commas.
 
     Args:
         path: `<id>_times.txt` (raw layout) or `<id>.times.csv` (processed layout, with or without a header).
@@ -103,11 +99,16 @@ def read_hits(path: Path) -> tuple[Hit, ...]:
         is_header = not hits and words[:1] == ["time"]
         if words and not is_header:
             hits.append(_parse_hit(words, f"{path}, line {number}, {line.strip()!r}"))
-    unknown = {hit.material for hit in hits} - MATERIALS | {hit.action for hit in hits} - ACTIONS
-    unknown |= {hit.reaction for hit in hits} - REACTIONS
-    if unknown := unknown - {None}:
-        _logger.warning("%s uses words outside the vocabulary: %s", path, ", ".join(sorted(map(str, unknown))))
+    if unknown := unknown_words(hits):
+        _logger.warning("%s uses words outside the vocabulary: %s", path, ", ".join(unknown))
     return tuple(sorted(hits, key=lambda hit: hit.time_s))
+
+
+def unknown_words(hits: Sequence[Hit]) -> list[str]:
+    """Return the words of an annotation that are outside the vocabulary, in order."""
+    words = {(hit.material, MATERIALS) for hit in hits} | {(hit.action, ACTIONS) for hit in hits}
+    words |= {(hit.reaction, REACTIONS) for hit in hits}
+    return sorted({word for word, known in words if word is not None and word not in known})
 
 
 def write_hits(path: Path, hits: Sequence[Hit]) -> None:
@@ -124,10 +125,7 @@ def write_hits(path: Path, hits: Sequence[Hit]) -> None:
 
 
 def find_recordings(root: Path) -> dict[str, Path]:
-    """Finds the recordings of a folder, whatever they hold.
-
-    Args:
-        root: A folder in any form that `list_clips` reads.
+    """Find the recordings of a folder, in any form that `list_clips` reads, whatever they hold.
 
     Returns:
         Id of every recording → its folder (processed layout) or its video (the denoised one of two), by name.
@@ -155,7 +153,7 @@ def find_recordings(root: Path) -> dict[str, Path]:
 
 
 def list_clips(root: Path, split: str | Path | None = None, *, skip_damaged: bool = False) -> list[SourceClip]:
-    """Lists the recordings of a folder in any of three forms, without reading sound or frames.
+    """List the recordings of a folder in any of three forms, without reading sound or frames.
 
     Processed layout: `<id>/audio/<id>.resampled.wav`, `<id>/frames/<id>.frame_000001.jpg` …, `<id>/<id>.times.csv`,
     `<id>/<id>.metadata.json`. Raw layout: `<id>_denoised.mp4` or `<id>_mic.mp4` (the first where both are there) with
@@ -198,7 +196,7 @@ def list_clips(root: Path, split: str | Path | None = None, *, skip_damaged: boo
 
 
 def need_pictures(clips: Sequence[SourceClip], root: Path) -> None:
-    """Refuses recordings of a folder that have sound alone.
+    """Refuse recordings of a folder that have sound alone.
 
     Raises:
         InputError: There are some.
@@ -212,13 +210,7 @@ def need_pictures(clips: Sequence[SourceClip], root: Path) -> None:
 
 
 def read_clip(path: Path) -> SourceClip:
-    """Finds one recording.
-
-    Args:
-        path: A video file, with or without sound, or the folder of a clip in the processed layout.
-
-    Returns:
-        The recording.
+    """Find one recording: a video file, with or without sound, or the folder of a clip in the processed layout.
 
     Raises:
         InputError: It is not there, no video, or broken.
@@ -236,13 +228,9 @@ def read_clip(path: Path) -> SourceClip:
 
 
 def label_of(hits: Sequence[Hit]) -> str:
-    """Text for what is heard, from the most frequent pair of action and material (the earlier of equals).
+    """Return a text for what is heard, from the most frequent pair of action and material (the earlier of equals).
 
-    Args:
-        hits: Hits of one clip or chunk.
-
-    Returns:
-        For example "hitting ceramic with a drumstick"; "" where no hit names an action or a material.
+    For example "hitting ceramic with a drumstick"; "" where no hit names an action or a material.
     """
     pairs = Counter((hit.action, hit.material) for hit in hits if hit.action or hit.material)
     if not pairs:
@@ -255,17 +243,15 @@ def label_of(hits: Sequence[Hit]) -> str:
 def split_ids(
     ids: Sequence[str], seed: int = 42, fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
 ) -> dict[str, list[str]]:
-    """Divides recordings at random; the result depends on the set of ids, not on their order.
+    """Divide recordings at random into train, val and test: sorted names, no name in two of them.
 
-    Chunks of one recording resemble each other: divide recordings, then cut them.
+    The result depends on the set of ids, not on their order. Chunks of one recording resemble each other: divide
+    recordings, then cut them.
 
     Args:
         ids: Names of the recordings.
         seed: Seed of the shuffle.
         fractions: Shares of train, val and test, each at least 0, together 1.
-
-    Returns:
-        `train`, `val` and `test`: sorted names, no name in two of them.
 
     Raises:
         InputError: The fractions are negative or do not add up to 1.
@@ -317,11 +303,20 @@ def _clips_of_split(root: Path, split: str, clip_ids: list[str]) -> list[str]:
     return splits[split]
 
 
+def split_lines(path: Path) -> list[str]:
+    """Read the ids of a split file as it has them, repeated ones included.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    lines = (line.strip() for line in _read_text(path).splitlines())
+    return [line for line in lines if line]
+
+
 def _read_split(path: Path) -> list[str]:
     if not path.is_file():
         raise InputError(f"the split file {path} is not there: write the ids of its clips into it, one a line")
-    lines = (line.strip() for line in _read_text(path).splitlines())
-    clip_ids = [line for line in lines if line]
+    clip_ids = split_lines(path)
     if not clip_ids:
         raise InputError(f"{path} is empty: write the ids of its clips, one a line")
     twice = [clip_id for clip_id, count in Counter(clip_ids).items() if count > 1]
@@ -331,24 +326,26 @@ def _read_split(path: Path) -> list[str]:
 
 
 def _processed_clip(folder: Path) -> SourceClip:
-    clip_id = folder.name
+    clip_id, frames_dir = folder.name, folder / "frames"
     sound_path = folder / "audio" / f"{clip_id}.resampled.wav"
-    frames_dir = folder / "frames"
-    times_path = folder / f"{clip_id}.times.csv"
     metadata = _read_metadata(folder / f"{clip_id}.metadata.json")
     return SourceClip(
         clip_id,
         sound_path,
         frames_dir=frames_dir if frames_dir.is_dir() else None,
         video_path=None,
-        hits=read_hits(times_path) if times_path.is_file() else (),
+        hits=_hits_if_any(folder / f"{clip_id}.times.csv"),
         duration_s=metadata.get("video_duration") or probe(sound_path).duration_s,
         frames_rate_hz=metadata.get("video_frame_rate") or PROCESSED_FRAME_RATE_HZ,
     )
 
 
+def _hits_if_any(path: Path) -> tuple[Hit, ...]:
+    return read_hits(path) if path.is_file() else ()
+
+
 def _read_metadata(path: Path) -> dict[str, float]:
-    """The `processed` part of a metadata file; empty where there is no file."""
+    """Read the `processed` part of a metadata file; empty where there is no file."""
     if not path.is_file():
         return {}
     try:
@@ -362,7 +359,7 @@ def _read_metadata(path: Path) -> dict[str, float]:
 
 
 def _clip_or_none(clip_id: str, path: Path, *, skip_damaged: bool) -> SourceClip | None:
-    """A recording; None where it is left out, which is said."""
+    """Return a recording; None where it is left out, which is logged."""
     try:
         return _processed_clip(path) if path.is_dir() else _raw_clip(clip_id, path)
     except InputError as error:
@@ -381,12 +378,5 @@ def _raw_clip(clip_id: str, video_path: Path) -> SourceClip | None:
 
 
 def _video_clip(clip_id: str, info: MediaInfo) -> SourceClip:
-    times_path = info.path.with_name(f"{clip_id}_times.txt")
-    return SourceClip(
-        clip_id,
-        sound_path=info.path,
-        frames_dir=None,
-        video_path=info.path,
-        hits=read_hits(times_path) if times_path.is_file() else (),
-        duration_s=info.duration_s,
-    )
+    hits = _hits_if_any(info.path.with_name(f"{clip_id}_times.txt"))
+    return SourceClip(clip_id, info.path, None, info.path, hits, info.duration_s)

@@ -1,23 +1,43 @@
-"""How data sets become batches: the order of an epoch, and the processes that read."""
+"""How data sets become batches: epochs of items, their order, and the processes that read them."""
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import torch
-from pytorch_lightning import Trainer
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from pytorch_lightning import LightningDataModule, Trainer
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, default_collate
 
 from common.errors import check_range, check_seed
 from common.parallel import check_workers
 
+Item = TypeVar("Item")
 
-class EpochDataset(Protocol):
-    """A data set whose items differ from epoch to epoch."""
+
+class EpochDataset(Dataset[Item]):
+    """Items that differ from epoch to epoch; an epoch begins where the one before ended.
+
+    Args:
+        n_items: Items an epoch, at least 1.
+    """
+
+    def __init__(self, n_items: int) -> None:
+        self._n_items = n_items
+        # in shared memory, so that workers that outlive an epoch see the next one
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch of the items asked for from now on."""
+        """Choose the epoch of the items asked for from now on, in this process and in its workers."""
+        self._epoch.fill_(epoch)
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """Return the number of items an epoch."""
+        return self._n_items
+
+    def _number(self, index: int) -> int:
+        """Return the number of an item of the present epoch among the items of all epochs."""
+        if not 0 <= index < self._n_items:
+            raise IndexError(f"item {index} of {self._n_items}")
+        return int(self._epoch) * self._n_items + index
 
 
 class EpochSampler(DistributedSampler[Any]):
@@ -29,9 +49,9 @@ class EpochSampler(DistributedSampler[Any]):
         seed: Seed of the order.
     """
 
-    def __init__(self, dataset: EpochDataset, trainer: Trainer | None, seed: int) -> None:
+    def __init__(self, dataset: EpochDataset[Any], trainer: Trainer | None, seed: int) -> None:
         n_ranks, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
-        super().__init__(dataset, num_replicas=n_ranks, rank=rank, shuffle=True, seed=seed)  # type: ignore[arg-type]
+        super().__init__(dataset, num_replicas=n_ranks, rank=rank, shuffle=True, seed=seed)
         self._epoch_dataset = dataset
         self._trainer = trainer
         # reading starts before Lightning announces the first epoch, which is not 0 when a run is resumed
@@ -44,23 +64,6 @@ class EpochSampler(DistributedSampler[Any]):
         self._epoch_dataset.set_epoch(epoch)
 
 
-def check_batches(batch_size: int, num_workers: int, seed: int, *, least: int = 1) -> None:
-    """Refuse numbers of a training's data that are too small, or that no machine has the memory for.
-
-    Args:
-        batch_size: Items a batch.
-        num_workers: Processes that read.
-        seed: Seed of the order.
-        least: Smallest batch.
-
-    Raises:
-        InputError: Naming the value.
-    """
-    check_range("batch_size", batch_size, least, 4096, whole=True)
-    check_workers(num_workers, "num_workers")
-    check_seed(seed, "seed")
-
-
 def check_epoch(samples_per_epoch: int | None) -> None:
     """Refuse a number of items an epoch, unless it is None, that is too small or whose order takes too much memory.
 
@@ -71,32 +74,44 @@ def check_epoch(samples_per_epoch: int | None) -> None:
         check_range("samples_per_epoch", samples_per_epoch, 1, 10_000_000, whole=True)
 
 
-def loader(
-    dataset: Dataset[Any],
-    sampler: EpochSampler | None,
-    *,
-    batch_size: int,
-    num_workers: int,
-    collate: Callable[..., Any] | None = None,
-    drop_last: bool = False,
-) -> DataLoader[Any]:
-    """Batches of a data set, read by processes that outlive an epoch.
+class BatchModule(LightningDataModule):
+    """Loads batches, for training in a new order every epoch.
 
     Args:
-        dataset: Gives the items.
-        sampler: Order of the items; None: as they are.
-        batch_size: Items a batch.
-        num_workers: Processes that read; 0 reads in the main process.
-        collate: Joins items; None: torch's own way.
-        drop_last: Whether an incomplete last batch is left out.
+        batch_size: Items a batch and device, up to 4096.
+        num_workers: Processes that read, which outlive an epoch; 0 reads in the main process.
+        seed: Seed of the order, at least 0.
+        least_batch: Smallest batch.
+
+    Raises:
+        InputError: A number is too small, or larger than any machine has the memory for.
     """
-    return DataLoader(
-        dataset,
-        batch_size=batch_size,
-        sampler=sampler,
-        num_workers=num_workers,
-        persistent_workers=num_workers > 0,
-        pin_memory=torch.cuda.is_available(),
-        collate_fn=collate,
-        drop_last=drop_last,
-    )
+
+    def __init__(self, batch_size: int, num_workers: int, seed: int, *, least_batch: int = 1) -> None:
+        super().__init__()
+        check_range("batch_size", batch_size, least_batch, 4096, whole=True)
+        check_workers(num_workers, "num_workers")
+        check_seed(seed, "seed")
+        self._batch_size, self._num_workers, self._seed = batch_size, num_workers, seed
+
+    @staticmethod
+    def collate(items: Sequence[Any]) -> Any:
+        """Join items into a batch."""
+        return default_collate(list(items))
+
+    def _train_loader(self, dataset: EpochDataset[Any], *, drop_last: bool = False) -> DataLoader[Any]:
+        """Load an epoch in random order, if asked for without an incomplete last batch, unless that is the only one."""
+        sampler = EpochSampler(dataset, self.trainer, self._seed)
+        drop_last = drop_last and len(sampler) >= self._batch_size
+        return self._loader(dataset, self._num_workers, sampler=sampler, drop_last=drop_last)
+
+    def _loader(self, dataset: Dataset[Any], num_workers: int, **options: Any) -> DataLoader[Any]:
+        return DataLoader(
+            dataset,
+            batch_size=self._batch_size,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            collate_fn=self.collate,
+            **options,
+        )

@@ -24,8 +24,10 @@ _OPTIONS = {
     "frame_size": "--frame-size",
     "sample_rate_hz": "--sample-rate",
     "denoise": "--denoise",
+    "reader": "--reader",
     "split_seed": "--seed",
 }
+_FORMER = {"reader": "pyav"}  # of folders made before there was a choice
 _logger = logging.getLogger(__name__)
 Splits = dict[str, list[str]]
 
@@ -45,14 +47,14 @@ class Manifest:
     splits: Splits | None = None
 
     def write(self, out_dir: Path) -> None:
-        """Writes the manifest of a folder."""
+        """Write the manifest of a folder."""
         values = {"format": _FORMAT, "settings": self.settings, "versions": self.versions, "splits": self.splits}
         with atomic_path(out_dir / MANIFEST) as temporary:
             temporary.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def new_manifest(settings: ProcessSettings, seed: int) -> Manifest:
-    """The manifest that a run with these settings would write to an empty folder."""
+    """Return the manifest that a run with these settings would write to an empty folder."""
     values = {
         "fps": settings.frame_rate_hz,
         "frame_size": f"{settings.frame_width_px}x{settings.frame_height_px}",
@@ -60,15 +62,17 @@ def new_manifest(settings: ProcessSettings, seed: int) -> Manifest:
         "sample_rate_hz": settings.sample_rate_hz,
         "sound_bits": SOUND_BITS,
         "denoise": settings.denoise,
+        "reader": "decord" if settings.reader == "decord" else "pyav",
         "split_seed": seed,
         "split_fractions": list(SPLIT_FRACTIONS),
     }
-    packages = (*_PACKAGES, "noisereduce", "scipy") if settings.denoise else _PACKAGES
+    packages = _PACKAGES + (("noisereduce", "scipy") if settings.denoise else ())
+    packages += ("decord",) if settings.reader == "decord" else ()
     return Manifest(values, {name: version(name) for name in packages})
 
 
 def open_manifest(out_dir: Path, wanted: Manifest) -> Manifest:
-    """Reads the manifest of a folder, or writes a first one.
+    """Read the manifest of a folder, or write a first one.
 
     Args:
         out_dir: The folder.
@@ -89,7 +93,7 @@ def open_manifest(out_dir: Path, wanted: Manifest) -> Manifest:
         return wanted
     found = _read(path)
     for name in wanted.settings | found.settings:
-        then, now = (manifest.settings.get(name) for manifest in (found, wanted))
+        then, now = (manifest.settings.get(name, _FORMER.get(name)) for manifest in (found, wanted))
         if then != now:
             raise InputError(
                 f"{out_dir} was made with {_OPTIONS.get(name, name)} {_shown(then)}, not {_shown(now)}: "
@@ -103,17 +107,11 @@ def open_manifest(out_dir: Path, wanted: Manifest) -> Manifest:
 
 
 def update_splits(out_dir: Path, manifest: Manifest, clip_ids: Iterable[str], seed: int) -> None:
-    """Writes train.txt, val.txt and test.txt, or adds clips to them.
+    """Write train.txt, val.txt and test.txt, or add clips to them.
 
     A clip that is in one stays in it; new ones fill up the shares at random. Files that were written or changed by
-    someone else stay as they are, all three, and what is missing in them is said. They are read back from the manifest
-    where they are deleted. Killed at any moment and called again, this gives the same files.
-
-    Args:
-        out_dir: The processed folder.
-        manifest: Its manifest.
-        clip_ids: All clips it holds.
-        seed: Seed of the division.
+    someone else stay as they are, all three, and what is missing in them is logged. Deleted files are written again
+    from the manifest. Killed at any moment and called again, this gives the same files.
     """
     clip_ids = sorted(clip_ids)
     if not clip_ids:
@@ -140,7 +138,7 @@ def update_splits(out_dir: Path, manifest: Manifest, clip_ids: Iterable[str], se
 
 
 def extend_splits(splits: Splits, clip_ids: Sequence[str], seed: int) -> Splits:
-    """Divides clips at random, those that are divided already excepted.
+    """Divide clips at random, apart from those that are divided already.
 
     Args:
         splits: Earlier clips of train, val and test; what is no longer among `clip_ids` is left out.
@@ -175,7 +173,7 @@ def _read(path: Path) -> Manifest:
 
 
 def _lines(path: Path) -> list[str] | None:
-    """Lines of a split file, None where there is none."""
+    """Return the lines of a split file, None where there is none."""
     return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else None
 
 

@@ -15,8 +15,6 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from errno import ENAMETOOLONG
 from functools import partial
@@ -25,15 +23,15 @@ from pathlib import Path
 from tqdm import tqdm
 
 from common.errors import InputError, user_errors
-from common.files import locked, remove_partial
+from common.files import only_run_in
 from common.options import add_frame_size, add_output_dir, add_root, add_seed, add_workers, command_parser
 from common.parallel import for_each
 from data.greatest_hits import SPLITS, find_recordings, processed_sound
 from data.manifest import MANIFEST, new_manifest, open_manifest, update_splits
 from data.process_clip import ProcessSettings, RawClip, process_clip
+from media.reading import READERS
 
 log = logging.getLogger("preprocess")
-_LOCK = ".lock"
 _RESERVED = {"", MANIFEST, *(f"{name}.txt" for name in SPLITS)}
 _TIMES = "_times.txt"
 
@@ -57,13 +55,14 @@ def build_parser() -> argparse.ArgumentParser:
     add_frame_size(parser, default=(settings.frame_width_px, settings.frame_height_px))
     add("--sample-rate", type=int, metavar="HZ", default=settings.sample_rate_hz, help="samples a second of the sound")
     add("--denoise", action="store_true", help="take stationary noise out of the sound")
+    add("--reader", choices=READERS, default=settings.reader, help="what reads the frames")
     add_workers(parser)
     add_seed(parser, "the division into train, val and test", default=42)
     return parser
 
 
 def check_folders(raw_dir: Path, out_dir: Path) -> None:
-    """Refuses folders between which files could get lost, before anything is written.
+    """Refuse folders between which files could get lost, before anything is written.
 
     Raises:
         InputError: naming the folder.
@@ -75,7 +74,7 @@ def check_folders(raw_dir: Path, out_dir: Path) -> None:
 
 
 def find_raw_clips(raw_dir: Path) -> list[RawClip]:
-    """The videos of a folder.
+    """Return the videos of a folder.
 
     Raises:
         InputError: There is none, or two of them have one id.
@@ -113,7 +112,7 @@ def is_done(raw: RawClip, out_dir: Path) -> bool:
 
 
 def attempt(raw: RawClip, out_dir: Path, settings: ProcessSettings) -> Failure | None:
-    """Processes a clip; a fault of its own is returned, since it does not concern the others.
+    """Process a clip; a fault of its own is returned, since it does not concern the others.
 
     Raises:
         InputError: The output cannot be written.
@@ -131,30 +130,9 @@ def attempt(raw: RawClip, out_dir: Path, settings: ProcessSettings) -> Failure |
     return None
 
 
-@contextmanager
-def only_run_in(out_dir: Path) -> Iterator[None]:
-    """Keeps other runs out of a folder, and takes away what one that was killed left there.
-
-    Raises:
-        InputError: Another run works there, or the folder cannot be written.
-    """
-    with locked(out_dir / _LOCK):
-        try:
-            remove_partial(out_dir)
-            yield
-        finally:
-            remove_partial(out_dir)  # of workers that were stopped
-
-
 @dataclass(frozen=True)
 class Work:
-    """What a run has to do.
-
-    Args:
-        to_do: Videos to process, the largest first, so that no worker is left with it at the end.
-        n_skipped: Videos that are processed already.
-        failures: Videos that cannot be.
-    """
+    """What a run has to do: videos, the largest first, so that no worker is left with it at the end."""
 
     to_do: list[RawClip]
     n_skipped: int
@@ -162,7 +140,7 @@ class Work:
 
 
 def find_work(clips: list[RawClip], out_dir: Path) -> Work:
-    """Finds out what is missing."""
+    """Find out what is missing."""
     to_do: list[RawClip] = []
     failures: list[Failure] = []
     for raw in tqdm(clips, desc="looking for what is done", unit="clip", delay=2, leave=False):
@@ -176,14 +154,14 @@ def find_work(clips: list[RawClip], out_dir: Path) -> Work:
 
 
 def run(args: argparse.Namespace) -> list[Failure]:
-    """Processes what is missing; returns what failed.
+    """Process what is missing, and return what failed.
 
     Raises:
         InputError: an option or a folder does not fit.
     """
     start_s = time.monotonic()
     width_px, height_px = args.frame_size
-    settings = ProcessSettings(args.fps, width_px, height_px, args.sample_rate, args.denoise)
+    settings = ProcessSettings(args.fps, width_px, height_px, args.sample_rate, args.denoise, args.reader)
     check_folders(args.root, args.output_dir)
     clips = find_raw_clips(args.root)
     with only_run_in(args.output_dir):

@@ -15,7 +15,7 @@ from common.errors import InputError
 from common.files import atomic_folder, file_sha256
 from data.denoise import Denoiser
 from data.greatest_hits import read_hits, write_hits
-from media.reading import FrameWindow, MediaInfo, iter_media, probe
+from media.reading import FrameWindow, MediaInfo, Reader, check_reader, iter_media, probe
 
 JPEG_QUALITY = 95
 SOUND_BITS = 16
@@ -31,11 +31,12 @@ class ProcessSettings:
     """What all clips of a processed folder have in common.
 
     Args:
-        frame_rate_hz: Frames a second, above 0 to 240.
+        frame_rate_hz: Frames a second, 0.01 to 240.
         frame_width_px: 16 to 8192; the aspect of the video is not kept.
         frame_height_px: 16 to 8192.
         sample_rate_hz: Samples a second, 8,000 to 192,000.
         denoise: Whether stationary noise is taken out of the sound, see `data.denoise`.
+        reader: What reads the frames; frames are the same for all but decord, see `media.reading.read_frames`.
 
     Raises:
         InputError: A value lies outside what is stated above.
@@ -46,6 +47,7 @@ class ProcessSettings:
     frame_height_px: int = 240
     sample_rate_hz: int = 44_100
     denoise: bool = False
+    reader: Reader = "auto"
 
     def __post_init__(self) -> None:
         size = f"--frame-size {self.frame_width_px}x{self.frame_height_px}"
@@ -57,24 +59,19 @@ class ProcessSettings:
         ):
             if not least <= value <= most:  # not a number is in no range
                 raise InputError(f"{option} is not possible: give {least:,} to {most:,}")
+        check_reader(self.reader, "--reader")
 
 
 @dataclass(frozen=True)
 class RawClip:
-    """A video to be processed.
-
-    Args:
-        clip_id: Name of the recording.
-        video_path: The video.
-        times_path: Its annotation, or None.
-    """
+    """A video to be processed, under the name of its recording, with its annotation or None."""
 
     clip_id: str
     video_path: Path
     times_path: Path | None
 
     def source(self) -> dict[str, Any]:
-        """What tells whether the files have changed since they were processed.
+        """Return what tells whether the files have changed since they were processed.
 
         Of a video, the size and the SHA-256 of its first and last 64 KiB; one of them holds the table of an MP4.
 
@@ -99,14 +96,9 @@ class RawClip:
 
 
 def process_clip(raw: RawClip, out_dir: Path, settings: ProcessSettings) -> None:
-    """Writes the folder of a clip, which appears only once it is whole.
+    """Write the folder of a clip, which appears only once it is whole; one that is there already is replaced.
 
     Frames are jpgs of quality 95, the sound is 16-bit PCM, stereo, as in the processed data sets that are in use.
-
-    Args:
-        raw: The video and its annotation.
-        out_dir: The folder that gets the clip's folder; one that is there already is replaced.
-        settings: Form of frames and sound.
 
     Raises:
         InputError: The video or its annotation cannot be used, or the sound is silent throughout.
@@ -136,7 +128,7 @@ class _Written:
 
 
 def _write_media(raw: RawClip, folder: Path, settings: ProcessSettings) -> _Written:
-    """Frames and sound, as they are decoded."""
+    """Write frames and sound as they are decoded."""
     denoiser = Denoiser(settings.sample_rate_hz) if settings.denoise else None
     n_frames, n_samples, peak = 0, 0, 0
     with wave.open(str(folder / "audio" / f"{raw.clip_id}.resampled.wav"), "wb") as file:
@@ -147,6 +139,7 @@ def _write_media(raw: RawClip, folder: Path, settings: ProcessSettings) -> _Writ
             size_px=(settings.frame_width_px, settings.frame_height_px),
             sample_rate_hz=settings.sample_rate_hz,
             n_channels=N_CHANNELS,
+            reader=settings.reader,
         ):
             if isinstance(window, FrameWindow):
                 for frame in window.frames:
@@ -166,7 +159,7 @@ def _write_media(raw: RawClip, folder: Path, settings: ProcessSettings) -> _Writ
 
 
 def _check_together(path: Path, frames_s: float, sound_s: float) -> None:
-    """Refuses a file of which the one goes on without the other: damaged times would fill the disk."""
+    """Refuse a file of which the one goes on without the other: damaged times would fill the disk."""
     if abs(frames_s - sound_s) > _MOST_APART_S:
         raise InputError(
             f"{path} has picture until {frames_s:.0f} s and sound until {sound_s:.0f} s: cut it, or convert it to MP4"
@@ -178,7 +171,7 @@ def _write_jpg(path: Path, frame: Tensor) -> None:
 
 
 def _write_pcm(file: wave.Wave_write, samples: np.ndarray) -> int:
-    """Appends a sound (C, n), clipped to full scale; returns its peak as a whole number."""
+    """Append a sound (C, n), clipped to full scale, and return its peak as a whole number."""
     if (file.tell() + samples.shape[1]) * N_CHANNELS * SOUND_BITS // 8 > _WAV_BYTES:
         hours = _WAV_BYTES / (N_CHANNELS * SOUND_BITS / 8) / file.getframerate() / 3600
         raise InputError(f"its sound lasts longer than the {hours:.1f} h that a wav file can hold: cut the video")

@@ -8,16 +8,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from pytorch_lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from common.errors import InputError, check_range
+from data.datamodule import RecordingBatches
 from data.dataset import read_clip_frames
 from data.greatest_hits import SourceClip, label_of, list_clips, need_pictures
-from data.loaders import EpochSampler, check_batches, check_epoch, loader
+from data.loaders import EpochDataset, check_epoch
 from media.clip import ClipSpec
-from media.reading import read_sound
+from media.reading import Reader, read_sound
 
 _logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Segments(NamedTuple):
     label: Any = ""
 
 
-class SegmentDataset(Dataset[Segments]):
+class SegmentDataset(EpochDataset[Segments]):
     """Segments of every recording of a split: an item is `segments_per_recording` of one recording.
 
     The segments start at multiples of the time between frames, at least `min_shift_s` apart, so that they may overlap.
@@ -58,6 +58,7 @@ class SegmentDataset(Dataset[Segments]):
         random_starts: Whether starts are drawn; False spreads them evenly.
         samples_per_epoch: Items an epoch, at least 1; recordings come in turn, from one epoch into the next. None gives
             every recording once.
+        reader: What reads the frames of videos.
         seed: Seed of the starts, at least 0.
 
     Attributes:
@@ -78,6 +79,7 @@ class SegmentDataset(Dataset[Segments]):
         min_shift_s: float = 2.0,
         random_starts: bool = True,
         samples_per_epoch: int | None = None,
+        reader: Reader = "auto",
         seed: int = 0,
     ) -> None:
         if spec.n_channels != 1:
@@ -85,30 +87,18 @@ class SegmentDataset(Dataset[Segments]):
         check_range("segments_per_recording", segments_per_recording, 1, 1000, whole=True)
         check_range("min_shift_s", min_shift_s, 0.001, 3600)
         check_epoch(samples_per_epoch)
-        self._spec = spec
+        self._spec, self._reader = spec, reader
         self._n_segments = segments_per_recording
         self._min_shift = math.ceil(min_shift_s * spec.frame_rate_hz)
         self.clips = self._long_enough(list_clips(root, split), root)
+        super().__init__(samples_per_epoch or len(self.clips))
         self._random_starts = random_starts
-        self._length = samples_per_epoch or len(self.clips)
         self._seed = seed
-        # in shared memory, so that workers that outlive an epoch see the next one
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
-
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch of the items asked for from now on, in this process and in its workers."""
-        self._epoch.fill_(epoch)
-
-    def __len__(self) -> int:
-        return self._length
 
     def __getitem__(self, index: int) -> Segments:
-        if not 0 <= index < self._length:
-            raise IndexError(f"item {index} of {self._length}")
-        epoch = int(self._epoch)
-        recording = (epoch * self._length + index) % len(self.clips)
+        recording = self._number(index) % len(self.clips)
         clip = self.clips[recording]
-        starts_s = self._starts(clip, (self._seed, epoch, index)) / self._spec.frame_rate_hz
+        starts_s = self._starts(clip, (self._seed, int(self._epoch), index)) / self._spec.frame_rate_hz
         segments = [self._read(clip, float(start_s)) for start_s in starts_s]
         return Segments(
             wave=torch.cat([wave for wave, _ in segments]),
@@ -119,7 +109,7 @@ class SegmentDataset(Dataset[Segments]):
         )
 
     def _long_enough(self, clips: Sequence[SourceClip], root: Path) -> tuple[SourceClip, ...]:
-        """The recordings that hold all segments."""
+        """Return the recordings that hold all segments."""
         need_pictures(clips, root)
         long_enough = tuple(clip for clip in clips if self._n_free(clip) >= 0)
         needed_s = self._spec.duration_s + (self._n_segments - 1) * self._min_shift / self._spec.frame_rate_hz
@@ -134,12 +124,12 @@ class SegmentDataset(Dataset[Segments]):
         return long_enough
 
     def _n_free(self, clip: SourceClip) -> int:
-        """By how many frames the last segment can start later than as early as possible; negative: too short."""
+        """Return by how many frames the last segment can start later than as early as possible; negative: too short."""
         last_start = math.floor((clip.duration_s - self._spec.duration_s) * self._spec.frame_rate_hz + 1e-6)
         return last_start - (self._n_segments - 1) * self._min_shift
 
     def _starts(self, clip: SourceClip, key: tuple[int, ...]) -> np.ndarray:
-        """Starts of the segments (K,), in frames, rising by at least the least shift."""
+        """Return the starts of the segments (K,), in frames, rising by at least the least shift."""
         n_free, order = self._n_free(clip), np.arange(self._n_segments)
         if self._random_starts:
             # K different places among n_free + K are as many as there are ways to start K segments this far apart
@@ -148,112 +138,59 @@ class SegmentDataset(Dataset[Segments]):
         return order * self._min_shift + order * n_free // max(1, self._n_segments - 1)
 
     def _read(self, clip: SourceClip, start_s: float) -> tuple[Tensor, Tensor]:
-        """Sound (1, N) and frames (T, 3, H, W) of the segment that starts there."""
-        spec = self._spec
+        """Read sound (1, N) and frames (T, 3, H, W) of the segment that starts there."""
+        spec, duration_s = self._spec, self._spec.duration_s
+        rate_hz, size_px = spec.frame_rate_hz, spec.frame_size_px
         wave = read_sound(
-            clip.sound_path,
-            sample_rate_hz=spec.sample_rate_hz,
-            n_channels=1,
-            start_s=start_s,
-            duration_s=spec.duration_s,
+            clip.sound_path, sample_rate_hz=spec.sample_rate_hz, n_channels=1, start_s=start_s, duration_s=duration_s
         )
         frames = read_clip_frames(
-            clip, start_s, spec.duration_s, frame_rate_hz=spec.frame_rate_hz, size_px=spec.frame_size_px
+            clip, start_s, duration_s, frame_rate_hz=rate_hz, size_px=size_px, reader=self._reader
         )
         return wave, frames
 
 
-class SegmentDataModule(LightningDataModule):
-    """Batches of `Segments`: for training shuffled and with drawn starts, for validation neither.
+class SegmentDataModule(RecordingBatches):
+    """Batches of `Segments`: for training shuffled, with drawn starts and complete, for validation none of these.
 
     Args:
-        root: Folder of the data set, see `data.greatest_hits.list_clips`.
+        root: Folder of the data set.
         spec: Form of a segment.
-        train_split: Split to train on; None takes every recording.
-        val_split: Split to validate on; None takes every recording.
-        batch_size: Recordings a batch and device, at least 2: segments are told apart from those of others.
-        segments_per_recording: Segments of each, at least 1.
+        segments_per_recording: Segments of each recording, at least 1.
         min_shift_s: Least time between the starts of two segments of a recording in seconds.
-        num_workers: Processes that read; 0 reads in the main process.
-        samples_per_epoch: Recordings an epoch of training; None takes each once.
-        seed: Seed of order and starts, at least 0.
+        batch_size: Recordings a batch and device, at least 2: segments are told apart from those of others.
+        **common: All else that `RecordingBatches` takes; an item is a recording.
 
     Raises:
-        InputError: batch_size, num_workers or seed is too small or too large.
+        InputError: A number is too small or too large; in `setup`, there is but one recording to train on.
     """
+
+    train_set: SegmentDataset
 
     def __init__(
         self,
         root: str | Path,
         spec: ClipSpec,
         *,
-        train_split: str | None = "train",
-        val_split: str | None = "val",
-        batch_size: int = 30,
         segments_per_recording: int = 3,
         min_shift_s: float = 2.0,
-        num_workers: int = 0,
-        samples_per_epoch: int | None = None,
-        seed: int = 0,
+        batch_size: int = 30,
+        **common: Any,
     ) -> None:
-        super().__init__()
-        check_batches(batch_size, num_workers, seed, least=2)
-        self._root = Path(root)
-        self._spec = spec
-        self._train_split = train_split
-        self._val_split = val_split
-        self._batch_size = batch_size
-        self._segments_per_recording = segments_per_recording
-        self._min_shift_s = min_shift_s
-        self._num_workers = num_workers
-        self._samples_per_epoch = samples_per_epoch
-        self._seed = seed
+        super().__init__(root, spec, batch_size=batch_size, least_batch=2, **common)
+        self._segments = {"segments_per_recording": segments_per_recording, "min_shift_s": min_shift_s}
 
-    def setup(self, stage: str | None = None) -> None:
-        """Lists the recordings of the splits that the stage needs.
+    def _items(self, split: str | None, **drawing: Any) -> SegmentDataset:
+        drawing = {"random_starts": False, **self._segments, **drawing}
+        return SegmentDataset(self._root, split, self.spec, reader=self._reader, **drawing)
 
-        Args:
-            stage: "fit", "validate", or None for both.
-
-        Raises:
-            InputError: A split cannot be read, or there is but one recording to train on.
-        """
-        if stage in ("fit", None):
-            drawn = {"samples_per_epoch": self._samples_per_epoch, "seed": self._seed}
-            self._train_set = self._dataset(self._train_split, **drawn)
-            if len(self._train_set.clips) < 2:
-                raise InputError(
-                    f"1 recording of {self._root} is long enough to train on, expected 2 or more: add some"
-                )
-        if stage in ("fit", "validate", None):
-            self._val_set = self._dataset(self._val_split, random_starts=False)
-
-    def _dataset(self, split: str | None, **drawing: Any) -> SegmentDataset:
-        return SegmentDataset(
-            self._root,
-            split,
-            self._spec,
-            segments_per_recording=self._segments_per_recording,
-            min_shift_s=self._min_shift_s,
-            **drawing,
-        )
+    def _training_items(self) -> SegmentDataset:
+        drawing = {"random_starts": True, "samples_per_epoch": self._samples_per_epoch, "seed": self._seed}
+        items = self._items(self._train_split, **drawing)
+        if len(items.clips) < 2:
+            raise InputError(f"1 recording of {self._root} is long enough to train on, expected 2 or more: add some")
+        return items
 
     def train_dataloader(self) -> DataLoader[Segments]:
-        """Loader of the training batches; what is left of an epoch after full ones is dropped."""
-        sampler = EpochSampler(self._train_set, self.trainer, self._seed)
-        return self._loader(self._train_set, sampler, drop_last=len(sampler) >= self._batch_size)
-
-    def val_dataloader(self) -> DataLoader[Segments]:
-        """Loader of the validation batches."""
-        return self._loader(self._val_set, None, drop_last=False)
-
-    def _loader(
-        self, dataset: SegmentDataset, sampler: EpochSampler | None, *, drop_last: bool
-    ) -> DataLoader[Segments]:
-        return loader(
-            dataset,
-            sampler,
-            batch_size=self._batch_size,
-            num_workers=self._num_workers,
-            drop_last=drop_last,
-        )
+        """Load the training batches; what is left of an epoch after full ones is dropped."""
+        return self._train_loader(self.train_set, drop_last=True)

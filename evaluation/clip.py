@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -39,14 +39,9 @@ class ClipResult:
 
 
 def compare_clip(files: ClipFiles, systems: tuple[str, ...]) -> list[ClipResult]:
-    """Measures one clip for all systems; what cannot be measured gets a row with the reason.
+    """Measure one clip for all systems; what cannot be measured gets a row with the reason.
 
-    Args:
-        files: The files of the clip.
-        systems: Names of the systems.
-
-    Returns:
-        One row a system; for a clip without reference one of each system that has a sound of it.
+    There is one row a system; for a clip without reference one of each system that has a sound of it.
     """
     if files.reference is None:
         note = "no reference sound of this name"
@@ -64,15 +59,7 @@ def compare_clip(files: ClipFiles, systems: tuple[str, ...]) -> list[ClipResult]
 
 
 def measure(pair: Pair, is_clipped: bool = False) -> dict[str, float]:
-    """All measures that need no weights.
-
-    Args:
-        pair: Both sounds.
-        is_clipped: Whether the generated file is clipped.
-
-    Returns:
-        Value by the name of the measure; what is not defined is left out.
-    """
+    """Return all measures that need no weights, by name; what is not defined is left out."""
     generated, reference = pair.generated, pair.reference
     mono_generated, mono_reference = generated.mean(dim=0), reference.mean(dim=0)
     spectral = stft_distance(mono_generated, mono_reference)
@@ -96,40 +83,28 @@ def measure(pair: Pair, is_clipped: bool = False) -> dict[str, float]:
 
 
 def _compare(files: ClipFiles, system: str, reference: ComparedSound, hits_s: np.ndarray | None) -> ClipResult:
-    """The row of one system."""
+    """Return the row of one system."""
     try:
         generated = read_for_comparison(files.generated[system])
         pair = common_part(reference, generated, hits_s)
     except InputError as error:
         return ClipResult(system, files.clip_id, "failed", (str(error),))
     values = measure(pair, generated.is_clipped)
-    unread = [
-        f"not read: {name}" for file in (files.reference, files.generated[system]) if file for name in file.unread
-    ]
-    return ClipResult(
-        system,
-        files.clip_id,
-        "compared",
-        (*pair.notes, *_remarks(pair, values), *unread),
-        pair.duration_s,
-        "reference sound" if hits_s is None else "annotation",
-        values,
-    )
+    both = (files.reference, files.generated[system])
+    unread = [f"not read: {name}" for file in both if file for name in file.unread]
+    notes = (*pair.notes, *_remarks(pair, values), *unread)
+    onset_reference: Any = "reference sound" if hits_s is None else "annotation"
+    return ClipResult(system, files.clip_id, "compared", notes, pair.duration_s, onset_reference, values)
 
 
 def _remarks(pair: Pair, values: Mapping[str, float]) -> list[str]:
-    """What explains missing values."""
-    remarks = []
-    if is_silent(pair.reference):
-        remarks.append("the reference is silent")
-    if values["silent"]:
-        remarks.append("the generated sound is silent")
-    if len(pair.onsets_s) == 0:
-        remarks.append("the reference has no onsets")
-    if values["n_onsets_generated"] == 0:
-        remarks.append("the generated sound has no onsets")
-    if "loudness_difference_lu" not in values:
-        remarks.append("loudness is not defined (below 0.4 s or -70 LUFS)")
-    if "rms_correlation" not in values:
-        remarks.append("RMS correlation is not defined (a constant envelope)")
-    return remarks
+    """Say what explains missing values."""
+    explanations = {
+        "the reference is silent": is_silent(pair.reference),
+        "the generated sound is silent": values["silent"],
+        "the reference has no onsets": len(pair.onsets_s) == 0,
+        "the generated sound has no onsets": values["n_onsets_generated"] == 0,
+        "loudness is not defined (below 0.4 s or -70 LUFS)": "loudness_difference_lu" not in values,
+        "RMS correlation is not defined (a constant envelope)": "rms_correlation" not in values,
+    }
+    return [text for text, applies in explanations.items() if applies]

@@ -13,8 +13,8 @@ from common.errors import InputError
 from common.spreadsheet import read_table, unguarded
 from evaluation.clip import ClipResult
 from evaluation.folders import ClipFiles
-from evaluation.frechet import FrechetEstimate, estimate_frechet
 from evaluation.sounds import SAMPLE_RATE_HZ
+from evaluation.statistics import FrechetEstimate, estimate_frechet
 from media.reading import read_sound
 
 PROMPT_HEADER = ("clip", "prompt")
@@ -22,25 +22,16 @@ PROMPT_HEADER = ("clip", "prompt")
 
 @dataclass(frozen=True)
 class ClapScores:
-    """What CLAP adds to an evaluation.
-
-    Args:
-        rows: All rows, those that were compared with their CLAP scores.
-        frechet: FAD by the name of the system, for those with two clips or more.
-    """
+    """What CLAP adds: rows with their CLAP scores, and FAD by the name of each system with two clips or more."""
 
     rows: list[ClipResult]
     frechet: dict[str, FrechetEstimate]
 
 
 def read_prompts(path: Path) -> dict[str, str]:
-    """Read the prompts of clips, from a table as spreadsheets save it, see `common.spreadsheet.read_table`.
+    """Read the prompts of clips from a CSV file with the header `clip,prompt`, names as in `per_clip.csv`.
 
-    Args:
-        path: CSV file with the header `clip,prompt`, names as in `per_clip.csv`.
-
-    Returns:
-        Prompt by the name of the clip.
+    The table may have the form of any spreadsheet, see `common.spreadsheet.read_table`.
 
     Raises:
         InputError: The file is missing or no such table, or a cell is empty.
@@ -59,7 +50,7 @@ def score_with_clap(
     prompts: Mapping[str, str],
     seed: int = 0,
 ) -> ClapScores:
-    """Adds CLAP scores to the rows that were compared, and computes FAD over them; sounds as long as was compared.
+    """Add CLAP scores to the rows that were compared, and compute FAD over them; sounds as long as was compared.
 
     Args:
         rows: Results without CLAP.
@@ -67,9 +58,6 @@ def score_with_clap(
         encoder: CLAP at 44.1 kHz, with a text branch if there are prompts.
         prompts: Prompt by the name of the clip; clips without one get no text-audio score.
         seed: Seed of FAD∞.
-
-    Returns:
-        Rows in the same order, and FAD.
     """
     files = {clip.clip_id: clip for clip in clips}
     sounds: dict[tuple[Path, float], np.ndarray] = {}

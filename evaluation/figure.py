@@ -23,13 +23,7 @@ DYNAMIC_RANGE_DB = 80.0
 
 @dataclass(frozen=True, eq=False)
 class Marks:
-    """Onset times in seconds, by whether they have a partner within 0.1 s.
-
-    Args:
-        met: Generated onsets that meet one of the reference (K,).
-        extra: Generated onsets that meet none (K,).
-        missed: Reference onsets that are not met (K,).
-    """
+    """Onset times in seconds (K,): generated with and without a partner within 0.1 s, and reference ones without."""
 
     met: np.ndarray
     extra: np.ndarray
@@ -45,15 +39,12 @@ def mark_onsets(reference_s: np.ndarray, generated_s: np.ndarray) -> Marks:
 
 
 def clip_figure(reference: Tensor, generated: Mapping[str, Tensor], onsets_s: np.ndarray) -> Figure:
-    """Draws a clip.
+    """Draw a clip: the envelopes, the reference, then a spectrogram of each system.
 
     Args:
         reference: Real sound (2, N) at 44.1 kHz.
         generated: Generated sound (2, N') at 44.1 kHz by the name of its system; at least one.
         onsets_s: Onsets of the reference in seconds (K,).
-
-    Returns:
-        A figure to save: the envelopes, the reference, then a spectrogram of each system.
     """
     figure = Figure(figsize=(10, 2.9 + 1.5 * len(generated)), layout="constrained", dpi=100)
     rows = figure.subplots(2 + len(generated), 1, sharex=True, height_ratios=[0.9, *[1] * (1 + len(generated))])

@@ -1,5 +1,6 @@
 """Which files belong together: sounds of several folders and annotations, paired by the names of their clips."""
 
+import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,7 @@ LOOSE_ANNOTATION_NAMES = ("{0}.csv", "{0}.txt")
 
 @dataclass(frozen=True)
 class SoundFile:
-    """A sound or a video of a folder.
-
-    Args:
-        path: The file.
-        unread: Names of further sounds of the same name, which are not read.
-    """
+    """A sound or a video of a folder; `unread` are the names of further sounds of the same name."""
 
     path: Path
     unread: tuple[str, ...] = ()
@@ -28,14 +24,7 @@ class SoundFile:
 
 @dataclass(frozen=True)
 class ClipFiles:
-    """The files of one clip.
-
-    Args:
-        clip_id: Name of the clip.
-        reference: The real sound; None where there is none.
-        generated: Generated sound by the name of the system; without the systems that have none.
-        annotation: File with its hits, if there is one.
-    """
+    """The files of one clip: real sound, generated ones by the name of the system, annotation, each if there is one."""
 
     clip_id: str
     reference: SoundFile | None
@@ -44,7 +33,7 @@ class ClipFiles:
 
 
 def name_systems(folders: Sequence[Path]) -> dict[str, Path]:
-    """Folders by the shortest names that tell them apart: the folder's own, else with as many parents as it takes.
+    """Return folders by the shortest names that tell them apart: their own, else with as many parents as it takes.
 
     Raises:
         InputError: A folder is given twice.
@@ -53,26 +42,20 @@ def name_systems(folders: Sequence[Path]) -> dict[str, Path]:
     for i, path in enumerate(paths):
         if path in paths[:i]:
             raise InputError(f"--generated {folders[i]} is given twice: give each folder once")
-    n_parts = 1
-    while len(
-        names := {"/".join(path.parts[-n_parts:]): folder for path, folder in zip(paths, folders, strict=True)}
-    ) < len(paths):
-        n_parts += 1
-    return names
+    for n_parts in itertools.count(1):
+        names = ["/".join(path.parts[-n_parts:]) for path in paths]
+        if len(set(names)) == len(names):
+            break
+    return dict(zip(names, folders, strict=True))
 
 
 def pair_folders(reference: Path, systems: dict[str, Path], annotations: Path | None = None) -> list[ClipFiles]:
-    """Pairs the clips of a reference folder with those of generated ones.
+    """Pair the clips of a reference folder with those of generated ones.
 
     A folder holds sounds or videos named after their clips, or clips in the processed Greatest Hits layout. Of several
     files of one name a sound is taken before a video. Names must agree up to the suffix; where they do not, `_mic` and
     `_denoised` at their ends are left away. An annotation is `<id>.times.csv`, `<id>_times.txt` or
     `<id>/<id>.times.csv`, in `annotations` (there also `<id>.csv` or `<id>.txt`), else in the reference folder.
-
-    Args:
-        reference: Folder of the real sounds.
-        systems: Folders of generated sounds by the name of the system.
-        annotations: Folder of annotations.
 
     Returns:
         All clips in order of their names, also those without a partner.
@@ -94,18 +77,13 @@ def pair_folders(reference: Path, systems: dict[str, Path], annotations: Path | 
             "name generated sounds after their clips"
         )
     return [
-        ClipFiles(
-            clip_id,
-            originals.get(clip_id),
-            generated.get(clip_id, {}),
-            _find_annotation(clip_id, reference, annotations),
-        )
-        for clip_id in sorted(originals.keys() | generated.keys())
+        ClipFiles(i, originals.get(i), generated.get(i, {}), _find_annotation(i, reference, annotations))
+        for i in sorted(originals.keys() | generated.keys())
     ]
 
 
 def _list_sounds(folder: Path, option: str) -> dict[str, SoundFile]:
-    """Sounds of a folder by name, the best of each name."""
+    """Return the sounds of a folder by name, the best of each name."""
     if not folder.is_dir():
         raise InputError(f"{option} {folder} is not a folder: give a folder of sounds or videos")
     found: dict[str, list[Path]] = {}
@@ -125,7 +103,7 @@ def _list_sounds(folder: Path, option: str) -> dict[str, SoundFile]:
 
 
 def _partners(names: Collection[str], originals: Collection[str]) -> dict[str, str]:
-    """Clip → name of its sound; a name without partner is a clip of its own."""
+    """Return clip → name of its sound; a name without partner is a clip of its own."""
     partners = {name: name for name in names if name in originals}
     by_recording = {recording_id(clip_id): clip_id for clip_id in sorted(originals, reverse=True)}
     for name in names:
@@ -136,7 +114,7 @@ def _partners(names: Collection[str], originals: Collection[str]) -> dict[str, s
 
 
 def _find_annotation(clip_id: str, reference: Path, annotations: Path | None) -> Path | None:
-    """The first annotation of a clip that is there."""
+    """Return the first annotation of a clip that is there."""
     ids = dict.fromkeys((clip_id, recording_id(clip_id)))
     places = [reference / form.format(i) for i in ids for form in ANNOTATION_NAMES]
     if annotations is not None:

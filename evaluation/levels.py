@@ -1,4 +1,7 @@
-"""How loud, and when: both published E-L1s, correlation of envelopes, and silence."""
+"""How loud, and when: both published E-L1s, correlation of envelopes, and silence.
+
+Sounds are (..., C, N), full scale ±1; two that are compared have one shape, but for C, and give a value a pair (...).
+"""
 
 import torch.nn.functional as F
 import torchaudio.functional
@@ -13,17 +16,7 @@ SILENT_PEAK = 1e-3
 
 
 def e_l1_stable_v2a(generated: Tensor, reference: Tensor, sample_rate_hz: int) -> Tensor:
-    """E-L1 at 44.1 kHz: mean absolute difference of the RMS over 512 samples every 128 of the mono sounds.
-
-    Windows are centred on multiples of 128 samples, with zeros beyond the ends (`librosa.feature.rms` as it comes).
-
-    Args:
-        generated: Sounds (..., C, N), full scale ±1.
-        reference: Sounds of the same shape, but for C.
-        sample_rate_hz: Samples a second of both.
-
-    Returns:
-        One value a pair (...), at least 0.
+    """Return E-L1 at 44.1 kHz: mean absolute difference of `rms_44khz`, at least 0.
 
     Source:
         Stable-V2A (arXiv 2412.15023), results page.
@@ -32,14 +25,9 @@ def e_l1_stable_v2a(generated: Tensor, reference: Tensor, sample_rate_hz: int) -
 
 
 def rms_44khz(wave: Tensor, sample_rate_hz: int) -> Tensor:
-    """The level that E-L1 at 44.1 kHz compares.
+    """Return the RMS (..., 1 + N' // 128) of the mono sound at 44.1 kHz (N' samples) over 512 samples every 128.
 
-    Args:
-        wave: Sounds (..., C, N).
-        sample_rate_hz: Samples a second of them.
-
-    Returns:
-        RMS (..., 1 + N' // 128) of the mono sounds, N' samples at 44.1 kHz; value i is centred on sample 128 i.
+    Value i is centred on sample 128 i, with zeros beyond the ends (`librosa.feature.rms` as it comes).
     """
     mono = torchaudio.functional.resample(wave.mean(dim=-2), sample_rate_hz, STABLE_V2A_RATE_HZ)
     centred = F.pad(mono, (WINDOW_SAMPLES // 2, WINDOW_SAMPLES // 2))
@@ -47,15 +35,7 @@ def rms_44khz(wave: Tensor, sample_rate_hz: int) -> Tensor:
 
 
 def e_l1_video_foley(generated: Tensor, reference: Tensor, sample_rate_hz: int) -> Tensor:
-    """E-L1 at 16 kHz: mean absolute difference of the fine envelopes, which reflect 192 samples at the ends.
-
-    Args:
-        generated: Sounds (..., C, N), full scale ±1.
-        reference: Sounds of the same shape, but for C.
-        sample_rate_hz: Samples a second of both.
-
-    Returns:
-        One value a pair (...), at least 0.
+    """Return E-L1 at 16 kHz, at least 0: mean absolute difference of the fine envelopes, reflected at the ends.
 
     Source:
         Video-Foley (arXiv 2408.11915).
@@ -64,16 +44,7 @@ def e_l1_video_foley(generated: Tensor, reference: Tensor, sample_rate_hz: int) 
 
 
 def rms_correlation(generated: Tensor, reference: Tensor, sample_rate_hz: int) -> Tensor:
-    """Pearson correlation of the fine envelopes (16 kHz, 512/128).
-
-    Args:
-        generated: Sounds (..., C, N), full scale ±1.
-        reference: Sounds of the same shape, but for C.
-        sample_rate_hz: Samples a second of both.
-
-    Returns:
-        One value a pair (...), -1 to 1; not a number where an envelope is constant.
-    """
+    """Return the Pearson correlation of the fine envelopes, -1 to 1; not a number where an envelope is constant."""
     first, second = (fine_envelope(wave, sample_rate_hz).rms.double() for wave in (generated, reference))
     first, second = (rms - rms.mean(dim=-1, keepdim=True) for rms in (first, second))
     return (first * second).sum(-1) / (first.square().sum(-1) * second.square().sum(-1)).sqrt()

@@ -29,6 +29,7 @@ class Measure:
 
 
 _CFG = "CondFoleyGen: librosa onset_detect, 22.05 kHz mono, delta 0.3"
+_F_MEASURE = "mir_eval.onset.f_measure"
 _E_L1 = "mean absolute difference of the RMS, window 512, hop 128"
 MEASURES = (
     Measure("e_l1_stable_v2a_44khz", "E-L1 44.1 kHz (Stable-V2A)", f"{_E_L1}, of 44.1 kHz mono", "lower", 4),
@@ -60,12 +61,11 @@ MEASURES = (
         "higher",
     ),
     Measure("onset_number_accuracy", "Onset number accuracy", "1 where the numbers of onsets are equal", "higher"),
-    Measure("onset_precision_100ms", "Onset precision (0.1 s)", "mir_eval.onset.f_measure, window 0.1 s", "higher"),
-    Measure("onset_recall_100ms", "Onset recall (0.1 s)", "mir_eval.onset.f_measure, window 0.1 s", "higher"),
-    Measure("onset_f1_100ms", "Onset F1 (0.1 s)", "mir_eval.onset.f_measure, window 0.1 s", "higher"),
-    Measure("onset_precision_50ms", "Onset precision (0.05 s)", "mir_eval.onset.f_measure, window 0.05 s", "higher"),
-    Measure("onset_recall_50ms", "Onset recall (0.05 s)", "mir_eval.onset.f_measure, window 0.05 s", "higher"),
-    Measure("onset_f1_50ms", "Onset F1 (0.05 s)", "mir_eval.onset.f_measure, window 0.05 s", "higher"),
+    *(
+        Measure(f"onset_{name.lower()}_{ms}ms", f"Onset {name} ({s} s)", f"{_F_MEASURE}, window {s} s", "higher")
+        for s, ms in ((0.1, 100), (0.05, 50))
+        for name in ("precision", "recall", "F1")
+    ),
     Measure("onset_error_ms", "Onset error (ms)", "median distance of onsets matched within 0.1 s", "lower", 1),
     Measure("n_onsets_reference", "Reference onsets", "annotated, or detected in the reference sound", None, 1),
     Measure("n_onsets_generated", "Generated onsets", "detected in the generated sound", None, 1),

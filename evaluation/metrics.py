@@ -1,5 +1,6 @@
 """E-L1 and onset F1 for training and validation loops, as metrics of torchmetrics that accept batches."""
 
+from abc import abstractmethod
 from typing import Any, Literal
 
 import torch
@@ -14,8 +15,9 @@ E_L1 = {"stable_v2a_44khz": e_l1_stable_v2a, "video_foley_16khz": e_l1_video_fol
 
 
 class _MeanOverClips(Metric):
-    """Mean of one value a clip, over all batches and processes."""
+    """Mean of one value a clip, over all batches and processes; not a number over no clips."""
 
+    is_differentiable = False
     full_state_update = False
     total: Tensor
     n_clips: Tensor
@@ -25,13 +27,31 @@ class _MeanOverClips(Metric):
         self.add_state("total", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("n_clips", torch.tensor(0), dist_reduce_fx="sum")
 
-    def compute(self) -> Tensor:
-        """The mean; not a number over no clips."""
-        return (self.total / self.n_clips).float()
+    @abstractmethod
+    def _values(self, preds: Tensor, target: Tensor, sample_rate_hz: int) -> Tensor:
+        """Return the values of the clips that have one."""
 
-    def _add(self, values: Tensor) -> None:
+    def update(self, preds: Tensor, target: Tensor, sample_rate_hz: int) -> None:
+        """Add a batch.
+
+        Args:
+            preds: Generated sounds (B, C, N), full scale ±1.
+            target: Real sounds (B, C, N).
+            sample_rate_hz: Samples a second of both.
+
+        Raises:
+            InputError: The shapes differ.
+        """
+        if preds.ndim != 3 or preds.shape != target.shape:
+            shapes = f"{tuple(preds.shape)} and {tuple(target.shape)}"
+            raise InputError(f"sounds of shapes {shapes} cannot be compared: give (B, C, N) twice")
+        values = self._values(preds.detach(), target, sample_rate_hz)
         self.total += values.sum()
         self.n_clips += values.numel()
+
+    def compute(self) -> Tensor:
+        """Return the mean."""
+        return (self.total / self.n_clips).float()
 
 
 class EnvelopeL1(_MeanOverClips):
@@ -45,7 +65,6 @@ class EnvelopeL1(_MeanOverClips):
         InputError: Another definition.
     """
 
-    is_differentiable = False
     higher_is_better = False
 
     def __init__(
@@ -56,19 +75,8 @@ class EnvelopeL1(_MeanOverClips):
             raise InputError(f"E-L1 {definition!r} is not defined: give one of {', '.join(E_L1)}")
         self._distance = E_L1[definition]
 
-    def update(self, preds: Tensor, target: Tensor, sample_rate_hz: int) -> None:
-        """Adds a batch.
-
-        Args:
-            preds: Generated sounds (B, C, N), full scale ±1.
-            target: Real sounds (B, C, N).
-            sample_rate_hz: Samples a second of both.
-
-        Raises:
-            InputError: The shapes differ.
-        """
-        _check(preds, target)
-        self._add(self._distance(preds.detach(), target, sample_rate_hz))
+    def _values(self, preds: Tensor, target: Tensor, sample_rate_hz: int) -> Tensor:
+        return self._distance(preds, target, sample_rate_hz)
 
 
 class OnsetF1(_MeanOverClips):
@@ -79,33 +87,14 @@ class OnsetF1(_MeanOverClips):
         **kwargs: Of `torchmetrics.Metric`.
     """
 
-    is_differentiable = False
     higher_is_better = True
 
     def __init__(self, window_s: float = WINDOW_S, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._window_s = window_s
 
-    def update(self, preds: Tensor, target: Tensor, sample_rate_hz: int) -> None:
-        """Adds a batch.
-
-        Args:
-            preds: Generated sounds (B, C, N), full scale ±1.
-            target: Real sounds (B, C, N).
-            sample_rate_hz: Samples a second of both.
-
-        Raises:
-            InputError: The shapes differ.
-        """
-        _check(preds, target)
-        pairs = zip(target.float().cpu(), preds.detach().float().cpu(), strict=True)
+    def _values(self, preds: Tensor, target: Tensor, sample_rate_hz: int) -> Tensor:
+        pairs = zip(target.float().cpu(), preds.float().cpu(), strict=True)
         times_s = ([detect_onsets(wave, sample_rate_hz).times_s for wave in pair] for pair in pairs)
         scores = (onset_f1(reference_s, generated_s, self._window_s) for reference_s, generated_s in times_s)
-        self._add(torch.tensor([score.f1 for score in scores if score], dtype=torch.float64))
-
-
-def _check(preds: Tensor, target: Tensor) -> None:
-    if preds.ndim != 3 or preds.shape != target.shape:
-        raise InputError(
-            f"sounds of shapes {tuple(preds.shape)} and {tuple(target.shape)} cannot be compared: give (B, C, N) twice"
-        )
+        return torch.tensor([score.f1 for score in scores if score], dtype=torch.float64)

@@ -51,23 +51,7 @@ class F1Score:
 
 @dataclass(frozen=True)
 class OnsetScores:
-    """How well detected onsets meet the reference's. What is not defined, being 0 / 0, is None.
-
-    Args:
-        onset_detection_accuracy: Share of reference onsets that are met, by CondFoleyGen's rule.
-        onset_average_precision: Average precision of the same matches, ranked by confidence, as published.
-        onset_average_precision_all: The same with recall over all reference onsets.
-        onset_number_accuracy: 1 where both sides have the same number of onsets, else 0.
-        onset_precision_100ms: Share of detected onsets that match, by mir_eval, as all that follow.
-        onset_recall_100ms: Share of reference onsets that match.
-        onset_f1_100ms: Harmonic mean of both.
-        onset_precision_50ms: As above, within 0.05 s.
-        onset_recall_50ms: As above, within 0.05 s.
-        onset_f1_50ms: As above, within 0.05 s.
-        onset_error_ms: Median distance of the pairs matched within 0.1 s, in milliseconds.
-        n_onsets_reference: Onsets of the reference.
-        n_onsets_generated: Detected onsets of the generated sound.
-    """
+    """How well detected onsets meet the reference's, see `evaluation.measures`; what is 0 / 0 is None."""
 
     onset_detection_accuracy: float | None
     onset_average_precision: float | None
@@ -85,14 +69,9 @@ class OnsetScores:
 
 
 def detect_onsets(wave: Tensor, sample_rate_hz: int) -> Onsets:
-    """Detect the onsets of a sound: `librosa.onset.onset_detect` with delta 0.3 on its 22.05 kHz mono.
+    """Detect the onsets of a sound (C, N): `librosa.onset.onset_detect` with delta 0.3 on its 22.05 kHz mono.
 
-    Args:
-        wave: Sound (C, N), N at least 1.
-        sample_rate_hz: Samples a second.
-
-    Returns:
-        The onsets, all of them inside the sound; none in silence.
+    All of them lie inside the sound; silence has none.
     """
     mono = librosa.resample(wave.mean(dim=0).numpy(), orig_sr=sample_rate_hz, target_sr=ONSET_RATE_HZ)
     samples = librosa.onset.onset_detect(y=mono, sr=ONSET_RATE_HZ, delta=DETECTION_DELTA, units="samples")
@@ -180,32 +159,23 @@ def average_precision_of_all(reference_s: np.ndarray, onsets: Onsets) -> float |
 
 
 def score_onsets(reference_s: np.ndarray, onsets: Onsets) -> OnsetScores:
-    """Scores the onsets of a generated sound.
-
-    Args:
-        reference_s: Times of the reference onsets in seconds, rising (K,); K may be 0.
-        onsets: Detected onsets of the generated sound.
-
-    Returns:
-        All scores.
-    """
+    """Score the onsets of a generated sound against reference onsets in seconds, rising (K,); K may be 0."""
     alone = suppress_neighbours(onsets)
     n_reference, n_generated = len(reference_s), len(onsets.samples)
-    wide = onset_f1(reference_s, onsets.times_s, WINDOW_S)
-    narrow = onset_f1(reference_s, onsets.times_s, NARROW_WINDOW_S)
+    f1_scores = {
+        f"onset_{name}_{window}": getattr(score, name) if score else None
+        for window, window_s in (("100ms", WINDOW_S), ("50ms", NARROW_WINDOW_S))
+        for score in [onset_f1(reference_s, onsets.times_s, window_s)]
+        for name in ("precision", "recall", "f1")
+    }
     errors_s = [abs(reference_s[i] - onsets.times_s[j]) for i, j in match_onsets(reference_s, onsets.times_s)]
     return OnsetScores(
         onset_detection_accuracy=len(match_in_order(reference_s, alone)) / n_reference if n_reference else None,
         onset_average_precision=average_precision(reference_s, alone),
         onset_average_precision_all=average_precision_of_all(reference_s, alone),
         onset_number_accuracy=float(n_reference == n_generated),
-        onset_precision_100ms=wide.precision if wide else None,
-        onset_recall_100ms=wide.recall if wide else None,
-        onset_f1_100ms=wide.f1 if wide else None,
-        onset_precision_50ms=narrow.precision if narrow else None,
-        onset_recall_50ms=narrow.recall if narrow else None,
-        onset_f1_50ms=narrow.f1 if narrow else None,
         onset_error_ms=1000 * float(np.median(errors_s)) if errors_s else None,
         n_onsets_reference=n_reference,
         n_onsets_generated=n_generated,
+        **f1_scores,
     )

@@ -23,14 +23,7 @@ SHORTEST_S = 0.1
 
 @dataclass(frozen=True, eq=False)
 class ComparedSound:
-    """A sound as it is compared.
-
-    Args:
-        wave: Stereo at 44.1 kHz (2, N); mono is doubled.
-        is_clipped: Whether it was clipped at its own rate.
-        sample_rate_hz: Its own rate.
-        n_channels: Its own channels.
-    """
+    """A sound as it is compared: stereo at 44.1 kHz (2, N), mono doubled; the rest is about the file as it was."""
 
     wave: Tensor
     is_clipped: bool
@@ -45,14 +38,7 @@ class ComparedSound:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Both sounds of a clip over their common part.
-
-    Args:
-        reference: Real sound (2, N) at 44.1 kHz.
-        generated: Generated sound (2, N) at 44.1 kHz.
-        onsets_s: Times of the reference onsets in seconds (K,).
-        notes: How the files differ.
-    """
+    """Both sounds of a clip (2, N) at 44.1 kHz over their common part; onsets of the reference in seconds (K,)."""
 
     reference: Tensor
     generated: Tensor
@@ -66,7 +52,7 @@ class Pair:
 
 
 def read_for_comparison(file: SoundFile) -> ComparedSound:
-    """Reads a sound, or that of a video.
+    """Read a sound, or that of a video.
 
     Raises:
         InputError: It cannot be read, is empty, or holds impossible numbers.
@@ -82,14 +68,14 @@ def read_for_comparison(file: SoundFile) -> ComparedSound:
     peak = float(wave.abs().amax())
     if peak > HIGHEST_PEAK:
         raise InputError(f"{file.path} reaches {peak:.3g} times full scale: export the sound with full scale at ±1")
+    is_clipped = count_clipped_runs(wave) > 0
     if rate_hz != SAMPLE_RATE_HZ:
-        resampled = librosa.resample(wave.numpy(), orig_sr=rate_hz, target_sr=SAMPLE_RATE_HZ)
-        return ComparedSound(torch.from_numpy(resampled), count_clipped_runs(wave) > 0, rate_hz, info.n_channels or 0)
-    return ComparedSound(wave, count_clipped_runs(wave) > 0, rate_hz, info.n_channels or 0)
+        wave = torch.from_numpy(librosa.resample(wave.numpy(), orig_sr=rate_hz, target_sr=SAMPLE_RATE_HZ))
+    return ComparedSound(wave, is_clipped, rate_hz, info.n_channels or 0)
 
 
 def read_annotation(files: ClipFiles) -> np.ndarray | None:
-    """Times of a clip's annotated hits in seconds (K,), rising; None without annotation.
+    """Read the times of a clip's annotated hits in seconds (K,), rising; None without annotation.
 
     Raises:
         InputError: The annotation cannot be read.
@@ -98,15 +84,12 @@ def read_annotation(files: ClipFiles) -> np.ndarray | None:
 
 
 def common_part(reference: ComparedSound, generated: ComparedSound, hits_s: np.ndarray | None) -> Pair:
-    """Cuts both sounds, and the annotated hits, to the shorter duration.
+    """Cut both sounds, and the annotated hits, to the shorter duration, with notes on how the files differ.
 
     Args:
         reference: Real sound.
         generated: Generated sound.
         hits_s: Annotated hits in seconds (K,), rising; None: onsets are detected in the real sound.
-
-    Returns:
-        What is compared, with notes on how the files differ.
 
     Raises:
         InputError: They have less than 0.1 s in common.

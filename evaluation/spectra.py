@@ -31,14 +31,9 @@ class StftDistance:
 
 
 def stft_distance(generated: Tensor, reference: Tensor) -> StftDistance:
-    """Distance of the magnitude spectra of two mono sounds, Hann windows every quarter of their length.
+    """Return the distance of the magnitude spectra of two mono sounds (N,), Hann windows every quarter of their length.
 
-    Args:
-        generated: Sound (N,).
-        reference: Sound (N,), at the same rate; 44.1 kHz in this project.
-
-    Returns:
-        The two parts of the distance.
+    Both have one rate, 44.1 kHz in this project.
 
     Source:
         Yamamoto et al., "Parallel WaveGAN", 2020, equations 4 to 6.
@@ -61,15 +56,7 @@ def _magnitudes(mono: Tensor, n_fft: int) -> Tensor:
 
 
 def log_mel_db(mono: np.ndarray, sample_rate_hz: int) -> np.ndarray:
-    """Level of 128 mel bands, FFT 2048, hop 512, in dB, at least -80.
-
-    Args:
-        mono: Sound (N,), full scale ±1.
-        sample_rate_hz: Samples a second.
-
-    Returns:
-        Levels (128, 1 + N // 512).
-    """
+    """Return the levels (128, 1 + N // 512) of mel bands of a sound (N,), FFT 2048, hop 512, in dB, at least -80."""
     power = librosa.feature.melspectrogram(
         y=mono, sr=sample_rate_hz, n_fft=2048, hop_length=512, n_mels=128, pad_mode="constant"
     )
@@ -77,5 +64,5 @@ def log_mel_db(mono: np.ndarray, sample_rate_hz: int) -> np.ndarray:
 
 
 def log_mel_distance_db(generated: np.ndarray, reference: np.ndarray, sample_rate_hz: int) -> float:
-    """Mean absolute difference of `log_mel_db` of two sounds (N,), in dB."""
+    """Return the mean absolute difference of `log_mel_db` of two sounds (N,), in dB."""
     return float(np.abs(log_mel_db(generated, sample_rate_hz) - log_mel_db(reference, sample_rate_hz)).mean())

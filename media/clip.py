@@ -9,17 +9,10 @@ MOST_CLIP_BYTES = 4 * 2**30
 
 
 def count_at_rate(duration_s: float, rate_hz: float) -> int:
-    """Number of samples or frames in a duration, rounded to the nearest whole number, and at least one.
-
-    Args:
-        duration_s: Duration in seconds, above 0.
-        rate_hz: Samples or frames a second, above 0.
-
-    Returns:
-        The number of samples or frames.
+    """Return the number of samples or frames in a duration, rounded to the nearest whole number, and at least one.
 
     Raises:
-        InputError: A value is not a finite number above 0.
+        InputError: The duration or the rate is not a finite number above 0.
     """
     for name, value in (("duration", duration_s), ("rate", rate_hz)):
         if not (math.isfinite(value) and value > 0):
@@ -28,16 +21,13 @@ def count_at_rate(duration_s: float, rate_hz: float) -> int:
 
 
 def part_duration_s(source: object, whole_s: float, start_s: float, duration_s: float | None) -> float:
-    """How long a part of a recording is, as asked for by `--start` and `--duration`.
+    """Return how many seconds a part of a recording lasts, as asked for by `--start` and `--duration`, above 0.
 
     Args:
         source: The recording, named in errors.
         whole_s: How long it is.
         start_s: Start of the part.
         duration_s: How long the part is to be; None: to the end.
-
-    Returns:
-        Seconds, above 0.
 
     Raises:
         InputError: The part lies outside the recording.
@@ -53,12 +43,6 @@ def part_duration_s(source: object, whole_s: float, start_s: float, duration_s: 
 
 def check_memory(n_samples: int, n_frames: int, width_px: int, height_px: int) -> None:
     """Refuse clips that take more than 4 GiB each, sound as float32 and frames as RGB in 8 bits.
-
-    Args:
-        n_samples: Samples of all channels.
-        n_frames: Frames.
-        width_px: Width of a frame.
-        height_px: Height of a frame.
 
     Raises:
         InputError: Naming what a clip takes.

@@ -27,10 +27,9 @@ _HIGHEST_CSV_RMS = 1000
 
 @dataclass(frozen=True, eq=False)
 class Envelope:
-    """RMS values on an even grid.
+    """RMS values on an even grid: value i lies at (i + 0.5) / rate_hz, the middle of its slot of time.
 
-    Value i stands for the slot of time from i / rate_hz to (i + 1) / rate_hz, and so lies at its middle,
-    (i + 0.5) / rate_hz. That holds for a sample of a sound and for a frame of a fine envelope alike.
+    That holds for a sample of a sound and for a frame of a fine envelope alike.
 
     Args:
         rms: RMS amplitudes, at least 0, 1 = full scale (..., T) with T at least 1.
@@ -56,17 +55,10 @@ class Envelope:
 
 
 def fine_envelope(wave: Tensor, sample_rate_hz: int) -> Envelope:
-    """Envelope at 125 Hz: RMS of the 16 kHz mono sound over 512 samples every 128.
+    """Return the envelope (..., T) at 125 Hz of a sound (..., C, N): RMS of its 16 kHz mono over 512 samples every 128.
 
     The sound is extended by 192 samples on each side, mirrored (with zeros where it is too short to mirror), so that
-    value i is centred on its slot.
-
-    Args:
-        wave: Sound (..., C, N), N at least 1.
-        sample_rate_hz: Samples a second of `wave`.
-
-    Returns:
-        Envelope at `FINE_RATE_HZ` with rms (..., T); T is the number of whole slots, at least 1 (10 s: 1250).
+    value i is centred on its slot. T is the number of whole slots, at least 1 (10 s: 1250).
 
     Raises:
         InputError: The sound holds no sample.
@@ -87,7 +79,7 @@ def fine_envelope(wave: Tensor, sample_rate_hz: int) -> Envelope:
 
 
 def low_passed(envelope: Envelope, cutoff_hz: float = 7.8125) -> Envelope:
-    """An envelope without fast changes, neither earlier nor later than before.
+    """Return an envelope without fast changes, neither earlier nor later than before, and nowhere below 0.
 
     An elliptic filter of order 4 (ripple 0.01 dB, 120 dB down) goes over it forwards and backwards. A hit so begins to
     rise before it is heard, about half a period of the cutoff.
@@ -95,9 +87,6 @@ def low_passed(envelope: Envelope, cutoff_hz: float = 7.8125) -> Envelope:
     Args:
         envelope: Envelope, rms (..., T).
         cutoff_hz: End of what passes, above 0 and below half of the envelope's rate.
-
-    Returns:
-        Envelope of the same shape and rate, on the same device; where the filter would dip below 0 it is 0.
 
     Raises:
         InputError: A cutoff outside its range.
@@ -118,20 +107,12 @@ def low_passed(envelope: Envelope, cutoff_hz: float = 7.8125) -> Envelope:
 
 
 def instant_envelope(wave: Tensor, sample_rate_hz: int) -> Envelope:
-    """The finest envelope, one value a sample, from which every longer window follows exactly.
-
-    Args:
-        wave: Sound (..., C, N), N at least 1.
-        sample_rate_hz: Samples a second of `wave`.
-
-    Returns:
-        Envelope at `sample_rate_hz` with rms (..., C, N): the magnitude of each sample.
-    """
+    """Return the finest envelope (..., C, N) of a sound, its magnitudes; every longer window follows from it."""
     return Envelope(wave.abs(), float(sample_rate_hz))
 
 
 def sliding_mean(values: Tensor, window_samples: int, *, causal: bool) -> Tensor:
-    """Moving average in time proportional to N, whatever the window.
+    """Return moving averages (..., N), float64, of values (..., N), in time proportional to N, whatever the window.
 
     Samples before the start and after the end count as 0, and the divisor is always `window_samples`.
 
@@ -140,9 +121,6 @@ def sliding_mean(values: Tensor, window_samples: int, *, causal: bool) -> Tensor
         window_samples: Length W of the window, at least 1.
         causal: True: output n averages samples n - W + 1 … n. False: n - W // 2 … n - W // 2 + W - 1, which is what
             padding by W // 2 zeros on both sides, averaging, and cutting to N gives.
-
-    Returns:
-        Averages (..., N), float64.
 
     Raises:
         InputError: The window is shorter than one sample.
@@ -165,7 +143,7 @@ def control_envelope(
     window_samples: int = 10_000,
     smoothing_samples: int = 2_000,
 ) -> Tensor:
-    """Smooth envelope at the rate of the sound, as a model is controlled by it.
+    """Return the smooth envelope (..., N) at the rate of the sound, float32, as a model is controlled by it.
 
     The energy (squared RMS) is interpolated onto the samples, averaged over the past `window_samples`, turned back into
     an RMS, and smoothed by a centred moving average. Applied to `instant_envelope` this is the published definition.
@@ -176,9 +154,6 @@ def control_envelope(
         sample_rate_hz: Samples a second of the result.
         window_samples: Length of the RMS window, at least 1.
         smoothing_samples: Length of the moving average, at least 1; 1 smooths nothing.
-
-    Returns:
-        RMS amplitudes (..., N), float32, on the device of the envelope.
 
     Raises:
         InputError: A length below 1.
@@ -194,7 +169,7 @@ def control_envelope(
 
 
 def _energy_at_samples(envelope: Envelope, n_samples: int, sample_rate_hz: int) -> Tensor:
-    """Energy (..., N), float64, linear between the middles of the slots; unchanged where the rates are equal."""
+    """Return the energy (..., N), float64, linear between middles of slots; unchanged where the rates are equal."""
     energy = _to_float64(envelope.rms).square()
     n_values = energy.shape[-1]
     sample = torch.arange(n_samples, dtype=torch.float64, device=energy.device)
@@ -206,7 +181,7 @@ def _energy_at_samples(envelope: Envelope, n_samples: int, sample_rate_hz: int) 
 
 
 def _to_float64(values: Tensor) -> Tensor:
-    """As float64; on the CPU where the device (Apple's) has none."""
+    """Convert to float64; on the CPU where the device (Apple's) has none."""
     return values.to(device="cpu" if values.device.type == "mps" else values.device, dtype=torch.float64)
 
 
@@ -277,7 +252,7 @@ def read_envelope_csv(path: Path, duration_s: float | None = None, start_s: floa
 
 
 def _even_rate_hz(path: Path, time_s: np.ndarray) -> float | None:
-    """Slots a second, if the times are the middles of even slots from time 0 on; None if they are not."""
+    """Return the slots a second, if the times are the middles of even slots from time 0 on; None if they are not."""
     rate_hz = (len(time_s) - 0.5) / time_s[-1] if time_s[-1] > 0 else 0.0
     if not np.allclose(time_s * rate_hz, np.arange(len(time_s)) + 0.5, rtol=0, atol=1e-2):
         return None
@@ -290,7 +265,7 @@ def _even_rate_hz(path: Path, time_s: np.ndarray) -> float | None:
 
 
 def _read_points(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Times and RMS values of a CSV file, checked."""
+    """Read times and RMS values of a CSV file, checked."""
     lines = read_table(path, _CSV_HEADER)
     points = np.array([_point(path, line) for line in lines])
     backwards = np.flatnonzero(np.diff(points[:, 0]) <= 0)
@@ -302,7 +277,7 @@ def _read_points(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _point(path: Path, line: Line) -> tuple[float, float]:
-    """One line of the table: a time and an RMS value."""
+    """Read one line of the table: a time and an RMS value."""
     try:
         time_s, rms = (float(cell.replace(",", ".")) for cell in line.cells)
     except ValueError:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import torch
 from av.video.reformatter import Interpolation, VideoReformatter
@@ -41,7 +42,7 @@ class FrameWindow:
 
 
 def as_fraction(value: float) -> Fraction:
-    """The fraction that was meant by a rate or time in floating point."""
+    """Return the fraction that was meant by a rate or time in floating point."""
     return Fraction(value).limit_denominator(_LARGEST_DENOMINATOR)
 
 
@@ -76,14 +77,14 @@ class FrameGrid:
         return self._shown is None
 
     def add(self, frame: TimedImage) -> Iterator[FrameWindow]:
-        """Takes the next frame, its time stamp and how to get it, and gives the windows that are complete."""
+        """Take the next frame, its time stamp and how to get it, and gives the windows that are complete."""
         if self._shown is not None:
             middle_s = (self._shown[0] + frame[0]) / 2  # of two as near the earlier counts
             yield from self._repeat(math.floor((middle_s - self._start_s) * self._rate_hz) + 1)
         self._shown = frame
 
     def finish(self, n_frames: int) -> Iterator[FrameWindow]:
-        """Gives the windows that are left, with the last frame for all times that follow, when no more frames come."""
+        """Give the windows that are left, with the last frame for all times that follow, when no more frames come."""
         self._n_frames = n_frames
         if self._n_done > n_frames:  # a last time just past the end turns out to be none
             self._n_done, self._n_ready = self._n_done - 1, self._n_ready - 1
@@ -93,7 +94,7 @@ class FrameGrid:
             yield self._window()
 
     def _repeat(self, n_done: int) -> Iterator[FrameWindow]:
-        """Takes the frame now shown until so many times are done."""
+        """Take the frame now shown until so many times are done."""
         n_done = min(n_done, self._n_frames)
         if self._shown is None or n_done <= self._n_done:
             return
@@ -119,13 +120,13 @@ class FrameGrid:
 
 
 def shown_px(stream: Any, quarter_turns: int) -> tuple[int, int]:
-    """Width and height of a picture with square pixels, turned."""
+    """Return width and height of a picture with square pixels, turned."""
     width = max(1, round(stream.width * (stream.sample_aspect_ratio or 1)))
     return (stream.height, width) if quarter_turns % 2 else (width, stream.height)
 
 
 def orientation(picture: Any) -> tuple[bool, int]:
-    """Whether a picture is mirrored left to right, and how often it is then turned left by 90 degrees, to be shown.
+    """Return whether a picture is shown mirrored left to right, and how often it is then turned left by 90 degrees.
 
     To ask keeps the picture in memory until Python looks for cycles: ask one of a file.
 
@@ -156,11 +157,13 @@ class View:
         self._reformatter = VideoReformatter()
 
     def timed(self, picture: Any) -> TimedImage:
-        """The time stamp of a decoded picture, and how to get it."""
+        """Return the time stamp of a decoded picture, and how to get it."""
         return picture.pts * picture.time_base, partial(self.show, picture)
 
     def show(self, picture: Any) -> Tensor:
-        """A decoded picture as a frame (3, H, W), uint8."""
+        """Return a decoded picture, or its stored pixels (H, W, 3) in RGB, as a frame (3, H, W), uint8."""
+        if isinstance(picture, np.ndarray):
+            picture = av.VideoFrame.from_ndarray(picture, format="rgb24")
         self._orientation = self._orientation or orientation(picture)
         is_mirrored, quarter_turns = self._orientation
         self._size_px = self._size_px or shown_px(self._stream, quarter_turns)
@@ -180,11 +183,11 @@ class FrameLine:
     Args:
         path: The file, for messages.
         packets: Its packets, those of the picture first.
-        frame_rate_hz: Frames a second, above 0.
-        size_px: See `View`.
+        frame_rate_hz: Frames a second, above 0, as the next four see `media.reading.iter_frames`.
+        size_px: Width and height.
         start_s: Time of the first frame in seconds from the start of the file.
-        duration_s: Seconds of the frames, None to the end of the picture.
-        window_frames: Frames of a window, at least 1.
+        duration_s: Seconds of the frames.
+        window_frames: Frames of a window.
 
     Raises:
         InputError: There can be no such frames.
@@ -209,20 +212,20 @@ class FrameLine:
         end_s = stated_end_s(self._stream)
         n_frames = None if duration_s is None and end_s is None else self._n_frames(end_s)
         self.grid = FrameGrid(self.start_s, frame_rate_hz, window_frames, n_frames)
-        self._view = View(self._stream, size_px)
+        self.view = View(self._stream, size_px)
 
     def add(self, picture: Any) -> Iterator[FrameWindow]:
-        """Takes the next decoded picture and gives the windows that are complete."""
-        return self.grid.add(self._view.timed(picture))
+        """Take the next decoded picture and give the windows that are complete."""
+        return self.grid.add(self.view.timed(picture))
 
     def finish(self) -> Iterator[FrameWindow]:
-        """Gives the windows that are left when as much is decoded as is wanted, or there is."""
+        """Give the windows that are left when as much is decoded as is wanted, or there is."""
         if self.grid.is_empty:
             raise no_frame(self._path)
         return self.grid.finish(self._n_frames(stated_end_s(self._stream)))
 
     def _n_frames(self, stated_end_s: Fraction | None) -> int:
-        """Frames in all, if the picture ends where its header says, else where the packets read so far end."""
+        """Count all frames, if the picture ends where its header says, else where the packets read so far end."""
         if self._duration_s is not None:
             return count_at_rate(self._duration_s, self._frame_rate_hz)
         end_s = self._packets.end_s(self._stream) if stated_end_s is None else stated_end_s
@@ -233,7 +236,7 @@ class FrameLine:
 
 
 def _check_frames(path: Path, start_s: float, frame_rate_hz: float, size_px: Size, window_frames: int) -> None:
-    """Refuses frames that cannot be."""
+    """Refuse frames that cannot be."""
     check_start(path, start_s)
     count_at_rate(1.0, frame_rate_hz)
     if size_px is not None and min((size_px,) if isinstance(size_px, int) else size_px) < 1:

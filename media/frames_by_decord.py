@@ -1,59 +1,117 @@
-"""Frames of the videos that decord reads rightly."""
+"""Frames of a video by decord, the frame reader beside PyAV.
 
-from collections.abc import Iterator
+PyAV's time as a share of decord's, the checks included (``python -m benchmarks.readers``, seed 0, median of 7 pairs,
+one thread a decoder, two shared x86-64 cores, PyAV 18.1, decord 0.6). Where decord gives the same frames, it is slower,
+so the reader `auto` is PyAV for every video:
+
+    video                  every frame, stored size   10 s at 4 frames a second, 224x224
+    320x240, 4 s           0.65, the same bits        0.57, 1.2 of 255 apart
+    the same, one key      0.64, the same bits        0.63, 1.2 of 255 apart
+    320x240, 300 s                                    0.17, 1.3 of 255 apart
+    1920x1080, 4 s         0.74, the same bits        0.62, 2.3 of 255 apart
+    variable rate          0.67, the same bits        0.40, 1.3 of 255 apart
+    Matroska               0.77, the same bits        0.55, 1.3 of 255 apart
+    HEVC (open groups of pictures), cut by stream copy, AV1: refused
+"""
+
+import itertools
+from bisect import bisect
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from media.container import MP4, Packets, decoded, need_video, opened, origin_s
-from media.frames import TimedImage, orientation
+from common.errors import InputError
+from media.container import MATROSKA, MP4, Packets, decoded, no_frame, opened, video_stream
+from media.frames import TimedImage, View, orientation
 
-try:
-    import decord
-
-    DECORD_ERRORS: tuple[type[Exception], ...] = (decord.DECORDError, RuntimeError)
-except (ImportError, OSError):  # there is no decord for some platforms
-    decord, DECORD_ERRORS = None, ()
-
-_MOST_FRAMES = 1000
+_FORMATS = (MP4, MATROSKA)
+_TIMES_AGREE_S = 1e-3
 
 
-def images_by_decord(path: Path) -> Iterator[TimedImage]:
-    """Every frame of a video as it is stored, none where decord would be wrong.
+def need_decord(option: str) -> Any:
+    """Return the decord package.
 
-    It is right for short clips in MP4 that are shown as they are stored and have one key frame (it miscounts when it
-    seeks to others), if it counts and times the frames as PyAV does (it invents frames of clips that were cut by stream
-    copy). It does not tell damage, which PyAV does.
+    Args:
+        option: What asked for it, for the error.
 
     Raises:
-        DECORD_ERRORS: When an image is called that it cannot decode after all.
+        InputError: It is not installed; it exists for x86-64 only.
     """
-    if decord is None:
-        return
+    try:
+        import decord
+    except (ImportError, OSError) as error:
+        raise InputError(f"{option} needs the package decord, which cannot be imported ({error}): take pyav") from error
+    return decord
+
+
+def images_by_decord(path: Path, packets: Packets, view: View, start_s: Fraction) -> Iterator[TimedImage]:
+    """Yield the frames of a video from a time on: the time stamp of each, and how to decode it.
+
+    decord is right about videos in MP4 and Matroska that are shown as they are stored and whose key frames start anew.
+    It invents frames for clips cut by stream copy, miscounts when it seeks in videos with open groups of pictures, and
+    does not turn pictures. Those are refused after a look at all packets. decord does not report damage within frames,
+    which PyAV does.
+
+    Args:
+        path: The video.
+        packets: Its packets, not yet read.
+        view: Gives frames their size.
+        start_s: Time stamp from which on frames are wanted; the frame before it comes too.
+
+    Raises:
+        InputError: decord cannot read the video, or would give other frames.
+    """
+    decord = need_decord("reader decord")
+    stamps = _stamps(path, packets)
+    _check_orientation(path)
+    with_reason = partial(_with_reason, path, decord.DECORDError)
+    reader = with_reason(lambda: decord.VideoReader(str(path), num_threads=1))
+    read_s = with_reason(lambda: reader.get_frame_timestamp(range(len(reader)))[:, 0])
+    times_s = [stamp * packets.streams[0].time_base for stamp in stamps]
+    expected_s = np.array([float(time_s - times_s[0]) for time_s in times_s])
+    if len(read_s) != len(times_s) or not np.allclose(read_s, expected_s, rtol=0, atol=_TIMES_AGREE_S):
+        raise _refused(path, "it counts or times the frames in another way")
+    for index in range(max(0, bisect(times_s, start_s) - 1), len(times_s)):
+        yield times_s[index], partial(with_reason, lambda i=index: view.show(reader[i].asnumpy()))
+
+
+def _with_reason(path: Path, expected: type[Exception], work: Callable[[], Any]) -> Any:
+    """Return what `work` gives; an error of decord becomes one sentence."""
+    try:
+        return work()
+    except expected as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise _refused(path, lines[0].rpartition("Check failed: ")[-1].rpartition("ERROR ")[-1]) from error
+
+
+def _refused(path: Path, reason: str) -> InputError:
+    return InputError(f"{path} cannot be read by decord ({reason}): read it with the reader pyav or auto")
+
+
+def _stamps(path: Path, packets: Packets) -> list[int]:
+    """Return the time stamps of all frames in order, from the packets alone."""
+    if packets.container.format.name not in _FORMATS:
+        raise _refused(path, "it is neither MP4 nor Matroska")
+    if packets.streams[0].codec_context.codec.canonical_name == "av1":
+        raise _refused(path, "it has no decoder for AV1")
+    pictures = [packet for packet in packets if packet.size and packet.pts is not None]
+    if any(packet.is_discard for packet in pictures):
+        raise _refused(path, "it was cut by stream copy, and hides frames")
+    keys = itertools.accumulate((packet.pts if packet.is_keyframe else 0 for packet in pictures), max)
+    if any(packet.pts < key for packet, key in zip(pictures, keys, strict=True)):
+        raise _refused(path, "its key frames do not start anew: open groups of pictures")
+    if not pictures:
+        raise no_frame(path)
+    return sorted(packet.pts for packet in pictures)
+
+
+def _check_orientation(path: Path) -> None:
+    """Refuse a picture that has to be turned or mirrored, which its first frame says."""
     with opened(path) as container:
-        stream = need_video(path, container)
-        entries = stream.index_entries
-        if container.format.name != MP4 or not len(entries) <= _MOST_FRAMES:
-            return
-        if sum(entry.is_keyframe for entry in entries) != 1 or stream.sample_aspect_ratio not in (None, 0, 1):
-            return
-        times_s: list[Fraction] = []
-        for picture in decoded(Packets(container, stream)):
-            if not times_s and orientation(picture) != (False, 0):
-                return
-            times_s.append(picture.pts * picture.time_base)
-        expected_s = [float(time_s - origin_s(container)) for time_s in times_s]
-    reader = decord.VideoReader(str(path))
-    read_s = reader.get_frame_timestamp(range(len(reader)))[:, 0]
-    if len(read_s) == len(expected_s) and np.allclose(read_s, expected_s, rtol=0, atol=1e-3):
-        for index, time_s in enumerate(times_s):
-            yield time_s, partial(_image_by_decord, reader, index)
-
-
-def _image_by_decord(reader: Any, index: int) -> Tensor:
-    return torch.from_numpy(reader[index].asnumpy()).permute(2, 0, 1)
+        first = next(decoded(Packets(container, video_stream(container)), thread_count=1), None)
+        if first is not None and orientation(first) != (False, 0):
+            raise _refused(path, "it has to be turned to be shown")

@@ -12,7 +12,7 @@ LOUDNESS_BLOCK_S = 0.4
 
 
 def count_clipped_runs(wave: Tensor) -> int:
-    """How often a channel of a sound (C, N) stays at full scale (±0.9999) for three samples or more."""
+    """Count how often a channel of a sound (C, N) stays at full scale (±0.9999) for three samples or more."""
     if wave.shape[-1] < CLIPPED_RUN_SAMPLES:
         return 0
     in_run = (wave.abs() >= FULL_SCALE).unfold(-1, CLIPPED_RUN_SAMPLES, 1).all(dim=-1)
@@ -21,17 +21,9 @@ def count_clipped_runs(wave: Tensor) -> int:
 
 
 def loudness_lufs(wave: Tensor, sample_rate_hz: int) -> float | None:
-    """Integrated loudness of a sound.
+    """Return the integrated loudness (ITU-R BS.1770-4) of a sound (C, N), C 1 or 2, full scale ±1, in LUFS.
 
-    Args:
-        wave: Sound (C, N), C 1 or 2, full scale ±1.
-        sample_rate_hz: Samples a second.
-
-    Returns:
-        Loudness in LUFS; None where it is not defined: below 0.4 s, or no block above -70 LUFS.
-
-    Source:
-        ITU-R BS.1770-4.
+    It is None where it is not defined: below 0.4 s, or no block above -70 LUFS.
     """
     if wave.shape[-1] < math.ceil(LOUDNESS_BLOCK_S * sample_rate_hz):
         return None

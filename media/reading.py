@@ -3,14 +3,16 @@
 Every time is counted from the start of the file as a player shows it, that is from where the first of its streams
 starts. What is shared lies in media/container.py (an open file and its decoders), media/frames.py, media/sound.py and
 media/frames_by_decord.py; media/writing.py writes such files. No other file touches PyAV, decord or soundfile.
+
+Frames are read by PyAV or by decord, see `Reader`; sound is always read by PyAV.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import av
 import torch
@@ -34,7 +36,7 @@ from media.container import (
     video_stream,
 )
 from media.frames import FrameLine, FrameWindow, Size, as_fraction, orientation, shown_px
-from media.frames_by_decord import DECORD_ERRORS, images_by_decord
+from media.frames_by_decord import images_by_decord, need_decord
 from media.sound import SoundLine, SoundWindow
 
 __all__ = [
@@ -54,18 +56,39 @@ __all__ = [
 ]
 
 WINDOW_FRAMES = 64
+Reader = Literal["auto", "pyav", "decord"]
+"""What reads frames. `auto` is the faster of those that give the same frames: PyAV for every video measured so far, see
+`media.frames_by_decord`."""
+READERS: tuple[Reader, ...] = get_args(Reader)
+
+
+def check_reader(reader: str, option: str) -> Reader:
+    """Return a frame reader's name if there is such a reader here.
+
+    Args:
+        reader: One of `READERS`.
+        option: The option or key, for the error.
+
+    Raises:
+        InputError: There is no such reader, or its package is not installed.
+    """
+    if reader not in READERS:
+        raise InputError(f"{option} {reader!r} is not a frame reader: give one of {', '.join(READERS)}")
+    if reader == "decord":
+        need_decord(f"{option} decord")
+    return reader
 
 
 @dataclass(frozen=True)
 class MediaInfo:
-    """What a media file holds.
+    """What a media file holds: sizes are 0 without a picture, rate and channels of the sound None without one.
 
     Args:
         path: The file.
         duration_s: Seconds until its picture ends, or its sound where it has no picture.
-        width: Width of the picture as it is shown, in square pixels, 0 without picture.
-        height: Height of the picture as it is shown, in square pixels, 0 without picture.
-        frame_rate_hz: Frames a second on average as the header states it, 0 without picture.
+        width: Width of the picture as it is shown, in square pixels.
+        height: Height of the picture as it is shown, in square pixels.
+        frame_rate_hz: Frames a second on average as the header states it.
         rotation_deg: Turn to the left by which the stored (or mirrored) picture is shown: 0, 90, 180 or 270.
         has_video: Whether it holds a moving picture; cover art is none.
         has_sound: Whether it holds a sound.
@@ -86,13 +109,7 @@ class MediaInfo:
 
 
 def probe(path: Path) -> MediaInfo:
-    """Looks into a media file.
-
-    Args:
-        path: A video or sound file.
-
-    Returns:
-        What the file holds.
+    """Look into a video or sound file.
 
     Raises:
         InputError: The file is missing, damaged or cut off, or holds neither picture nor sound.
@@ -132,9 +149,15 @@ def _duration_s(packets: Packets) -> float:
 
 
 def read_frames(
-    path: Path, *, frame_rate_hz: float, size_px: Size = None, start_s: float = 0.0, duration_s: float | None = None
+    path: Path,
+    *,
+    frame_rate_hz: float,
+    size_px: Size = None,
+    start_s: float = 0.0,
+    duration_s: float | None = None,
+    reader: Reader = "auto",
 ) -> Tensor:
-    """Reads the frames of a video on an even grid of times, whatever the rate at which it was recorded.
+    """Read the frames of a video on an even grid of times, whatever the rate at which it was recorded.
 
     Frame i is the stored frame whose time is nearest to start_s + i / frame_rate_hz (of two as near the earlier), as a
     player shows it: with square pixels, mirrored and turned as the file says.
@@ -146,14 +169,19 @@ def read_frames(
             None keeps the size as shown, which `probe` tells.
         start_s: Time of the first frame in seconds, at least 0.
         duration_s: Seconds to read, above 0; None reads to the end. Past the end the last frame is repeated.
+        reader: What decodes the frames. Both readers give the same bits at the stored size; at another size colours
+            differ slightly, since decord's frames are scaled after their conversion to RGB.
 
     Returns:
         Frames (T, 3, H, W), uint8, RGB, with T = duration_s * frame_rate_hz, rounded.
 
     Raises:
-        InputError: The file is no readable video, it is damaged, or the times lie outside it.
+        InputError: The file is no readable video, it is damaged, the times lie outside it, or the reader cannot read
+            it.
     """
-    windows = iter_frames(path, frame_rate_hz=frame_rate_hz, size_px=size_px, start_s=start_s, duration_s=duration_s)
+    windows = iter_frames(
+        path, frame_rate_hz=frame_rate_hz, size_px=size_px, start_s=start_s, duration_s=duration_s, reader=reader
+    )
     return torch.cat([window.frames for window in windows])
 
 
@@ -221,35 +249,33 @@ def iter_frames(
     start_s: float = 0.0,
     duration_s: float | None = None,
     window_frames: int = WINDOW_FRAMES,
+    reader: Reader = "auto",
 ) -> Iterator[FrameWindow]:
-    """The frames that `read_frames` reads, in windows, so that a long video needs no more memory than a short one.
+    """Yield the frames of `read_frames` in windows, so that a long video needs no more memory than a short one.
 
     Args:
-        path: See `read_frames`, as the next four.
+        path: See `read_frames`, as all that follow but one.
         frame_rate_hz: Frames a second.
         size_px: Width and height.
         start_s: Time of the first frame in seconds.
         duration_s: Seconds to read.
         window_frames: Frames of a window, at least 1; the last one may have fewer.
-
-    Yields:
-        Windows of frames.
+        reader: What decodes the frames.
 
     Raises:
         InputError: As `read_frames`, while iterating.
     """
+    if check_reader(reader, "reader") != "decord":
+        request = FrameRequest(frame_rate_hz, size_px, start_s, duration_s, window_frames)
+        yield from (window for _, window in iter_requests(path, [request]))
+        return
     with opened(path) as container:
-        stream = need_video(path, container)
-        packets = Packets(container, stream)
+        packets = Packets(container, need_video(path, container))
         picture = FrameLine(path, packets, frame_rate_hz, size_px, start_s, duration_s, window_frames)
-        if size_px is None:
-            with suppress(*DECORD_ERRORS):
-                for image in images_by_decord(path):
-                    yield from picture.grid.add(image)
-        for frame in decoded(packets, picture.start_s):
+        for image in images_by_decord(path, packets, picture.view, picture.start_s):
             if picture.grid.is_full:
                 break
-            yield from picture.add(frame)
+            yield from picture.grid.add(image)
         yield from picture.finish()
 
 
@@ -262,8 +288,9 @@ def iter_media(
     n_channels: int = 2,
     window_frames: int = WINDOW_FRAMES,
     thread_count: int = 1,
+    reader: Reader = "auto",
 ) -> Iterator[FrameWindow | SoundWindow]:
-    """The frames and the sound of a video from its start, in windows, with one pass over the file.
+    """Yield the frames and the sound of a video from its start, in windows, with one pass over the file.
 
     The frames are those of `read_frames` without `duration_s`, and the sound that of `read_sound`: frames cover
     `probe(path).duration_s`, the sound runs from the start of the file to its own end, with silence where it starts
@@ -278,14 +305,24 @@ def iter_media(
         window_frames: Frames of a window, at least 1; a window of sound lasts about a second.
         thread_count: Threads that decode a frame together, if it is stored in parts, 0 for one a core. One is best
             where every core has a process of its own: none waits for another.
+        reader: What decodes the frames, see `read_frames`; with decord there is a second pass for the sound.
 
     Yields:
         Windows of frames, and windows of sound where the file has any.
 
     Raises:
-        InputError: While iterating, the file is no readable video, or is damaged.
+        InputError: While iterating, the file is no readable video, is damaged, or the reader cannot read it.
     """
     _check_sound(sample_rate_hz, n_channels)
+    if reader == "decord":
+        frames = iter_frames(
+            path, frame_rate_hz=frame_rate_hz, size_px=size_px, window_frames=window_frames, reader=reader
+        )
+        sound = _iter_sound(path, sample_rate_hz, n_channels) if probe(path).has_sound else ()
+        rates_hz = {FrameWindow: frame_rate_hz, SoundWindow: float(sample_rate_hz)}
+        windows: list[Iterable[Any]] = [frames, sound]
+        yield from heapq.merge(*windows, key=lambda window: window.first / rates_hz[type(window)])
+        return
     with opened(path) as container:
         streams = [stream for stream in (need_video(path, container), sound_stream(container)) if stream is not None]
         packets = Packets(container, *streams)
@@ -321,21 +358,27 @@ def read_sound(
     check_start(path, start_s)
     _check_sound(sample_rate_hz, n_channels)
     n_samples = None if duration_s is None else count_at_rate(duration_s, sample_rate_hz)
+    waves = [window.wave for window in _iter_sound(path, sample_rate_hz, n_channels, start_s, n_samples)]
+    if not waves:
+        raise InputError(f"{path} holds no sound after {start_s} s: start earlier, or give another file")
+    return torch.cat(waves, dim=1)
+
+
+def _iter_sound(
+    path: Path, sample_rate_hz: int, n_channels: int, start_s: float = 0.0, n_samples: int | None = None
+) -> Iterator[SoundWindow]:
+    """Yield the sound of a file from a time on."""
     with opened(path) as container:
         stream = sound_stream(container)
         if stream is None:
             raise InputError(f"{path} holds no sound: give a file with sound")
         first_s = origin_s(container) + as_fraction(start_s)
         line = _line(container, stream, sample_rate_hz, n_channels, first_s, n_samples)
-        windows: list[SoundWindow] = []
         for frame in decoded(Packets(container, stream), first_s):
-            windows += line.add(frame)
+            yield from line.add(frame)
             if line.is_full:
                 break
-        windows += line.finish()
-    if not windows:
-        raise InputError(f"{path} holds no sound after {start_s} s: start earlier, or give another file")
-    return torch.cat([window.wave for window in windows], dim=1)
+        yield from line.finish()
 
 
 def _line(

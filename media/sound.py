@@ -65,7 +65,7 @@ class SoundLine:
         return self._n_samples is not None and self._n_done >= self._n_samples
 
     def add(self, frame: Any) -> Iterator[SoundWindow]:
-        """Takes the next decoded piece and gives the windows that are complete."""
+        """Take the next decoded piece and give the windows that are complete."""
         form = frame.format.name, frame.layout.name, frame.sample_rate
         if form != self._form:
             yield from self._drain()
@@ -77,7 +77,7 @@ class SoundLine:
         yield from self._place(self._resampler.resample(frame))
 
     def finish(self) -> Iterator[SoundWindow]:
-        """Gives the windows that are left, with silence to the end, when no more pieces come."""
+        """Give the windows that are left, with silence to the end, when no more pieces come."""
         yield from self._drain()
         yield from self._silence(self._n_samples or 0)
         if self._ready:
@@ -102,7 +102,7 @@ class SoundLine:
             yield from self._append(wave.expand(self._n_channels, -1))
 
     def _silence(self, end: int) -> Iterator[SoundWindow]:
-        """Fills up to a sample, a window at a time."""
+        """Fill up to a sample, a window at a time."""
         while (n_missing := end - self._n_done) > 0 and not self.is_full:
             yield from self._append(torch.zeros(self._n_channels, min(n_missing, _WINDOW_S * self._rate_hz)))
 

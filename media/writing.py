@@ -28,15 +28,10 @@ _H264_OPTIONS = {"x264-params": "mbtree=0"}  # with it, pictures below about 100
 
 
 def write_wav(path: Path, wave: Tensor, sample_rate_hz: int) -> None:
-    """Writes a sound as 24-bit PCM; what exceeds full scale is clipped.
-
-    Args:
-        path: File to write, with the suffix .wav.
-        wave: Sound (C, N), C 1 or 2, full scale ±1.
-        sample_rate_hz: Samples a second.
+    """Write a sound (C, N), C 1 or 2, full scale ±1, as 24-bit PCM; what exceeds full scale is clipped.
 
     Raises:
-        InputError: The sound is empty or not finite, or the path cannot be written.
+        InputError: The sound is empty or not finite, or the path cannot be written or is no .wav.
     """
     if path.suffix.lower() != ".wav":
         raise InputError(f"{path} has the suffix `{path.suffix}`, expected .wav: change the name of the output")
@@ -46,11 +41,9 @@ def write_wav(path: Path, wave: Tensor, sample_rate_hz: int) -> None:
 
 
 def mp3_bytes(wave: Tensor, sample_rate_hz: int) -> bytes:
-    """A small MP3 for players of web pages, of about 80 kB for 10 s of mono; what exceeds full scale is clipped.
+    """Return a small MP3 of a sound (C, N) for web pages, of about 80 kB for 10 s of mono, clipped to full scale.
 
-    Args:
-        wave: Sound (C, N), C 1 or 2, full scale ±1.
-        sample_rate_hz: Samples a second, one of MP3's (44,100 for instance).
+    The rate is one of MP3's, 44,100 Hz for instance.
 
     Raises:
         InputError: The sound is empty or not finite.
@@ -61,7 +54,7 @@ def mp3_bytes(wave: Tensor, sample_rate_hz: int) -> bytes:
 
 
 def write_video(path: Path, frames: Tensor, frame_rate_hz: float) -> None:
-    """Writes frames as a silent H.264 video; the same frames give the same bytes.
+    """Write frames as a silent H.264 video; the same frames give the same bytes.
 
     Args:
         path: File to write, with the suffix .mp4, .mov or .mkv.
@@ -85,7 +78,7 @@ def write_video(path: Path, frames: Tensor, frame_rate_hz: float) -> None:
 
 
 def mux(video_path: Path, wave: Tensor, sample_rate_hz: int, out_path: Path) -> None:
-    """Writes a video with a new sound: the picture is copied as it is stored, the sound replaces any other.
+    """Write a video with a new sound: the picture is copied as it is stored, the sound replaces any other.
 
     The packets of the picture stay as they are, bit for bit, and so do their times, its turn and the shape of its
     pixels, its chapters and its texts. Only start codes (MPEG-TS) become lengths where the format wants it. Matroska
@@ -117,11 +110,7 @@ def mux(video_path: Path, wave: Tensor, sample_rate_hz: int, out_path: Path) -> 
 
 
 def check_mux(video_path: Path, out_path: Path) -> None:
-    """Refuse a video whose picture `mux` cannot copy, by copying its start in memory.
-
-    Args:
-        video_path: A video file.
-        out_path: The file to write later, with the suffix .mp4, .mov or .mkv.
+    """Refuse a video whose picture `mux` cannot copy to this output, by copying its start in memory.
 
     Raises:
         InputError: The video cannot be read, or the format of the output cannot hold its picture.
@@ -162,7 +151,7 @@ def _copy_with_sound(
 
 
 def _conversion(video_path: Path) -> str:
-    """The remedy for a picture that cannot be copied."""
+    """Return the remedy for a picture that cannot be copied."""
     converted = shlex.quote(f"{video_path.stem}-h264.mp4")
     return f"convert the video first: ffmpeg -i {shlex.quote(str(video_path))} -c:v libx264 {converted}"
 
@@ -180,7 +169,7 @@ def _writing(failure: str, remedy: str | None = None) -> Iterator[None]:
 
 
 def _picture_like(stream: Any, target: OutputContainer, video_path: Path, out_path: Path) -> Any:
-    """A new stream of the output for the packets of a picture."""
+    """Return a new stream of the output for the packets of a picture."""
     try:
         picture = target.add_stream_from_template(stream, opaque=True)
     except ValueError as error:
@@ -203,7 +192,7 @@ def _check_pixels(written: str | io.BytesIO, stream: Any, out_path: Path) -> Non
 
 
 def _chapters(source: InputContainer) -> list[Any]:
-    """The chapters of a video, counted from the start of the file."""
+    """Return the chapters of a video, counted from the start of the file."""
     chapters = source.chapters()
     for chapter in chapters:
         origin = round(origin_s(source) / (chapter["time_base"] or 1))
@@ -212,7 +201,7 @@ def _chapters(source: InputContainer) -> list[Any]:
 
 
 def _aac_packets(target: OutputContainer, samples: np.ndarray, sample_rate_hz: int) -> list[Any]:
-    """The sound (C, N) as packets of a new stream of the output."""
+    """Return the sound (C, N) as packets of a new stream of the output."""
     layout = "mono" if len(samples) == 1 else "stereo"
     stream = target.add_stream("aac", rate=sample_rate_hz, layout=layout, bit_rate=_AAC_BITS_PER_S)
     frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=layout)
@@ -238,7 +227,7 @@ def _durations(path: Path) -> tuple[dict[int, int], float]:
 
 
 def _video_packets(source: InputContainer, picture: Any, durations: dict[int, int]) -> Iterator[Any]:
-    """All packets of a video as packets of another, counted from the start of the file.
+    """Yield all packets of a video as packets of another, counted from the start of the file.
 
     Matroska stores no decoding times and FFmpeg does not know the first of them: they are counted back from the first
     one known, a frame at a time. MP4 takes for the duration of the picture that from the first decoding time to the end
@@ -271,7 +260,7 @@ def _video_packets(source: InputContainer, picture: Any, durations: dict[int, in
 
 
 def _playable(wave: Tensor) -> np.ndarray:
-    """The sound (C, N) clipped to full scale, on the CPU."""
+    """Return the sound (C, N) clipped to full scale, on the CPU."""
     if wave.ndim != 2 or wave.shape[0] not in (1, 2) or wave.shape[1] == 0:
         raise InputError(f"a sound of shape {tuple(wave.shape)} cannot be written: give (1 or 2 channels, samples)")
     if not wave.isfinite().all():
@@ -280,7 +269,7 @@ def _playable(wave: Tensor) -> np.ndarray:
 
 
 def _check_suffix(path: Path) -> None:
-    """Refuses an output whose suffix names no container for video."""
+    """Refuse an output whose suffix names no container for video."""
     if path.suffix.lower() not in _OUTPUT_FORMATS:
         expected = ", ".join(_OUTPUT_FORMATS)
         raise InputError(f"{path} has the suffix `{path.suffix}`, expected {expected}: change the output")

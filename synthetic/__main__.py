@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from common.errors import user_errors
+from common.files import only_run_in
 from common.options import add_frame_size, add_number, add_output_dir, add_seed, add_workers, command_parser
 from common.parallel import for_each
 from synthetic.spec import SyntheticSpec
-from synthetic.write import Job, only_run_in, write_clip, write_manifest
+from synthetic.write import TRUTH, Job, write_clip, write_manifest
 
 LEAST_HOURS, MOST_HOURS = 0.0001, 1000
 
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     specs = [replace(spec, frame_rate_hz=rate_hz) for rate_hz in args.fps]
     n_clips = math.ceil(round(args.hours * 3600 / spec.duration_s, 6))
     jobs = [Job(specs[i % len(specs)], args.seed, i, args.output_dir) for i in range(n_clips)]
-    with only_run_in(args.output_dir):
+    with only_run_in(args.output_dir, args.output_dir / TRUTH):
         write_manifest(args.output_dir, spec, args.fps, args.seed)
         missing = [job for job in jobs if not job.video_path.exists()]
         for _ in for_each(write_clip, missing, args.workers, "synthetic clips"):

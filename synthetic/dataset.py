@@ -1,50 +1,39 @@
 """Synthetic clips straight into training, without a disk: rendered when asked for."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-import torch
-from pytorch_lightning import LightningDataModule
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from common.errors import InputError, check_range
-from data.loaders import EpochSampler, check_batches, check_epoch, loader
+from data.loaders import BatchModule, EpochDataset, check_epoch
 
 Item = TypeVar("Item")
 
 
-class SyntheticDataset(Dataset[Item]):
+class SyntheticDataset(EpochDataset[Item]):
     """Clips in the form of a training, rendered when asked for.
 
     Args:
         render: Makes the item of a number, from 0 on; the same number gives the same item.
-        n_clips: Clips an epoch, at least 1; an epoch begins where the one before ended.
+        n_clips: Clips an epoch, at least 1.
         n_distinct: After how many clips they come again, at least 1; None: never.
     """
 
     def __init__(self, render: Callable[[int], Item], n_clips: int, n_distinct: int | None = None) -> None:
-        self._render, self._n_clips, self._n_distinct = render, n_clips, n_distinct
-        # in shared memory, so that workers that outlive an epoch see the next one
-        self._epoch = torch.tensor(0, dtype=torch.int64).share_memory_()
-
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch of the items asked for from now on, in this process and in its workers."""
-        self._epoch.fill_(epoch)
-
-    def __len__(self) -> int:
-        """Clips an epoch."""
-        return self._n_clips
+        super().__init__(n_clips)
+        self._render, self._n_distinct = render, n_distinct
 
     def __getitem__(self, index: int) -> Item:
-        """A clip of the epoch."""
-        number = int(self._epoch) * self._n_clips + index
+        """Render a clip of the epoch."""
+        number = self._number(index)
         return self._render(number if self._n_distinct is None else number % self._n_distinct)
 
 
-class SyntheticDataModule(LightningDataModule, ABC):
+class SyntheticDataModule(BatchModule):
     """Synthetic clips to train on, and some that stay the same for validation.
 
     Sub-classes say what an item is.
@@ -71,8 +60,7 @@ class SyntheticDataModule(LightningDataModule, ABC):
         num_workers: int = 1,
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        check_batches(batch_size, num_workers, seed)
+        super().__init__(batch_size, num_workers, seed)
         check_epoch(samples_per_epoch)
         if batch_size > samples_per_epoch:
             raise InputError(
@@ -83,7 +71,6 @@ class SyntheticDataModule(LightningDataModule, ABC):
             check_range("n_train_clips", n_train_clips, 1, 10_000_000, whole=True)
         self._n_train_clips = n_train_clips
         self._samples_per_epoch, self._n_val_clips = samples_per_epoch, n_val_clips
-        self._batch_size, self._num_workers, self._seed = batch_size, num_workers, seed
         self._val_items: list[Any] = []
 
     @property
@@ -91,30 +78,18 @@ class SyntheticDataModule(LightningDataModule, ABC):
     def render(self) -> Callable[[int, int], Any]:
         """What makes the item of a seed and a number; goes to other processes."""
 
-    @staticmethod
-    @abstractmethod
-    def collate(items: Sequence[Any]) -> Any:
-        """Joins items into a batch."""
-
     def train_dataloader(self) -> DataLoader[Any]:
-        """Batches of the clips to train on."""
+        """Load batches of the clips to train on, complete ones alone."""
         dataset = SyntheticDataset(partial(self.render, self._seed), self._samples_per_epoch, self._n_train_clips)
-        return loader(
-            dataset,
-            EpochSampler(dataset, self.trainer, self._seed),
-            batch_size=self._batch_size,
-            num_workers=self._num_workers,
-            collate=self.collate,
-            drop_last=True,
-        )
+        return self._train_loader(dataset, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Batches of the clips that stay the same."""
+        """Load batches of the clips that stay the same."""
         items: Any = self.val_items(self._n_val_clips)
-        return loader(items, None, batch_size=self._batch_size, num_workers=0, collate=self.collate)
+        return self._loader(items, 0)
 
     def val_items(self, n_clips: int) -> list[Any]:
-        """The first clips to validate on, at most all of them; rendered once."""
+        """Return the first clips to validate on, at most all of them; each is rendered once."""
         n_clips = min(n_clips, self._n_val_clips)
         missing = range(len(self._val_items), n_clips)
         self._val_items += [

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 import torchaudio.functional
-from torch.utils.data import default_collate
 
 from common.errors import InputError
 from data.batch import FoleyBatch, FoleyItem, collate
@@ -210,11 +209,6 @@ class SyntheticSegmentModule(SyntheticDataModule):
     def render(self) -> Callable[[int, int], Segments]:
         """What makes a training item."""
         return partial(_segments, self.spec, self._gain_db)
-
-    @staticmethod
-    def collate(items: Sequence[Segments]) -> Segments:
-        """Joins items into a batch."""
-        return default_collate(list(items))
 
 
 def _form(spec: ClipSpec) -> tuple[SyntheticSpec, int]:

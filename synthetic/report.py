@@ -9,13 +9,13 @@ if __name__ == "__main__":  # before the imports, which take seconds
 
     end_on_interrupt()
 
-import html
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jinja2 import Environment
 from PIL import Image
 from tqdm import tqdm
 
@@ -59,17 +59,34 @@ _HEADINGS = {
     ),
 }
 
+PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string("""\
+<!doctype html><meta charset="utf-8"><title>Synthetic strikes</title>
+<style>td,th{padding:.15em .8em;text-align:left}tr:nth-child(even){background:#f2f2f2}</style>
+<body style="font-family:sans-serif;max-width:1700px;margin:auto">
+<h1>Synthetic strikes</h1>
+<p>{{ n_clips }} clips of seed {{ seed }}, the first {{ n_shown }} with pictures. Real recordings: {{ real }}.
+Nothing is fitted to them.</p>
+<p>The table gives medians of the hits that nothing follows for 0.3 s, at most six of a material in a clip; hits that
+ring on at -20 dB when the next one comes are left out, so that what rings long counts too little. Published decays are
+a third of the T60 of modes of everyday objects, 10 to 90 % of the modes; published centres are the mean frequencies of
+an object's modes, weighted by energy (modes of ThreeDWorld's PyImpact, after Traer, Cusimano &amp; McDermott 2019).
+Both leave out the noise of the contact and the room, which the clips have.</p>
+<table><tr><th>material<th>hits<th>-20 dB after, s<th>published, s<th>median is<th>centroid, Hz<th>published, Hz
+<th>rise, ms
+{% for row in rows %}
+<tr>{% for cell in row %}<td>{{ cell }}{% endfor %}
+
+{% endfor %}
+</table>
+{% for name, (title, text) in headings.items() %}
+<h2>{{ title }}</h2><p>{{ text }}</p><img src="{{ name }}.png" style="max-width:100%">
+{% endfor %}
+""")
+
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """What is kept of the clips that were rendered.
-
-    Args:
-        n_clips: How many they were.
-        shown: The first of them, with pictures.
-        measures: Measures of hits by material.
-        excerpts: Strikes whose spectrograms are drawn, by material.
-    """
+    """What is kept of the rendered clips: the first with pictures, measures of hits and strikes to draw by material."""
 
     n_clips: int
     shown: list[SyntheticClip]
@@ -78,7 +95,7 @@ class Sample:
 
 
 def draw_sample(n_clips: int, seed: int) -> Sample:
-    """Renders clips, the first 48 of them with pictures, and keeps what is shown."""
+    """Render clips, the first 48 of them with pictures, and keeps what is shown."""
     spec = SyntheticSpec(duration_s=6.0, width=160, height=90)
     shown: list[SyntheticClip] = []
     measures: dict[str, list[Measures]] = {material: [] for material in sorted(MATERIALS)}
@@ -100,7 +117,7 @@ def draw_sample(n_clips: int, seed: int) -> Sample:
 
 
 def _excerpts(clip: SyntheticClip) -> dict[tuple[str, str], Excerpt]:
-    """The first strike of each material and action that is not too near to others."""
+    """Return the first strike of each material and action that is not too near to others."""
     assert clip.clean is not None
     excerpts: dict[tuple[str, str], Excerpt] = {}
     times_s = np.array([strike.time_s for strike in clip.plan.strikes])
@@ -117,16 +134,13 @@ def _excerpts(clip: SyntheticClip) -> dict[tuple[str, str], Excerpt]:
 
 
 def write_report(out_dir: Path, n_clips: int, seed: int, real_dir: Path | None) -> Path:
-    """Renders clips, draws everything and writes the page.
+    """Render clips, draw everything and write the page, `index.html` in `out_dir`; return its path.
 
     Args:
-        out_dir: Folder for `index.html` and its pictures.
-        n_clips: Clips to render, at least 1; the first 48 are shown.
+        out_dir: Folder for the page and its pictures.
+        n_clips: Clips to render, 1 to 100,000; the first 48 are shown.
         seed: Seed of the clips.
         real_dir: Folder of real recordings, or None.
-
-    Returns:
-        The page.
 
     Raises:
         InputError: The folder cannot be written, or there are no real recordings where they should be.
@@ -150,34 +164,20 @@ def write_report(out_dir: Path, n_clips: int, seed: int, real_dir: Path | None) 
 
 
 def _page(sample: Sample, real: Real, seed: int) -> str:
-    """The page as HTML."""
+    """Return the page as HTML."""
     groups = {**sample.measures, **real.measures}
-    rows = "".join(_row(name, entries) for name, entries in groups.items() if entries)
-    compared = ", ".join(real.measures) if real.measures else "none were given"
-    pictures = "".join(
-        f'<h2>{title}</h2><p>{text}</p><img src="{name}.png" style="max-width:100%">'
-        for name, (title, text) in _HEADINGS.items()
-    )
-    return (
-        '<!doctype html><meta charset="utf-8"><title>Synthetic strikes</title>'
-        "<style>td,th{padding:.15em .8em;text-align:left}tr:nth-child(even){background:#f2f2f2}</style>"
-        '<body style="font-family:sans-serif;max-width:1700px;margin:auto">'
-        f"<h1>Synthetic strikes</h1><p>{sample.n_clips} clips of seed {seed}, the first {len(sample.shown)} with "
-        f"pictures. Real recordings: {html.escape(compared)}. Nothing is fitted to them.</p>"
-        "<p>The table gives medians of the hits that nothing follows for 0.3 s, at most six of a material in a clip; "
-        "hits that ring on at -20 dB when the next one comes are left out, so that what rings long "
-        "counts too little. "
-        "Published decays are a third of the T60 of modes of everyday objects, 10 to 90 % of the modes; published "
-        "centres are the mean frequencies of an object's modes, weighted by energy (modes of ThreeDWorld's PyImpact, "
-        "after Traer, Cusimano &amp; McDermott 2019). Both leave out the noise of the contact and the room, which the "
-        "clips have.</p>"
-        "<table><tr><th>material<th>hits<th>-20 dB after, s<th>published, s<th>median is<th>centroid, Hz"
-        f"<th>published, Hz<th>rise, ms{rows}</table>{pictures}\n"
+    return PAGE.render(
+        n_clips=sample.n_clips,
+        seed=seed,
+        n_shown=len(sample.shown),
+        real=", ".join(real.measures) or "none were given",
+        rows=[_row(name, entries) for name, entries in groups.items() if entries],
+        headings=_HEADINGS,
     )
 
 
-def _row(name: str, entries: Sequence[Measures]) -> str:
-    """A row of the table."""
+def _row(name: str, entries: Sequence[Measures]) -> list[object]:
+    """Return the cells of a row of the table."""
     decay_s, centroid_hz, rise_ms = (
         float(np.median([getattr(entry, attribute) for entry in entries]))
         for attribute in ("decay_s", "centroid_hz", "rise_ms")
@@ -189,8 +189,7 @@ def _row(name: str, entries: Sequence[Measures]) -> str:
         decay = f"{low_s:.3f} to {high_s:.3f}"
         place = "below" if decay_s < low_s else "above" if decay_s > high_s else "inside"
         centre = ", ".join(f"{centre_hz:.0f}" for centre_hz in published.centre_hz)
-    cells = [html.escape(name), len(entries), f"{decay_s:.3f}", decay, place, f"{centroid_hz:.0f}", centre]
-    return "<tr>" + "".join(f"<td>{cell}" for cell in [*cells, f"{rise_ms:.1f}"])
+    return [name, len(entries), f"{decay_s:.3f}", decay, place, f"{centroid_hz:.0f}", centre, f"{rise_ms:.1f}"]
 
 
 @user_errors()

@@ -2,13 +2,12 @@
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from common.errors import InputError
-from common.files import PARTIAL, atomic_path, locked, remove_partial
+from common.files import PARTIAL, atomic_path
 from data.greatest_hits import find_recordings
 from media.envelope import write_envelope_csv
 from media.writing import mux, write_video
@@ -33,23 +32,6 @@ class Job:
     def video_path(self) -> Path:
         """The file that is written last: where it is, the clip is whole."""
         return self.out_dir / f"{clip_id(self.seed, self.index)}_mic.mp4"
-
-
-@contextmanager
-def only_run_in(out_dir: Path) -> Iterator[None]:
-    """Keeps other runs out of a folder, and takes away what one that was stopped left there.
-
-    Raises:
-        InputError: Another run works there, or the folder cannot be written.
-    """
-    with locked(out_dir / ".lock"):
-        try:
-            for folder in (out_dir, out_dir / TRUTH):
-                remove_partial(folder)
-            yield
-        finally:
-            for folder in (out_dir, out_dir / TRUTH):
-                remove_partial(folder)
 
 
 def write_clip(job: Job) -> None:

@@ -26,7 +26,7 @@ from common.errors import InputError, user_errors
 from common.files import locked
 from common.options import add_batch_size, add_device, add_shard, add_workers, command_parser
 from data.cache import FeatureCache, SourceChunk
-from data.chunk_dataset import ChunkDataset
+from data.chunks import ChunkDataset
 from training.config import compose, instantiate
 from training.module import Training, build_training
 
@@ -34,7 +34,7 @@ log = logging.getLogger("data.cache")
 
 
 class Encodable(Protocol):
-    """Items of which features are made: `data.chunk_dataset.ChunkDataset`, or `synthetic.SyntheticChunks`."""
+    """Items of which features are made: `data.chunks.ChunkDataset`, or `synthetic.SyntheticChunks`."""
 
     @property
     def chunks(self) -> Sequence[SourceChunk]:

@@ -19,16 +19,17 @@ class RecordingModule(ChunkDataModule):
         """Joins the clips that are there into a batch."""
         return collate_undamaged_videos(items)
 
-    def _chunks(self, split: str | None) -> RecordingDataset:
-        return RecordingDataset(self._root, split, self.spec, skip_damaged=self.skip_damaged)
+    def _items(self, split: str | None) -> RecordingDataset:
+        return RecordingDataset(self._root, split, self.spec, skip_damaged=self.skip_damaged, reader=self._reader)
 
-    def _training_chunks(self) -> RecordingDataset:
+    def _training_items(self) -> RecordingDataset:
         return RecordingDataset(
             self._root,
             self._train_split,
             self.spec,
             samples_per_epoch=self._samples_per_epoch,
             skip_damaged=self.skip_damaged,
+            reader=self._reader,
         )
 
 

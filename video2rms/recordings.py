@@ -2,19 +2,20 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from common.errors import InputError
 from data.cache import ENVELOPE, FRAMES
-from data.chunk_dataset import ChunkDataset
-from data.chunks import Chunk
+from data.chunks import Chunk, ChunkDataset
 from data.dataset import read_chunk_sound, read_timed_frames
 from evaluation.levels import rms_44khz
 from media.clip import ClipSpec
 from media.envelope import fine_envelope
 from media.frames import FrameWindow
+from media.reading import Reader
 from video2rms.batch import VideoItem
 from video2rms.model import FRAME_RATE_HZ
 
@@ -40,6 +41,7 @@ class RecordingDataset(ChunkDataset[VideoItem]):
         spec: Form of the chunks, at 30 frames a second.
         samples_per_epoch: Items an epoch; None gives every chunk once.
         skip_damaged: Whether a chunk that cannot be read gives None and is counted, instead of an error.
+        reader: What reads the frames of videos.
 
     Raises:
         InputError: The data set cannot be read or has no pictures, or the frame rate is another one; also when an item
@@ -54,13 +56,15 @@ class RecordingDataset(ChunkDataset[VideoItem]):
         *,
         samples_per_epoch: int | None = None,
         skip_damaged: bool = False,
+        reader: Reader = "auto",
     ) -> None:
         if spec.frame_rate_hz != FRAME_RATE_HZ:
             raise InputError(
                 f"dataset.spec.frame_rate_hz is {spec.frame_rate_hz}, expected {FRAME_RATE_HZ}, at which the network "
                 "works: correct it"
             )
-        super().__init__(root, split, spec, samples_per_epoch=samples_per_epoch, skip_damaged=skip_damaged)
+        common: Any = {"samples_per_epoch": samples_per_epoch, "skip_damaged": skip_damaged, "reader": reader}
+        super().__init__(root, split, spec, **common)
         clips = {chunk.clip.clip_id: chunk.clip for chunk in self.chunks}.values()
         rates_hz = [clip.frames_rate_hz for clip in clips if clip.frames_dir is not None]
         if any(rate_hz < LEAST_RATE_HZ for rate_hz in rates_hz):
@@ -91,4 +95,6 @@ class RecordingDataset(ChunkDataset[VideoItem]):
         """Sound (C, N) with a peak of 1 or 0, and frames, from the start of the chunk on."""
         wave = read_chunk_sound(chunk, self._spec, duration_s)
         rate_hz, size_px = self._spec.frame_rate_hz, self._spec.frame_size_px
-        return wave, read_timed_frames(chunk.clip, chunk.start_s, duration_s, frame_rate_hz=rate_hz, size_px=size_px)
+        return wave, read_timed_frames(
+            chunk.clip, chunk.start_s, duration_s, frame_rate_hz=rate_hz, size_px=size_px, reader=self._reader
+        )

@@ -21,11 +21,10 @@ from common.files import atomic_path, check_writable_folder
 from common.options import add_output_dir, add_root, add_workers, command_parser
 from common.parallel import for_each
 from data.greatest_hits import find_recordings
-from data.report.findings import find
+from data.report.findings import find, read_splits
 from data.report.page import page
 from data.report.plots import figures
 from data.report.recording import Recording, examine
-from data.report.splits import read_splits
 from data.report.summary import summarise
 
 log = logging.getLogger("data.report")

@@ -2,22 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from data.report.findings import Finding
-from data.report.splits import Splits
+from data.report.findings import Finding, Splits
 from data.report.summary import Distribution, Summary, words_of
 
 N_LISTED = 20
 
 
 def page(part: str, summary: Summary, splits: Splits, findings: Sequence[Finding]) -> str:
-    """The page, with links to the pictures that data/report_plots.py draws of the same figures.
-
-    Args:
-        part: Which recordings it is about.
-        summary: All figures.
-        splits: The division of the data set.
-        findings: What deserves a look.
-    """
+    """Return the page, with links to the pictures that data/report/plots.py draws; `part` says what it is about."""
     sections = {
         "Overview": _overview(summary),
         "To look at": _findings(findings),
@@ -28,16 +20,9 @@ def page(part: str, summary: Summary, splits: Splits, findings: Sequence[Finding
         "Levels": _levels(summary),
         "Formats": _formats(summary),
     }
-    return (
-        "\n\n".join(
-            [
-                "# Dataset report",
-                f"Of {_cell(part)}. Every number stands in [report.json](report.json).",
-                *(f"## {name}\n\n{text}" for name, text in sections.items() if text),
-            ]
-        )
-        + "\n"
-    )
+    intro = f"Of {_cell(part)}. Every number stands in [report.json](report.json)."
+    shown = (f"## {name}\n\n{text}" for name, text in sections.items() if text)
+    return "\n\n".join(["# Dataset report", intro, *shown]) + "\n"
 
 
 def _overview(summary: Summary) -> str:
@@ -90,7 +75,7 @@ def _hits(summary: Summary) -> str:
 
 
 def _crossed(counts: Mapping[str, Mapping[str, int]]) -> str:
-    """Counts by material (rows) and word (columns), with sums."""
+    """Tabulate counts by material (rows) and word (columns), with sums."""
     words = words_of(counts)
     rows = [(name, *(row.get(word, 0) for word in words), sum(row.values())) for name, row in counts.items()]
     sums = ("all", *(sum(column) for column in zip(*(row[1:] for row in rows), strict=True)))
@@ -127,7 +112,7 @@ def _formats(summary: Summary) -> str:
 
 
 def _spread(values: Distribution, unit: str, picture: str, title: str) -> str:
-    """Extremes and median, above the picture."""
+    """Show extremes and median above the picture."""
     image = f"![{title}]({picture}.png)"
     if values.low is None:
         return image
@@ -136,13 +121,13 @@ def _spread(values: Distribution, unit: str, picture: str, title: str) -> str:
 
 
 def _time(duration_s: float) -> str:
-    """A duration in the unit that suits it."""
+    """Format a duration in the unit that suits it."""
     size, unit = next((size, unit) for size, unit in ((3600, "h"), (60, "min"), (0, "s")) if duration_s >= size)
     return f"{duration_s / max(1, size):.2f} {unit}"
 
 
 def _table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """A table in Markdown; columns of numbers stand to the right."""
+    """Format a table in Markdown; columns of numbers stand to the right."""
     names, values = list(header), [list(row) for row in rows]
     rule = ["---:" if all(_is_number(value) for value in column) else "---" for column in zip(*values, strict=True)]
     lines = [names, rule, *([_cell(value) for value in row] for row in values)]
@@ -154,7 +139,7 @@ def _is_number(value: object) -> bool:
 
 
 def _cell(value: object) -> str:
-    """A value as text that breaks no table and is taken for no mark-up; numbers with three decimals at most."""
+    """Format a value as text that breaks no table and is taken for no mark-up; numbers with three decimals at most."""
     if isinstance(value, int | float):
         return f"{value:,}" if isinstance(value, int) else f"{value:,.3f}"
     text = " ".join(str(value).split())

@@ -1,6 +1,6 @@
 """The pictures of the report."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,42 +17,34 @@ INTERVAL_TICKS_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
 
 
 def figures(summary: Summary) -> Iterator[tuple[str, Figure]]:
-    """Name and figure of each picture for which there is something to show."""
+    """Yield name and figure of each picture for which there is something to show."""
     if summary.duration_s.n:
-        yield "durations", durations_figure(summary.duration_s)
+        yield "durations", spread_figure(summary.duration_s, "duration (s)", "recordings")
     if summary.n_hits:
         yield "hits", hits_figure(summary)
     if summary.interval_s.n:
-        yield "intervals", intervals_figure(summary.interval_s)
+        yield "intervals", spread_figure(summary.interval_s, "time to the next hit (s)", "intervals", INTERVAL_TICKS_S)
     if summary.n_with_sound:
         yield "levels", levels_figure(summary.envelope_db, summary.loudness_lufs)
 
 
-def durations_figure(duration_s: Distribution) -> Figure:
-    """Recordings by duration."""
+def spread_figure(values: Distribution, x: str, y: str, ticks: Sequence[float] = ()) -> Figure:
+    """Draw numbers in seconds by size; with ticks on a logarithmic axis."""
     figure = Figure(figsize=(10, 2.8), layout="constrained", dpi=100)
     axes = figure.subplots()
-    _draw(axes, duration_s.histogram)
-    _mark_median(axes, duration_s.median, "s")
-    _label(axes, "duration (s)", "recordings")
-    return figure
-
-
-def intervals_figure(interval_s: Distribution) -> Figure:
-    """Intervals between hits by length, on a logarithmic axis."""
-    figure = Figure(figsize=(10, 2.8), layout="constrained", dpi=100)
-    axes = figure.subplots()
-    axes.set_xscale("log")
-    _draw(axes, interval_s.histogram)
-    _mark_median(axes, interval_s.median, "s")
-    axes.set_xticks(INTERVAL_TICKS_S, [f"{tick:g}" for tick in INTERVAL_TICKS_S])
-    axes.minorticks_off()
-    _label(axes, "time to the next hit (s)", "intervals")
+    if ticks:
+        axes.set_xscale("log")
+    _draw(axes, values.histogram)
+    _mark_median(axes, values.median, "s")
+    if ticks:
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
+    _label(axes, x, y)
     return figure
 
 
 def levels_figure(envelope_db: Histogram, loudness_lufs: Distribution) -> Figure:
-    """The fine envelope by level, and recordings by loudness."""
+    """Draw the fine envelope by level, and recordings by loudness."""
     figure = Figure(figsize=(10, 3.2), layout="constrained", dpi=100)
     left, right = figure.subplots(1, 2)
     share = np.array(envelope_db.counts) / max(1, sum(envelope_db.counts))
@@ -65,7 +57,7 @@ def levels_figure(envelope_db: Histogram, loudness_lufs: Distribution) -> Figure
 
 
 def hits_figure(summary: Summary) -> Figure:
-    """Hits of the most frequent materials, divided by action and by reaction."""
+    """Draw hits of the most frequent materials, divided by action and by reaction."""
     materials = list(summary.actions)[:MOST_MATERIALS]
     figure = Figure(figsize=(10, 1.6 + 0.3 * len(materials)), layout="constrained", dpi=100)
     left, right = figure.subplots(1, 2, sharey=True)
@@ -77,7 +69,7 @@ def hits_figure(summary: Summary) -> Figure:
 
 
 def _draw_bars(axes: Axes, table: Mapping[str, Mapping[str, int]]) -> None:
-    """A bar a material, divided by the other word."""
+    """Draw a bar a material, divided by the other word."""
     lefts = np.zeros(len(table))
     for word, colour in _colours(words_of(table)).items():
         widths = np.array([row.get(word, 0) for row in table.values()])
@@ -111,7 +103,7 @@ def _mark_median(axes: Axes, median: float | None, unit: str) -> None:
 
 
 def _label(axes: Axes, x: str, y: str) -> None:
-    """Labels, and the style that all pictures share."""
+    """Set labels, and the style that all pictures share."""
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.spines[["top", "right"]].set_visible(False)

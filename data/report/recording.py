@@ -21,15 +21,7 @@ _OTHER_RATE_HZ = 48_000
 
 @dataclass(frozen=True)
 class Picture:
-    """The stored picture of a recording.
-
-    Args:
-        form: "video", or "jpg" for a folder of frames.
-        width: Width in pixels.
-        height: Height in pixels.
-        frame_rate_hz: Frames a second.
-        n_frames: Number of stored jpgs; None for a video, whose frames are not counted.
-    """
+    """The stored picture of a recording, "video", or "jpg" for a folder of frames; those of a video are not counted."""
 
     form: str
     width: int
@@ -48,8 +40,7 @@ class Sound:
         n_channels: Its own channels.
         peak: Largest magnitude, 1 is full scale; 0 means that every sample is zero.
         n_clipped_runs: Places where a channel stays at full scale (±0.9999) for three samples or more.
-        loudness_lufs: Integrated loudness (ITU-R BS.1770-4), mono counted as both channels of a stereo sound; None
-            where it is not defined, below 0.4 s or -70 LUFS.
+        loudness_lufs: Integrated loudness, mono counted as two equal channels; None where it is not defined.
         envelope_counts: Values of the fine envelope (125 Hz) between each two of `ENVELOPE_EDGES_DB`, in dB of full
             scale; those beyond are counted in the first or last.
     """
@@ -65,11 +56,11 @@ class Sound:
 
 @dataclass(frozen=True)
 class Recording:
-    """A row of the report.
+    """A row of the report: a recording, its video or folder in the processed layout, and what was found in it.
 
     Args:
         clip_id: Name of the recording.
-        path: Its video, or its folder in the processed layout.
+        path: Its video or its folder.
         problem: Why it cannot be used; None for a sound one. All that follows is then empty.
         duration_s: Duration in seconds.
         hits: Annotated hits in order of time.
@@ -87,14 +78,7 @@ class Recording:
 
 
 def examine(job: tuple[str, Path]) -> Recording:
-    """Reads a recording and measures it; what cannot be read becomes a row with the reason.
-
-    Args:
-        job: Name of the recording, and its video or its folder in the processed layout.
-
-    Returns:
-        Its row.
-    """
+    """Read a recording, a name and a path, and measure it; what cannot be read becomes a row with the reason."""
     clip_id, path = job
     try:
         clip = read_clip(path)
@@ -114,13 +98,7 @@ def examine(job: tuple[str, Path]) -> Recording:
 
 
 def measure_sound(info: MediaInfo) -> Sound:
-    """Reads a sound once and measures it.
-
-    Args:
-        info: A file with sound.
-
-    Returns:
-        The measures.
+    """Read the sound of a file once and measure it.
 
     Raises:
         InputError: The sound cannot be read.
@@ -152,7 +130,7 @@ def _picture(clip: SourceClip, info: MediaInfo) -> Picture | None:
 
 
 def _stored_frames(clip: SourceClip, frames_dir: Path) -> Picture | None:
-    """The jpgs of a clip, each opened as far as its size.
+    """Look at the jpgs of a clip, each opened as far as its size.
 
     Raises:
         InputError: One of them is no picture, or has another size than the first.

@@ -17,12 +17,7 @@ MOST_DURATION_BINS = 25
 
 @dataclass(frozen=True)
 class Histogram:
-    """Numbers by size.
-
-    Args:
-        edges: Limits of the bins, rising.
-        counts: Numbers between each two of them; those beyond are counted in the first or last.
-    """
+    """Counts between each two of the rising edges; values beyond are counted in the first or last."""
 
     edges: tuple[float, ...]
     counts: tuple[int, ...]
@@ -41,27 +36,11 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Summary:
-    """All figures.
+    """All figures; those below `n_readable` are of the recordings that can be read.
 
-    Args:
-        n_recordings: Recordings looked at.
-        n_readable: Those that can be read; all other figures are of these.
-        n_with_hits: Those with annotated hits.
-        n_with_picture: Those with a picture.
-        n_with_sound: Those with sound.
-        total_h: Their durations together, in hours.
-        duration_s: Their durations.
-        n_hits: Annotated hits.
-        annotated_h: Durations of the recordings with hits together, in hours.
-        actions: Hits by material and action, the most frequent first.
-        reactions: Hits by material and reaction, the most frequent first.
-        interval_s: Times from each hit to the next of its recording, in seconds.
-        loudness_lufs: Integrated loudness of the sounds that have one.
-        envelope_db: Values of the fine envelopes in dB of full scale.
-        sample_rates: Recordings by sample rate.
-        channels: Recordings by number of channels.
-        pictures: Recordings by form and size of the picture.
-        frame_rates: Recordings by frame rate.
+    Hits are counted by material and the other word, the most frequent first; `annotated_h` are the hours of recordings
+    that have hits, `interval_s` the times from each hit to the next of its recording, `envelope_db` the values of all
+    fine envelopes in dB of full scale; `sample_rates` and what follows count recordings.
     """
 
     n_recordings: int

@@ -20,6 +20,7 @@ from data.chunks import cut_all
 from data.datamodule import FoleyDataModule
 from data.greatest_hits import list_clips
 from media.clip import ClipSpec
+from media.reading import READERS
 from stable_foley.features import encoder_ids
 from tests.conftest import REPOSITORY, tone_clip
 from tests.test_train import logged
@@ -138,6 +139,18 @@ def test_frames_do_not_matter_to_models_that_do_not_look(root, tmp_path):
     before = FeatureCache(tmp_path / "cache", SPEC, blind).path(first_chunk(root))
     touch_frame(root)
     assert FeatureCache(tmp_path / "cache", SPEC, blind).path(first_chunk(root)) == before
+
+
+def test_frames_of_another_reader_have_a_key_of_their_own(root, tmp_path):
+    pytest.importorskip("decord", reason="decord exists for x86-64 only")
+    stored = {}
+    for reader in READERS:
+        cache = FoleyDataModule(root, SPEC, cache=tmp_path / "cache", reader=reader).feature_cache(ENCODERS)
+        chunk = first_chunk(root)
+        if not stored:
+            cache.write(chunk, {name: torch.rand(2) for name in cache.tensor_names([1.0])})
+        stored[reader] = cache.holds(chunk, [1.0])
+    assert stored == {"auto": True, "pyav": True, "decord": False}
 
 
 def test_a_moved_data_set_keeps_its_keys(root, tmp_path):

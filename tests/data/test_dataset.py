@@ -24,7 +24,9 @@ from data.augment import Remix
 from data.batch import FoleyBatch, FoleyItem, collate
 from data.datamodule import FoleyDataModule
 from data.dataset import FoleyDataset
+from data.segments import SegmentDataModule
 from media.clip import ClipSpec
+from media.reading import READERS
 
 SPEC = ClipSpec(duration_s=2.0, sample_rate_hz=8000, n_channels=2, frame_rate_hz=4.0, frame_size_px=16)
 REMIX = Remix(min_piece_s=0.25, max_piece_s=1.0)
@@ -136,7 +138,10 @@ def test_frames_at_another_rate_are_the_nearest(root: Path, rate_hz: float, numb
     assert frame_numbers(FoleyDataset(root, "train", spec)[1].frames)[: len(numbers)] == numbers
 
 
-def test_frames_of_a_video(tmp_path: Path) -> None:
+@pytest.mark.parametrize("reader", READERS)
+def test_frames_of_a_video(tmp_path: Path, reader: str) -> None:
+    if reader == "decord":
+        pytest.importorskip("decord", reason="decord exists for x86-64 only")
     with av.open(str(tmp_path / "v_mic.mp4"), "w") as container:
         video = container.add_stream("mpeg4", rate=4)
         video.width, video.height = 64, 48
@@ -149,10 +154,18 @@ def test_frames_of_a_video(tmp_path: Path) -> None:
         sound.sample_rate = 16000
         container.mux(audio.encode(sound))
         container.mux(audio.encode())
-    dataset = FoleyDataset(tmp_path, None, SPEC)
+    data = FoleyDataModule(tmp_path, SPEC, train_split=None, val_split=None, reader=reader)
+    data.setup()
+    dataset = data.val_set
     assert len(dataset) == 2
     assert [round(n / 4) - 1 for n in frame_numbers(dataset[0].frames)] == list(range(8))
     assert [round(n / 4) - 1 for n in frame_numbers(dataset[1].frames)] == [8, 9, 10, 11, 11, 11, 11, 11]
+
+
+@pytest.mark.parametrize("module", [FoleyDataModule, SegmentDataModule])
+def test_another_reader_is_refused(root: Path, module: type) -> None:
+    with pytest.raises(InputError, match=r"dataset\.reader 'opencv'.*pyav"):
+        module(root, SPEC, reader="opencv")
 
 
 def test_remix_moves_sound_frames_and_onsets_alike(root: Path) -> None:

@@ -119,6 +119,28 @@ def test_layout_is_the_one_in_use(raw, tmp_path, capsys):
     assert item.wave.abs().max() == 1
 
 
+def test_the_frame_reader_changes_frames_by_rounding_alone_and_is_kept_to(raw, tmp_path, capsys):
+    pytest.importorskip("decord", reason="decord exists for x86-64 only")
+    assert preprocess(raw, tmp_path / "decord", "--reader", "decord") == 0
+    assert preprocess(raw, tmp_path / "auto") == 0
+    one, other = tree(tmp_path / "decord" / "a"), tree(tmp_path / "auto" / "a")
+    assert one.keys() == other.keys()
+    for name in one.keys() - {f"frames/a.frame_{i:06d}.jpg" for i in (1, 2, 3, 4)}:
+        assert one[name] == other[name]
+    for i in (1, 2, 3, 4):
+        pictures = [Image.open(tmp_path / each / "a" / f"frames/a.frame_{i:06d}.jpg") for each in ("decord", "auto")]
+        assert np.abs(np.subtract(*(np.asarray(picture, int) for picture in pictures))).max() <= 4
+    for out, there, given in (("decord", "decord", "pyav"), ("auto", "pyav", "decord")):
+        capsys.readouterr()
+        assert preprocess(raw, tmp_path / out, "--reader", given) == 2
+        assert f"--reader {there}, not {given}" in capsys.readouterr().err
+    manifest = tmp_path / "auto" / "manifest.json"
+    before = json.loads(manifest.read_text())
+    del before["settings"]["reader"]  # as folders were before there was a choice
+    manifest.write_text(json.dumps(before))
+    assert preprocess(raw, tmp_path / "auto", "--reader", "pyav") == 0
+
+
 def test_metadata_has_the_keys_of_the_real_example(raw, tmp_path, shared):
     preprocess(raw, tmp_path / "out")
     (real,) = (shared / "real" / "greatest_hits_processed").glob("*/*.metadata.json")

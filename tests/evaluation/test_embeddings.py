@@ -15,7 +15,7 @@ from common.errors import InputError
 from evaluation.clip import ClipResult, compare_clip
 from evaluation.embeddings import read_prompts, score_with_clap
 from evaluation.folders import ClipFiles, SoundFile
-from evaluation.frechet import frechet_distance
+from evaluation.statistics import frechet_distance
 from media.reading import read_sound
 from tests.evaluation.conftest import RATE_HZ, clicks, noise
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from evaluation.frechet import estimate_frechet, frechet_distance
+from evaluation.statistics import estimate_frechet, frechet_distance
 
 
 def by_sqrtm(a, b):

@@ -10,11 +10,10 @@ import pytest
 
 from common.spreadsheet import unguarded
 from evaluation.clip import ClipResult
-from evaluation.frechet import FrechetEstimate
 from evaluation.measures import MEASURES
 from evaluation.report import rank
-from evaluation.summary import summarise
-from evaluation.tables import markdown, write_csv, write_json
+from evaluation.statistics import FrechetEstimate
+from evaluation.summary import markdown, summarise, write_csv, write_json
 
 F1, E_L1 = "onset_f1_100ms", "e_l1_video_foley_16khz"
 

@@ -11,6 +11,7 @@ EVEN_S = [k / 25 for k in range(60)]
 UNEVEN_S = np.concatenate([[0], np.cumsum(np.random.default_rng(0).choice([0.02, 0.05, 0.16, 0.3], 59))]).round(2)
 ONE_KEY = {"x264-params": "keyint=999:scenecut=0:bframes=2"}
 MANY_KEYS = {"x264-params": "keyint=12:scenecut=0:bframes=3:open-gop=1"}
+CLOSED_KEYS = {"x264-params": "keyint=12:scenecut=0:bframes=3"}
 OPTIONS = {
     "libx264": ONE_KEY,
     "libx265": {"x265-params": "log-level=none:keyint=24:bframes=3:pools=none:frame-threads=1", "preset": "ultrafast"},

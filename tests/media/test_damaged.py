@@ -179,7 +179,7 @@ def test_a_few_bad_bytes_are_refused_or_change_no_more_than_colours(tmp_path, vi
     assert told.startswith(str(path)) or n_frames == 60
 
 
-def test_what_a_decoder_marks_is_refused_where_decord_shows_it(tmp_path):
+def test_what_a_decoder_marks_is_refused_in_a_video_with_one_key_frame(tmp_path):
     path = make_video(tmp_path / "one_key.mp4")
     content = bytearray(path.read_bytes())
     first = content.find(b"mdat") + 2000

@@ -1,6 +1,7 @@
 """Frames, sound and muxing on small clips whose frames carry their number, and on real recordings."""
 
 import math
+import sys
 from dataclasses import astuple
 from fractions import Fraction
 from pathlib import Path
@@ -16,10 +17,9 @@ import torch
 import torchaudio
 
 from common.errors import InputError
-from media import frames_by_decord
-from media.frames_by_decord import images_by_decord
-from media.reading import iter_frames, probe, read_frames, read_sound
+from media.reading import READERS, iter_frames, iter_media, probe, read_frames, read_sound
 from tests.media.clips import (
+    CLOSED_KEYS,
     EVEN_S,
     MANY_KEYS,
     SIZE,
@@ -37,7 +37,11 @@ VIDEOS = {
     "uneven.mp4": {"times_s": UNEVEN_S},
     "keys.mp4": {"options": MANY_KEYS},
     "uneven_keys.mov": {"times_s": UNEVEN_S, "options": MANY_KEYS},
-    "uneven.mkv": {"times_s": UNEVEN_S, "options": MANY_KEYS},
+    "uneven.mkv": {"times_s": UNEVEN_S},
+    "closed.mp4": {"options": CLOSED_KEYS},
+    "closed.mkv": {"options": CLOSED_KEYS},
+    "uneven_closed.mov": {"times_s": UNEVEN_S, "options": CLOSED_KEYS},
+    "uneven_keys.mkv": {"times_s": UNEVEN_S, "options": MANY_KEYS},
     "part4.mp4": {"codec": "mpeg4"},
     "part4.avi": {"codec": "mpeg4"},
     "even.ts": {},
@@ -91,40 +95,76 @@ def test_of_two_frames_as_near_the_earlier_is_taken(tmp_path, suffix):
     assert numbers(read_frames(path, frame_rate_hz=40 / 3, duration_s=1.5)) == [3 * k // 2 for k in range(20)]
 
 
-@pytest.mark.parametrize(("name", "used"), [
-    ("even.mp4", True), ("uneven.mp4", True), ("keys.mp4", False), ("even.ts", False), ("uneven.mkv", False),
-    ("av1.mp4", False),
+SAME_BITS = (
+    "even.mp4",
+    "uneven.mp4",
+    "closed.mp4",
+    "uneven_closed.mov",
+    "closed.mkv",
+    "uneven.mkv",
+    "part4.mp4",
+    "vp9.mkv",
+)
+
+
+@pytest.mark.parametrize("name", SAME_BITS)
+@pytest.mark.parametrize(("start_s", "rate_hz"), [(0.0, 25.0), (1.33, 30.0), (0.61, 3.0)])
+def test_both_readers_give_the_same_bits_at_the_stored_size(video, name, start_s, rate_hz):
+    pytest.importorskip("decord", reason="decord exists for x86-64 only")
+    at = {"frame_rate_hz": rate_hz, "start_s": start_s}
+    by_pyav, by_decord = (list(iter_frames(video(name), **at, reader=each)) for each in ("pyav", "decord"))
+    assert len(by_pyav) == len(by_decord)
+    for one, other in zip(by_pyav, by_decord, strict=True):
+        assert one.first == other.first
+        assert torch.equal(one.frames, other.frames)
+        assert torch.equal(one.lateness_s, other.lateness_s)
+
+
+@pytest.mark.parametrize("name", ["even.mp4", "uneven_closed.mov"])
+def test_scaled_frames_of_both_readers_are_alike(video, name):
+    pytest.importorskip("decord", reason="decord exists for x86-64 only")
+    frames = [read_frames(video(name), frame_rate_hz=25.0, size_px=(30, 20), reader=each) for each in READERS]
+    assert torch.equal(frames[READERS.index("auto")], frames[READERS.index("pyav")])
+    difference = (frames[READERS.index("pyav")].int() - frames[READERS.index("decord")].int()).abs()
+    assert difference.max() <= 4
+    assert difference.float().mean() < 1.5
+
+
+def test_sound_is_the_same_beside_frames_of_either_reader(tmp_path):
+    pytest.importorskip("decord", reason="decord exists for x86-64 only")
+    path = make_video(tmp_path / "sounding.mp4", sound=click(2.4, 1.0))
+    form = {"frame_rate_hz": 25.0, "size_px": None, "sample_rate_hz": 44_100, "window_frames": 10}
+    parts = {}
+    for reader in ("pyav", "decord"):
+        windows = list(iter_media(path, **form, reader=reader))
+        frames = torch.cat([window.frames for window in windows if hasattr(window, "frames")])
+        parts[reader] = frames, torch.cat([window.wave for window in windows if hasattr(window, "wave")], dim=1)
+    for one, other in zip(*parts.values(), strict=True):
+        assert torch.equal(one, other)
+    assert len(parts["pyav"][0]) == 60
+
+
+@pytest.mark.parametrize(("name", "reason"), [
+    ("cut.mp4", "stream copy"), ("keys.mp4", "open groups"), ("av1.mp4", "AV1"), ("even.ts", "Matroska"),
+    ("turned.mp4", "turned"),
 ])  # fmt: skip
-def test_decord_is_used_where_it_is_right_and_agrees(video, monkeypatch, name, used):
-    pytest.importorskip("decord")
-    by_decord = list(images_by_decord(video(name)))
-    assert bool(by_decord) == used
-    if used:
-        with_decord = read_frames(video(name), frame_rate_hz=25.0)
-        assert with_decord.shape[0] > 0
-        monkeypatch.setattr(frames_by_decord, "decord", None)
-        assert torch.equal(read_frames(video(name), frame_rate_hz=25.0), with_decord)
-
-
-@pytest.mark.real
-@pytest.mark.parametrize("name", ["hitting_bag", "drum", "tennis"])
-def test_every_frame_of_real_videos_is_that_of_decord(shared, name):
-    decord = pytest.importorskip("decord")
-    path = shared / f"real/videos/{name}.mp4"
-    reader = decord.VideoReader(str(path))
-    n = 0
-    for window in iter_frames(path, frame_rate_hz=probe(path).frame_rate_hz, window_frames=16, duration_s=2.0):
-        for frame in window.frames:
-            assert np.array_equal(frame.permute(1, 2, 0).numpy(), reader[n].asnumpy())
-            n += 1
-    assert n == round(2 * probe(path).frame_rate_hz)
+def test_decord_refuses_what_it_would_read_wrongly(tmp_path, video, name, reason):
+    pytest.importorskip("decord", reason="decord exists for x86-64 only")
+    if name == "cut.mp4":
+        path = copy_from(video("closed.mp4"), tmp_path / name, 0.6)
+    else:
+        path = make_video(tmp_path / name, EVEN_S[:8], rotation=90) if name == "turned.mp4" else video(name)
+    with pytest.raises(InputError, match=reason) as told:
+        read_frames(path, frame_rate_hz=25.0, reader="decord")
+    assert str(path) in str(told.value)
+    assert len(read_frames(path, frame_rate_hz=25.0)) > 0
 
 
 class _FaultyReader:
-    """decord as it behaves on clips it cannot read: wrong frames, and one too many, one late, or an end in between."""
+    """decord as it behaves on clips it cannot read: one frame too many, some late, or an end in between."""
 
-    def __init__(self, path, fault):
-        self.times_s, self.fault = np.array(EVEN_S), fault
+    def __init__(self, path, fault, end):
+        self.times_s, self.fault, self.end = np.array(EVEN_S), fault, end
         if fault == "one too many":
             self.times_s = np.append(self.times_s, 2.4)
         elif fault == "late":
@@ -138,16 +178,48 @@ class _FaultyReader:
 
     def __getitem__(self, index):
         if self.fault == "ends" and index > 20:
-            raise frames_by_decord.decord.DECORDError("cannot be decoded")
-        number = index if self.fault in ("none", "ends") else 255
-        return SimpleNamespace(asnumpy=lambda: picture(number))
+            raise self.end("cannot be decoded")
+        return SimpleNamespace(asnumpy=lambda: picture(index))
 
 
 @pytest.mark.parametrize("fault", ["none", "one too many", "late", "ends"])
-def test_decord_is_left_where_it_is_wrong(video, monkeypatch, fault):
-    pytest.importorskip("decord")
-    monkeypatch.setattr(frames_by_decord.decord, "VideoReader", lambda path: _FaultyReader(path, fault))
-    assert numbers(read_frames(video("even.mp4"), frame_rate_hz=12.5)) == list(range(0, 60, 2))
+def test_faults_of_decord_are_refused(video, monkeypatch, fault):
+    decord = pytest.importorskip("decord", reason="decord exists for x86-64 only")
+    end = decord.DECORDError
+    monkeypatch.setattr(decord, "VideoReader", lambda path, **_: _FaultyReader(path, fault, end))
+    if fault == "none":
+        read = read_frames(video("even.mp4"), frame_rate_hz=12.5, reader="decord")
+        assert numbers(read) == list(range(0, 60, 2))
+        return
+    with pytest.raises(InputError, match="decord") as told:
+        read_frames(video("even.mp4"), frame_rate_hz=12.5, reader="decord")
+    assert str(video("even.mp4")) in str(told.value)
+
+
+def test_without_decord_its_choice_is_an_error_that_names_it(video, monkeypatch):
+    monkeypatch.setitem(sys.modules, "decord", None)
+    with pytest.raises(InputError, match="decord"):
+        read_frames(video("even.mp4"), frame_rate_hz=25.0, reader="decord")
+    assert len(read_frames(video("even.mp4"), frame_rate_hz=25.0)) == 60
+
+
+def test_another_reader_is_refused(video):
+    with pytest.raises(InputError, match="opencv"):
+        read_frames(video("even.mp4"), frame_rate_hz=25.0, reader="opencv")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["hitting_bag", "drum", "tennis"])
+def test_every_frame_of_real_videos_is_that_of_decord(shared, name):
+    pytest.importorskip("decord", reason="decord exists for x86-64 only")
+    path = shared / f"real/videos/{name}.mp4"
+    form = {"frame_rate_hz": probe(path).frame_rate_hz, "window_frames": 16, "duration_s": 2.0}
+    try:
+        by_decord = list(iter_frames(path, **form, reader="decord"))
+    except InputError as error:
+        pytest.skip(str(error))
+    for one, other in zip(iter_frames(path, **form, reader="pyav"), by_decord, strict=True):
+        assert torch.equal(one.frames, other.frames)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])

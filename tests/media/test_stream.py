@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from common.errors import InputError
-from media import frames_by_decord, reading
+from media import reading
 from media.reading import FrameWindow, SoundWindow, iter_frames, iter_media, probe, read_frames, read_sound
 from media.writing import write_wav
 from tests.media.clips import EVEN_S, MANY_KEYS, UNEVEN_S, click, copy_from, make_video, numbers
@@ -200,7 +200,7 @@ def test_a_still_of_an_hour_takes_no_more_than_a_window(tmp_path):
 
 @pytest.mark.real
 @pytest.mark.parametrize("name", ["hitting_bag", "drum", "tennis"])
-def test_real_videos_in_one_pass(shared, monkeypatch, name):
+def test_real_videos_in_one_pass(shared, name):
     path = shared / f"real/videos/{name}.mp4"
     read, sound = joined(iter_media(path, frame_rate_hz=30.0, size_px=(320, 240), sample_rate_hz=44_100))
     assert torch.equal(read, read_frames(path, frame_rate_hz=30.0, size_px=(320, 240)))
@@ -209,8 +209,6 @@ def test_real_videos_in_one_pass(shared, monkeypatch, name):
         assert torch.equal(sound, read_sound(path, sample_rate_hz=44_100))
     else:
         assert sound is None
-    monkeypatch.setattr(frames_by_decord, "decord", None)
-    assert torch.equal(read, read_frames(path, frame_rate_hz=30.0, size_px=(320, 240)))
 
 
 def test_even_times_of_an_hour_do_not_drift(tmp_path):
