@@ -190,7 +190,7 @@ class ClapEncoder(nn.Module):
         return torch.stack([mono[:, start : start + n_window] for start in starts], dim=1).flatten(0, 1)
 
     def _whole_and_chunks(self, mono: Tensor) -> dict[str, Tensor]:
-        """Return the input of HTSAT with fusion for (B, N), at least 10 s: log-mels (B, 4, T, 64), is longer (B,).
+        """Return HTSAT's input with fusion for (B, N), at least 10 s: log-mels (B, 4, T, 64) and a longer flag (B,).
 
         Sounds longer than 10 s by less than a frame do not count as longer; HTSAT then reads only the first log-mel.
         The whole is resized without anti-aliasing, as in the training of the weights (torchvision before 0.17).
