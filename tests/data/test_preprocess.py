@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -182,15 +183,15 @@ def test_what_a_killed_run_left_is_made_good(raw, tmp_path, capsys):
 def test_kill_at_any_moment_and_the_tree_is_the_same(tmp_path):
     raw = tmp_path / "raw"
     raw.mkdir()
-    for i in range(20):
-        write_raw(raw / f"clip {i}_mic.mp4", duration_s=6.0, seed=i)
+    for i in range(12):
+        write_raw(raw / f"clip {i}_mic.mp4", duration_s=4.0, seed=i)
         (raw / f"clip {i}_times.txt").write_text(TIMES)
     assert preprocess(raw, tmp_path / "whole", "--denoise") == 0
     out = tmp_path / "out"
     options = ["--root", raw, "--output-dir", out, "--workers", "2", "--denoise"]
     command = [sys.executable, "-m", "data.preprocess", *options]
     n_partial = n_interrupted = 0
-    for n_whole in (1, 4, 7):
+    for n_whole in (1, 5):
         process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         start_s = time.monotonic()
         while process.poll() is None and time.monotonic() - start_s < 60:
@@ -201,9 +202,9 @@ def test_kill_at_any_moment_and_the_tree_is_the_same(tmp_path):
         n_partial += len(list(out.glob(".partial-*")))  # a worker may still end the clip it is at
         process.wait()
         time.sleep(0.5)  # the workers end with it
-        n_interrupted += n_whole <= n_clips(out) < 20
+        n_interrupted += n_whole <= n_clips(out) < 12
     assert n_partial > 0
-    assert n_interrupted == 3
+    assert n_interrupted == 2
     assert subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, check=False).returncode == 0
     assert tree(out) == tree(tmp_path / "whole")
 
@@ -498,8 +499,8 @@ def test_an_interrupt_says_how_to_go_on(raw, tmp_path, capsys, caplog, monkeypat
 def test_an_interrupt_stops_long_work_at_once(tmp_path):
     raw, out = tmp_path / "raw", tmp_path / "out"
     raw.mkdir()
-    for name in "ab":
-        write_raw(raw / f"{name}.mp4", duration_s=150.0)
+    write_raw(raw / "a.mp4", duration_s=150.0)
+    shutil.copyfile(raw / "a.mp4", raw / "b.mp4")
     process = subprocess.Popen(
         [sys.executable, "-m", "data.preprocess", "--root", raw, "--output-dir", out, "--fps", "60", "--workers", "2"],
         cwd=REPOSITORY, stderr=subprocess.PIPE, text=True, start_new_session=True,
