@@ -64,6 +64,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+PROCESS_STATUS = Path("/proc/self/status")
+PEAK_MIB = """
+import re
+def peak_mib():
+    with open("/proc/self/status") as status:
+        return int(re.search(r"VmHWM:\\s*(\\d+)", status.read())[1]) / 1024
+"""
+"""Code of the most memory that a process has held; `ru_maxrss` of a process also counts the one that started it."""
+
+
 @pytest.fixture(autouse=True)
 def log_handlers():
     """Takes away the handlers that a command under test leaves: they write to a stream that is closed after it."""
