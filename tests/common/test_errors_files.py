@@ -217,6 +217,7 @@ COMMANDS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "imported"),
     [(command, "torch._C") for command in COMMANDS]
