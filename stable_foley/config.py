@@ -17,7 +17,7 @@ from training.stored_config import is_reference, kept_sections, resolved
 MAIN_EXPERIMENT = "exp=train_gh_controlnet.yaml"
 NEEDED = ("backbone", "conditioners", "model", "sampler", "dataset.spec", "seed", "paths")
 """Sections of a configuration that generating a sound reads."""
-OPTIONAL = ("control_layers",)
+OPTIONAL = ("form", "control_layers")
 
 
 def build_model(config: DictConfig, dtype: str = "float32") -> FoleyModel:

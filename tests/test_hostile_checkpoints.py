@@ -467,7 +467,7 @@ def test_the_bundled_ones_pass(name):
     load_model(BUNDLED / name)
 
 
-@pytest.mark.parametrize("backbone", [path.stem for path in (REPOSITORY / "configs" / "backbone").glob("*.yaml")])
+@pytest.mark.parametrize("backbone", ["debug", "mini", "mini_prompts", "stable_audio_open"])
 def test_every_backbone_of_this_project_passes(backbone):
     config = inference_config(compose(f"backbone={backbone}", "paths.random_weights=true"))
     assert resolved(config, "configs/").model.backbone._target_ == "stable_foley.backbone.build_backbone"
