@@ -12,12 +12,11 @@ from stable_foley.hub import read_model_config
 from stable_foley.model import FoleyModel
 from training import config as training_config
 from training.config import absolute, describing
-from training.stored_config import is_reference, kept_sections, resolved
+from training.stored_config import is_reference, kept_sections, resolved, stored_form
 
 MAIN_EXPERIMENT = "exp=train_gh_controlnet.yaml"
-NEEDED = ("backbone", "conditioners", "model", "sampler", "dataset.spec", "seed", "paths")
+NEEDED = ("backbone", "conditioners", "model", "sampler", "dataset.spec", "seed", "paths.random_weights")
 """Sections of a configuration that generating a sound reads."""
-OPTIONAL = ("form", "control_layers")
 
 
 def build_model(config: DictConfig, dtype: str = "float32") -> FoleyModel:
@@ -39,7 +38,7 @@ def inference_config(config: DictConfig) -> DictConfig:
     Raises:
         InputError: the configuration refers to what only a training has.
     """
-    return kept_sections(training_config.composed_config(config), "the configuration", NEEDED, OPTIONAL)
+    return kept_sections(stored_form(config, NEEDED), "the configuration", NEEDED)
 
 
 def build_checked(config: DictConfig, dtype: str, source: object) -> tuple[FoleyModel, DictConfig]:
@@ -105,13 +104,12 @@ def _differences(a: Any, b: Any, where: str) -> Iterator[str]:
 
 
 def composed_config(config: DictConfig, model: FoleyModel) -> dict[str, Any]:
-    """A training configuration as checkpoints keep it, see ``training.config``; frozen parts named by checksum.
+    """Return what a checkpoint keeps of a training configuration, frozen parts named by checksum.
 
-    Since references stay, a change of ``backbone.…`` reaches every place that reads it; paths that are made of more
-    than a reference are resolved.
+    Since references stay, a change of ``backbone.…`` reaches every place that reads it.
     """
     config = with_sizes(config)
-    composed = training_config.composed_config(config)
+    composed = stored_form(config, NEEDED)
     if not is_reference(composed["backbone"]["weights"]):
         composed["backbone"]["weights"] = absolute(config.backbone.weights)
     composed["backbone"]["sha256"] = model.backbone.sha256

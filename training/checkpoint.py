@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from common.pickles import read_pickle
 from common.weights import SafetensorsFile, is_safetensors, weights_sha256
 from training.config import describing
 
+VERSIONS = ("torch", "pytorch-lightning", "stable-audio-tools")
+"""Packages whose versions a checkpoint names, to find out later what it was made with."""
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -24,7 +28,7 @@ class Checkpoint:
 
     Attributes:
         weights: trained weights by name.
-        config: the configuration of the training run, see ``composed_config``.
+        config: what inference needs of the configuration, see ``training.stored_config.stored_form``.
     """
 
     weights: Mapping[str, Tensor]
@@ -32,12 +36,17 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint as safetensors, atomically; its metadata has the configuration and the weights' checksum."""
+    """Write a checkpoint as safetensors, atomically.
+
+    Its metadata has the configuration, a checksum of weights and configuration, and the versions of what wrote it.
+    """
     weights = {key: value.detach().cpu().contiguous() for key, value in checkpoint.weights.items()}
     config = json.dumps(checkpoint.config)
+    checksum = _checksum(weights, config)
+    versions = json.dumps({name: version(name) for name in VERSIONS})
     with atomic_path(path) as temporary:
         try:
-            save_file(weights, temporary, metadata={"config": config, "sha256": _checksum(weights, config)})
+            save_file(weights, temporary, metadata={"config": config, "sha256": checksum, "versions": versions})
         except SafetensorError as error:
             raise InputError(f"{path} cannot be written ({error}); make room, or give another place.") from error
 

@@ -142,16 +142,6 @@ def random_weights(config: DictConfig) -> bool:
     return bool(value)
 
 
-def composed_config(config: DictConfig) -> dict[str, Any]:
-    """A training configuration as checkpoints keep it: complete, free of the environment, references kept.
-
-    Since references stay, a change of ``paths.…`` reaches every place that reads it.
-    """
-    composed: Any = OmegaConf.to_container(config, resolve=False)
-    paths: Any = OmegaConf.to_container(config.paths, resolve=True)
-    return composed | {"tag": config.tag, "paths": paths | {key: absolute(paths[key]) for key in WEIGHTS}}
-
-
 def absolute(path: str | None) -> str | None:
     """A path from the root of the file system; None stays."""
     return None if path is None else str(Path(path).resolve())

@@ -15,8 +15,9 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from common.errors import InputError
 from common.weights import load_into
-from training.config import build_model, composed_config, describing, instantiate
+from training.config import build_model, describing, instantiate
 from training.resuming import take_over
+from training.stored_config import stored_form
 
 OptimizerMaker = Callable[[Iterable[nn.Parameter]], Optimizer]
 SchedulerMaker = Callable[[Optimizer], LRScheduler]
@@ -30,7 +31,7 @@ class Training(pl.LightningModule):
         optimizer: makes the optimiser from parameters.
         scheduler: makes a schedule, stepped with every optimiser step, from the optimiser; None: constant rate.
         seed: of everything random in the training.
-        config: resolved configuration, kept in checkpoints.
+        config: what checkpoints keep of the configuration, see ``training.stored_config.stored_form``.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Training(pl.LightningModule):
         Raises:
             InputError: a part of the configuration or a file does not fit.
         """
-        return instantiate(config.training)(model=build_model(config), config=composed_config(config))
+        return instantiate(config.training)(model=build_model(config), config=stored_form(config, ("model", "seed")))
 
     def encoder_ids(self) -> dict[str, str]:
         """For each feature that frozen encoders make of chunks, what tells the encoder from any other.
@@ -127,7 +128,7 @@ class Training(pl.LightningModule):
         return load_into(self.model, state_dict, source="the checkpoint")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the resolved configuration, so that the file can be used without naming an experiment."""
+        """Add the stored configuration, so that the file can be used without naming an experiment."""
         checkpoint["config"] = self.config
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -79,7 +79,7 @@ def load_model(checkpoint: Path = BUNDLED, device: str | torch.device = "cpu") -
             f"{checkpoint} is no checkpoint of Video2RMS ({kind or 'nothing'} instead of {OWN_TARGET}): give one that "
             "exp=mini_video2rms or exp=train_gh_video2rms made"
         )
-    config = kept_sections(described, checkpoint, ("model", "seed"), ("paths",))
+    config = kept_sections(described, checkpoint, ("model", "seed"))
     with describing(checkpoint):  # the file holds all weights, which bring their memory
         OmegaConf.update(config, "paths.random_weights", True, force_add=True)
         if "random_weights" in config.model.features:
