@@ -134,7 +134,7 @@ class Judges:
 
     def heard(self, sound: Tensor, hits_s: np.ndarray) -> dict[str, str]:
         """The material of a sound (C, N) that is hit at these times, by the name of the judge."""
-        embedding = self.encoder.embed(sound[None].to(self.device))
+        embedding = self.encoder.encode(sound[None].to(self.device), sound.shape[-1])
         return {"CAVP": heard_materials(self.encoder.cavp, embedding)[0], "trees": self.forest.heard(sound, hits_s)}
 
 

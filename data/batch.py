@@ -61,6 +61,16 @@ class FoleyBatch:
         """Number of clips."""
         return len(self.clip_ids)
 
+    @property
+    def seconds_start(self) -> Tensor:
+        """Where each clip starts in its sound (B,): at 0, since a chunk is a sound of its own."""
+        return torch.zeros_like(self.duration_s)
+
+    @property
+    def seconds_total(self) -> Tensor:
+        """How long the sound of each clip is (B,)."""
+        return self.duration_s
+
     def clips(self, first: int, end: int) -> "FoleyBatch":
         """The batch of the clips from ``first`` on, before ``end``."""
 

@@ -97,6 +97,12 @@ class LatentCodec(Protocol):
         """Latent (B, Z, L) → sound (B, C, L · samples_per_step)."""
 
 
+def codec_id(codec: LatentCodec) -> str:
+    """Return what tells a codec from any other: its class and the checksum of its weights and settings."""
+    module = cast(nn.Module, codec)
+    return f"{type(codec).__name__} {weights_sha256(module.state_dict() | dict(module.named_buffers()))}"
+
+
 class DiT(DiffusionTransformer):
     """Diffusion transformer of stable-audio-tools that accepts the residuals of a control branch.
 
@@ -294,8 +300,7 @@ def build_backbone(
     found_sha256 = backbone_sha256(state)
     option = "backbone.weights" if hub_id is None else "paths.stable_audio_open"
     check_sha256(found_sha256, sha256, source=path, option=option, part="backbone")
-    conditioners = state.starting_with(SECONDS, *PROJECTIONS)
-    conditioner_weights = {key.removeprefix(CONDITIONERS): conditioners[key] for key in conditioners}
+    conditioner_weights = {key.removeprefix(CONDITIONERS): state[key] for key in state if _is_of_conditioner(key)}
     return Backbone(dit, cast(LatentCodec, codec), conditioner_weights, path, found_sha256)
 
 
@@ -309,9 +314,15 @@ def read_backbone(path: Path) -> WeightSelection:
     """
     state = read_weights(path)
     prefix = LIGHTNING if any(key.startswith(LIGHTNING + DIT) for key in state) else ""
-    return WeightSelection(state, {key.removeprefix(prefix): key for key in state}).starting_with(
-        DIT, CODEC, SECONDS, *PROJECTIONS
+    names = {key.removeprefix(prefix): key for key in state}
+    return WeightSelection(
+        state, {name: key for name, key in names.items() if name.startswith((DIT, CODEC)) or _is_of_conditioner(name)}
     )
+
+
+def _is_of_conditioner(name: str) -> bool:
+    """Whether a weight is of the trained part of a conditioner."""
+    return name.startswith(SECONDS) or (name.startswith(CONDITIONERS) and ".proj_out." in name)
 
 
 def backbone_sha256(state: Mapping[str, Tensor]) -> str:

@@ -23,7 +23,7 @@ from common.files import check_writable_folder
 from common.weights import state_dict_of
 from stable_foley.backbone import DIT, backbone_sha256
 from stable_foley.config import MAIN_EXPERIMENT, NEEDED, build_checked, inference_config
-from stable_foley.model import FoleyModel, trained_prefixes
+from stable_foley.model import CONTROL_PARTS, FoleyModel
 from stable_foley.published import Published, is_published, read_published
 from training.checkpoint import Checkpoint, check_new, read_content, save_checkpoint
 from training.config import REPOSITORY, change, compose, describing, random_weights
@@ -154,8 +154,7 @@ def split(path: Path, backbone: Path, out: Path) -> None:
         check_new(option, file)
         check_writable_folder(file.parent, option)
     checkpoint = read_checkpoint(path)
-    branch = trained_prefixes("control")
-    control = {key: value for key, value in checkpoint.weights.items() if key.startswith(branch)}
+    control = {key: value for key, value in checkpoint.weights.items() if key.startswith(CONTROL_PARTS)}
     rest = {key: value for key, value in checkpoint.weights.items() if key not in control}
     if not control or not any(key.startswith(DIT) for key in rest):
         raise InputError(f"{path} does not hold a transformer and a control branch; give one of model.trainable=all.")

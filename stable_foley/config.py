@@ -115,7 +115,7 @@ def composed_config(config: DictConfig, model: FoleyModel) -> dict[str, Any]:
     composed["backbone"]["sha256"] = model.backbone.sha256
     if OmegaConf.select(config, "conditioners.frames.cavp.weights") is not None:
         tower, kept = config.conditioners.frames.cavp, composed["conditioners"]["frames"]["cavp"]
-        kept["sha256"] = model.conditioners["frames"].sha256
+        kept["sha256"] = model.conditioners["frames"].encoder_id
         if not is_reference(kept["weights"]):
             kept["weights"] = absolute(tower.weights)
     return composed

@@ -7,9 +7,8 @@ Shapes: as in ``stable_foley.backbone``.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,46 +16,18 @@ from torch.nn import functional as F
 
 from common.errors import InputError
 from common.weights import load_into, refuse_differences
-from media.envelope import Envelope
 from stable_foley import diffusion, sampler
 from stable_foley.backbone import Backbone
-from stable_foley.conditioners.envelope import EnvelopeConditioner
+from stable_foley.conditioners.base import Conditioner
+from stable_foley.conditions import CONTROL_ID, Conditioners, Conditions
 from stable_foley.controlnet import ControlledDiT, ControlNet
 
 Trainable = Literal["control", "control_and_projections", "all"]
-PROMPT_IDS = ("frames", "audio")  # what training drops and guidance acts on
-SECONDS_IDS = ("seconds_start", "seconds_total")
-CONTROL_ID = "envelope"
 CROSS_ATTENTION = (".to_cond_embed.", ".cross_attn.", ".cross_attend_norm.")
 """Parts of the names of the transformer's weights that only cross-attention tokens reach."""
-_SECONDS = tuple(f"conditioner.conditioners.{key}." for key in SECONDS_IDS)  # published checkpoints keep them too
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """What the transformer is conditioned on.
-
-    Attributes:
-        tokens: cross-attention tokens (B, T, D), or None.
-        global_embed: global condition (B, D), or None.
-        control: control latent (B, L, Z), or None.
-    """
-
-    tokens: Tensor | None = None
-    global_embed: Tensor | None = None
-    control: Tensor | None = None
-
-
-class Conditioner(nn.Module):
-    """The conditioners of a model by id, under the name that published checkpoints give them.
-
-    Args:
-        conditioners: by id.
-    """
-
-    def __init__(self, conditioners: Mapping[str, nn.Module]) -> None:
-        super().__init__()
-        self.conditioners = nn.ModuleDict(dict(conditioners))
+CONDITIONERS = "conditioner.conditioners."
+CONTROL_PARTS = ("model.controlnet.", f"{CONDITIONERS}{CONTROL_ID}.")
+"""How the names of the control branch and of its conditioner begin."""
 
 
 class FoleyModel(nn.Module):
@@ -65,13 +36,12 @@ class FoleyModel(nn.Module):
     Args:
         backbone: transformer and codec, weights loaded.
         control_layers: layers of the control branch; 0 builds none (to train the transformer itself).
-        conditioners: by id, among ``seconds_start``, ``seconds_total``, ``frames``, ``audio``, ``envelope``; those
-            that are not there, or None, are not built.
+        conditioners: by id; None stands for one that is not there.
         trainable: ``control``: the control branch and the envelope's projection; ``control_and_projections``: also the
-            projections of frames and sound to the transformer's width; ``all``: also transformer and seconds.
+            projections of the other conditioners; ``all``: also transformer and seconds.
 
     Raises:
-        InputError: an unknown conditioner, or a control branch without an envelope or the reverse.
+        InputError: see ``Conditioners``; or a control branch without an envelope or the reverse.
     """
 
     def __init__(
@@ -83,31 +53,50 @@ class FoleyModel(nn.Module):
     ) -> None:
         super().__init__()
         built = {key: value for key, value in conditioners.items() if value is not None}
-        _check_conditioners(built, control_layers)
+        _check_control(built, control_layers)
         self.backbone = backbone
         self.pretransform = backbone.codec
         controlnet = ControlNet(backbone.dit, control_layers) if control_layers else None
         self.model = ControlledDiT(backbone.dit, controlnet)
-        self.conditioner = Conditioner(built)
+        self.conditioner = Conditioners(built, backbone.codec)
         if backbone.weights is not None:
-            seconds = nn.ModuleDict({k: v for k, v in self.conditioners.items() if k in SECONDS_IDS})
-            load_into(seconds, _named(backbone.conditioner_weights, SECONDS_IDS), source=backbone.weights)
-            for key in PROMPT_IDS:  # a backbone that was trained with these knows how to read them
-                known = _named(backbone.conditioner_weights, (key,))
-                if key in self.conditioners and known:
-                    load_into(
-                        self.conditioners[key].proj_out, known, prefix=f"{key}.proj_out.", source=backbone.weights
-                    )
-        self._trained_prefixes = trained_prefixes(trainable)
-        reads_tokens = any(key in built and key not in self._global_prompts for key in PROMPT_IDS)
+            self._load_from_backbone()
+        self._trained_prefixes = self._prefixes(trainable)
+        reads_tokens = any(each.place == "cross_attention" for each in self.conditioners.values())
         for name, parameter in self.named_parameters():
             is_read = reads_tokens or not any(part in name for part in CROSS_ATTENTION)
             parameter.requires_grad_(is_read and name.startswith(self._trained_prefixes))
 
+    def _load_from_backbone(self) -> None:
+        """Load the conditioners that are part of the backbone, and those others that it was trained with."""
+        weights, source = self.backbone.conditioner_weights, self.backbone.weights
+        for key, conditioner in self.conditioners.items():
+            own = {name: value for name, value in weights.items() if name.startswith(f"{key}.")}
+            if conditioner.belongs_to_backbone or (own and key != CONTROL_ID):
+                frozen = [name for name in conditioner.state_dict() if not name.startswith(conditioner.trained)]
+                load_into(conditioner, own, prefix=f"{key}.", source=source, optional=frozen)
+
+    def _prefixes(self, trainable: Trainable) -> tuple[str, ...]:
+        """Beginnings of the names of all weights that are trained."""
+        own = [key for key, conditioner in self.conditioners.items() if conditioner.belongs_to_backbone]
+        projections = [key for key in self.conditioners if key not in (*own, CONTROL_ID)]
+        groups = {
+            "control": CONTROL_PARTS,
+            "control_and_projections": self._trained_names(projections),
+            "all": ("model.model.", *self._trained_names(own)),
+        }
+        if trainable not in groups:
+            raise InputError(f"model.trainable is {trainable!r}; expected one of {', '.join(groups)}: correct it.")
+        names = list(groups)
+        return sum((groups[name] for name in names[: names.index(trainable) + 1]), ())
+
+    def _trained_names(self, ids: Iterable[str]) -> tuple[str, ...]:
+        return tuple(f"{CONDITIONERS}{key}.{part}" for key in ids for part in self.conditioners[key].trained)
+
     @property
-    def conditioners(self) -> Mapping[str, Any]:
+    def conditioners(self) -> Mapping[str, Conditioner]:
         """The conditioners by id."""
-        return cast("Mapping[str, Any]", self.conditioner.conditioners)
+        return self.conditioner.by_id
 
     @property
     def device(self) -> torch.device:
@@ -124,7 +113,9 @@ class FoleyModel(nn.Module):
         Raises:
             InputError: a weight is missing, left over or of another shape.
         """
-        extra = [key for key in state if not key.startswith((*self._trained_prefixes, *_SECONDS))]
+        # published checkpoints keep the conditioners of the backbone too
+        own = tuple(f"{CONDITIONERS}{key}." for key, each in self.conditioners.items() if each.belongs_to_backbone)
+        extra = [key for key in state if not key.startswith((*self._trained_prefixes, *own))]
         refuse_differences([f"not expected {key}" for key in extra], source)
         frozen = [key for key in self.state_dict() if not key.startswith(self._trained_prefixes)]
         load_into(self, state, source=source, optional=frozen)
@@ -158,82 +149,6 @@ class FoleyModel(nn.Module):
         """Sound (B, C, N) with silence after it to whole tokens."""
         return F.pad(wave, (0, self.padded_length(wave.shape[-1]) - wave.shape[-1]))
 
-    def envelope_parameters(self, envelope: Envelope, n_samples: int) -> Tensor:
-        """What embeddings of an envelope, for sound of ``n_samples``, are drawn from."""
-        conditioner: EnvelopeConditioner = self.conditioners[CONTROL_ID]
-        signal = conditioner.control_signal(envelope, self.padded_length(n_samples), self.pretransform)
-        return conditioner.parameters_of(signal, self.pretransform)
-
-    def null_control(self, n_samples: int) -> Tensor:
-        """Embedding (1, L, D) of a dropped envelope, for sound of a padded length ``n_samples``."""
-        envelope: EnvelopeConditioner = self.conditioners[CONTROL_ID]
-        return envelope.null(n_samples, self.pretransform, self.device)
-
-    @torch.no_grad()
-    def embed(
-        self, raw: Mapping[str, Any], n_samples: int, generator: torch.Generator | None = None
-    ) -> dict[str, Tensor]:
-        """Run the frozen encoders: raw inputs by conditioner id → embeddings by id.
-
-        Args:
-            raw: seconds (B,), frames (B, T, 3, H, W) in 0..1, audio: sound (B, C, N), envelope: an ``Envelope``.
-            n_samples: padded length of the sound.
-            generator: noise source of the VAE, where it encodes the envelope.
-
-        Raises:
-            InputError: an input for which this model has no conditioner.
-        """
-        embeddings = {}
-        for key, value in raw.items():
-            if key not in self.conditioners:
-                there = ", ".join(self.conditioners)
-                raise InputError(f"This model has no {key!r} conditioner, only {there}; leave it out.")
-            if key == CONTROL_ID:
-                embeddings[key] = self.conditioners[key].embed(value, n_samples, self.pretransform, generator)
-            else:
-                embeddings[key] = self.conditioners[key].embed(value)
-        return embeddings
-
-    def conditions(self, embeddings: Mapping[str, Tensor], kept: Mapping[str, Tensor] | None = None) -> Conditions:
-        """Embeddings by conditioner id → what the transformer reads; ids that are not there are left out.
-
-        Args:
-            embeddings: by id; a prompt that is part of the global condition has to be there, kept or not.
-            kept: by id, which of the clips keep that condition (B,); the others get zeros for it. None: all.
-        """
-        kept = kept or {}
-        assert embeddings.keys() >= set(self._global_prompts)
-
-        def tokens(ids: Sequence[str]) -> Iterator[Tensor]:
-            for key in ids:
-                if key in embeddings:
-                    found = self.conditioners[key](embeddings[key])
-                    yield found * kept[key][:, None, None] if key in kept else found
-
-        cross = list(tokens([key for key in PROMPT_IDS if key not in self._global_prompts]))
-        global_ = list(tokens([*SECONDS_IDS, *self._global_prompts]))
-        control = list(tokens((CONTROL_ID,)))
-        return Conditions(
-            tokens=torch.cat(cross, dim=1) if cross else None,
-            global_embed=torch.cat(global_, dim=-1).squeeze(1) if global_ else None,
-            control=control[0] if control else None,
-        )
-
-    @property
-    def _global_prompts(self) -> list[str]:
-        """Prompts that are part of the global condition, after the seconds, instead of the cross-attention tokens."""
-        prompts = [key for key in PROMPT_IDS if key in self.conditioners]
-        return [key for key in prompts if getattr(self.conditioners[key], "is_global", False)]
-
-    def unprompted(self, conditions: Conditions) -> Conditions:
-        """The same conditions without frames and sound or text prompt, as training drops them."""
-        tokens, global_embed = conditions.tokens, conditions.global_embed
-        width = sum(self.conditioners[key].proj_out.out_features for key in self._global_prompts)
-        if width:
-            assert global_embed is not None
-            global_embed = torch.cat([global_embed[:, :-width], torch.zeros_like(global_embed[:, -width:])], dim=1)
-        return Conditions(None if tokens is None else torch.zeros_like(tokens), global_embed, conditions.control)
-
     def forward(self, x: Tensor, t: Tensor, conditions: Conditions, control_strength: float = 1.0) -> Tensor:
         """Predict v (B, Z, L) for noised latents (B, Z, L) at noise levels t (B,)."""
         control = None if conditions.control is None else conditions.control.mT
@@ -262,17 +177,12 @@ class FoleyModel(nn.Module):
             t: noise levels (B,).
             conditions: of the guided half.
             cfg_scale: guidance scale; 1 runs the model once, without guidance.
-            negative: conditions of the other half; None: ``unprompted``.
+            negative: conditions of the other half; None: no guidance.
             control_strength: scale of the control residuals.
         """
-        if cfg_scale == 1 or (conditions.tokens is None and not self._global_prompts):
+        if cfg_scale == 1 or negative is None:
             return self(x, t, conditions, control_strength)
-        other = negative or self.unprompted(conditions)
-        both = Conditions(
-            tokens=_both(conditions.tokens, other.tokens),
-            global_embed=_both(conditions.global_embed, other.global_embed),
-            control=_both(conditions.control, other.control),
-        )
+        both = conditions.then(negative)
         conditional, unconditional = self(torch.cat([x, x]), torch.cat([t, t]), both, control_strength).chunk(2)
         return diffusion.guided(conditional.float(), unconditional.float(), cfg_scale)
 
@@ -295,7 +205,7 @@ class FoleyModel(nn.Module):
             n_samples: length of the sound.
             settings: sampler, steps, schedule, guidance.
             generators: CPU noise source of each clip; a clip does not depend on the others in the batch.
-            negative: see ``guided_v``; for as many clips.
+            negative: what guidance leads away from, see ``Conditioners.unprompted``; None: no guidance.
             control_strength: scale of the control residuals.
             progress: wraps the range of steps, to show progress.
 
@@ -309,8 +219,8 @@ class FoleyModel(nn.Module):
             return torch.stack([torch.randn(shape, generator=g) for g in generators]).to(self.device)
 
         n_clips = len(generators)
-        batch = _expand(conditions, n_clips)
-        others = None if negative is None else _expand(negative, n_clips)
+        batch = conditions.expand(n_clips)
+        others = None if negative is None else negative.expand(n_clips)
 
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
             level = diffusion.sigma_to_level(sigma).expand(n_clips)
@@ -324,45 +234,9 @@ class FoleyModel(nn.Module):
         return run(denoise, noise() * sigmas[0], sigmas, noise, progress)
 
 
-def trained_prefixes(trainable: Trainable) -> tuple[str, ...]:
-    """Beginnings of the names of all weights that are trained."""
-    conditioner = "conditioner.conditioners."
-    groups = {
-        "control": ("model.controlnet.", f"{conditioner}{CONTROL_ID}."),
-        "control_and_projections": tuple(f"{conditioner}{key}.proj_out." for key in PROMPT_IDS),
-        "all": ("model.model.", *(f"{conditioner}{key}." for key in SECONDS_IDS)),
-    }
-    if trainable not in groups:
-        raise InputError(f"model.trainable is {trainable!r}; expected one of {', '.join(groups)}: correct it.")
-    names = list(groups)
-    return sum((groups[name] for name in names[: names.index(trainable) + 1]), ())
-
-
-def _check_conditioners(conditioners: Mapping[str, nn.Module], control_layers: int) -> None:
-    known = (*SECONDS_IDS, *PROMPT_IDS, CONTROL_ID)
-    unknown = [key for key in conditioners if key not in known]
-    if unknown:
-        raise InputError(f"model.conditioners names {', '.join(unknown)}; expected {', '.join(known)}: correct it.")
+def _check_control(conditioners: Mapping[str, nn.Module], control_layers: int) -> None:
     if bool(control_layers) != (CONTROL_ID in conditioners):
         raise InputError(
             f"model.control_layers is {control_layers}, but the conditioners are {', '.join(conditioners)}; expected "
             f"an {CONTROL_ID!r} conditioner with a control branch, and only with one: set both or neither."
         )
-
-
-def _named(weights: Mapping[str, Tensor], ids: tuple[str, ...]) -> dict[str, Tensor]:
-    """The weights of some conditioners."""
-    return {name: value for name, value in weights.items() if name.startswith(ids)}
-
-
-def _both(first: Tensor | None, second: Tensor | None) -> Tensor | None:
-    if first is None or second is None:
-        assert first is second, "both halves have the same kinds of conditions"
-        return None
-    return torch.cat([first, second])
-
-
-def _expand(conditions: Conditions, n_clips: int) -> Conditions:
-    """Conditions for ``n_clips`` clips, of one clip or of as many."""
-    parts = (conditions.tokens, conditions.global_embed, conditions.control)
-    return Conditions(*(None if part is None else part.expand(n_clips, *part.shape[1:]) for part in parts))

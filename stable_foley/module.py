@@ -10,11 +10,12 @@ from torch import Tensor
 
 from common.errors import InputError
 from data.batch import FoleyBatch
-from data.cache import AUDIO, FRAMES, SOUND
+from data.cache import SOUND
 from stable_foley import diffusion
+from stable_foley.conditions import CONTROL_ID, FRAMES_ID, PROMPT_ID
 from stable_foley.config import build_model, composed_config
-from stable_foley.features import draw_embeddings, encode_features, encode_levels, encoder_ids
-from stable_foley.model import CONTROL_ID, PROMPT_IDS, FoleyModel
+from stable_foley.features import encode_features, encode_levels, encoder_ids
+from stable_foley.model import FoleyModel
 from training.config import describing, instantiate
 from training.module import Training
 
@@ -130,20 +131,11 @@ class FoleyTraining(Training):
         with torch.autocast(self.device.type, enabled=False):  # what is measured and encoded keeps its precision
             features = batch.features or encode_features(self.model, batch)
             latent = self.model.pretransform.draw(features[SOUND], generator)
-            embeddings = draw_embeddings(self.model, features, batch, generator)
-            if AUDIO in embeddings and self.words_share:
-                embeddings[AUDIO] = self._with_words(embeddings[AUDIO], batch.labels, generator)
-            n_samples = latent.shape[-1] * self.model.pretransform.samples_per_step
-            null = self.model.null_control(n_samples) if CONTROL_ID in embeddings and control_dropout else None
-        if CONTROL_ID in embeddings:
-            kept = self._keep(len(latent), control_dropout, generator)
-            if null is not None:
-                embeddings[CONTROL_ID] = torch.where(kept[:, None, None], embeddings[CONTROL_ID], null)
-        single = self._single(len(latent), single_dropout, generator)
-        if set(PROMPT_IDS) & set(embeddings):
-            kept = self._keep(len(latent), token_dropout, generator)
-            single = {key: single[key] & kept if key in single else kept for key in PROMPT_IDS}
-        conditions = self.model.conditions(embeddings, single)
+            embeddings = self.model.conditioner.draw_recorded(features, batch, generator)
+            if PROMPT_ID in embeddings and self.words_share:
+                embeddings[PROMPT_ID] = self._with_words(embeddings[PROMPT_ID], batch.labels, generator)
+        kept = self._kept(len(latent), (token_dropout, control_dropout, single_dropout), generator)
+        conditions = self.model.conditioner(embeddings, kept)
         noise = torch.randn(latent.shape, generator=generator).to(latent)
         if levels is None:
             levels = diffusion.logit_normal_levels(len(latent), generator, self.level_mean, self.level_std)
@@ -152,25 +144,36 @@ class FoleyTraining(Training):
         error = v.float() - diffusion.v_target(latent, noise, t).float()
         return (self.model.pretransform.loss_weights * error.square()).mean()
 
-    def _single(self, n: int, dropout: float, generator: torch.Generator) -> dict[str, Tensor]:
-        """Which of ``n`` clips keep their frames, and which their sound prompt; none loses both here."""
-        if not dropout:
-            return {}
-        drawn = torch.rand(n, generator=generator).to(self.device)
-        return {FRAMES: drawn >= dropout, AUDIO: drawn < 1 - dropout}
+    def _kept(self, n: int, dropouts: tuple[float, float, float], generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw which of ``n`` clips keep each condition that training drops.
+
+        Args:
+            n: number of clips.
+            dropouts: of all prompts together, of the envelope, of the frames alone and of the sound prompt alone.
+            generator: CPU noise source.
+        """
+        token_dropout, control_dropout, single_dropout = dropouts
+        conditioner, kept = self.model.conditioner, {}
+        if CONTROL_ID in conditioner.by_id:
+            drawn = torch.rand(n, generator=generator).to(self.device)
+            if control_dropout:
+                kept[CONTROL_ID] = drawn >= control_dropout
+        if single_dropout:
+            drawn = torch.rand(n, generator=generator).to(self.device)
+            kept |= {FRAMES_ID: drawn >= single_dropout, PROMPT_ID: drawn < 1 - single_dropout}
+        if conditioner.prompts:
+            together = torch.rand(n, generator=generator).to(self.device) >= token_dropout
+            kept |= {key: kept[key] & together if key in kept else together for key in conditioner.prompts}
+        return kept
 
     def _with_words(self, prompts: Tensor, labels: Sequence[str], generator: torch.Generator) -> Tensor:
         """Embeddings (B, D) of sounds, some of them replaced by those of the clips' labels."""
         spoken = (torch.rand(len(labels), generator=generator) < self.words_share).tolist()
         chosen = [i for i, label in enumerate(labels) if spoken[i] and label]
         if chosen:
-            words = self.model.conditioners[AUDIO].embed_text([labels[i] for i in chosen])
+            words = self.model.conditioner.sound_prompt.encode_text([labels[i] for i in chosen])
             prompts = prompts.index_put((torch.tensor(chosen, device=prompts.device),), words.to(prompts))
         return prompts
-
-    def _keep(self, n: int, dropout: float, generator: torch.Generator) -> Tensor:
-        """Which of ``n`` clips keep a condition (n,), as booleans."""
-        return (torch.rand(n, generator=generator) >= dropout).to(self.device)
 
     def state_dict(self, *_args: Any, **_kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
         """The trained weights only: frozen ones come from the files that the configuration names."""

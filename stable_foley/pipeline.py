@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from common.stopwatch import Stopwatch
 from media.clip import ClipSpec, count_at_rate
 from media.envelope import Envelope
 from stable_foley.checkpoint import BUNDLED, load_model
-from stable_foley.model import CONTROL_ID, Conditions, FoleyModel
+from stable_foley.conditions import CONTROL_ID, FRAMES_ID, PROMPT_ID, SECONDS_IDS, Conditions
+from stable_foley.model import FoleyModel
 from stable_foley.noise import noise_source
 from stable_foley.sampler import Progress, SamplerSettings
 from training.config import instantiate
@@ -104,11 +105,11 @@ class FoleyPipeline:
     @property
     def reads_frames(self) -> bool:
         """Whether the model looks at the video, or at the envelope alone."""
-        return "frames" in self.model.conditioners
+        return FRAMES_ID in self.model.conditioners
 
     def measure(self, sound: Tensor) -> Envelope:
         """Envelope (T,) or (C, T) of a sound (C, N), measured as in the model's training."""
-        envelope = self._envelope_conditioner.measure(sound[None], self.sample_rate_hz)
+        envelope = self.model.conditioner.envelope.from_recording(sound[None])
         return replace(envelope, rms=envelope.rms[0])
 
     @torch.no_grad()
@@ -119,6 +120,7 @@ class FoleyPipeline:
         *,
         frames: Tensor | None = None,
         prompts: Prompts | None = None,
+        inputs: Mapping[str, Any] | None = None,
         settings: SamplerSettings | None = None,
         seed: int = 0,
         control_strength: float = 1.0,
@@ -133,6 +135,7 @@ class FoleyPipeline:
             frames: video frames (T, 3, H, W) in 0..1 at the model's frame rate; None: as if they had been dropped in
                 training, for a model that reads frames. Others do not look at them.
             prompts: what it should sound like.
+            inputs: raw inputs of further conditioners by id, each for as many clips as there are windows.
             settings: sampling settings; None: the checkpoint's.
             seed: of the noise, 0 to 2**32 - 1. The noise of a window depends on the seed and the window's number only.
             control_strength: scale of the envelope's influence: 0 none, 1 as trained, at most 10.
@@ -153,7 +156,8 @@ class FoleyPipeline:
         starts_s = self._window_starts_s(duration_s)
         watch = watch or Stopwatch()
         with watch.stage("conditions"):
-            conditions, negative = self._conditions(envelope, frames, prompts or Prompts(), starts_s, seed)
+            raw = self._raw(envelope, frames, starts_s) | dict(inputs or {})
+            conditions, negative = self._conditions(raw, prompts or Prompts(), len(starts_s), seed)
         generators = [noise_source(seed, i) if i else torch.Generator().manual_seed(seed) for i in range(len(starts_s))]
         with watch.stage("steps"):
             latent = self.model.sample(
@@ -181,22 +185,13 @@ class FoleyPipeline:
             max_gain_db: limit of what is added; nothing limits what is taken away, so that silence is silent.
             strength: share of the way, in dB, at most 1.
         """
+        conditioner = self.model.conditioner.envelope
         asked, found = (
-            self._envelope_conditioner.control_signal(
-                replace(each, rms=each.rms[None].cpu()), sound.shape[-1], self.model.pretransform
-            )[0]
+            conditioner.control_signal(replace(each, rms=each.rms[None].cpu()), sound.shape[-1])[0]
             for each in (envelope, self.measure(sound))
         )
         gain = (asked / found.clamp(min=_SILENT_RMS)).clamp(max=10 ** (max_gain_db / 20))
         return sound * gain ** min(strength, 1.0)
-
-    @property
-    def _envelope_conditioner(self) -> Any:
-        if CONTROL_ID not in self.model.conditioners:
-            raise InputError(
-                "This checkpoint has no control branch; give one that exp=train_gh_controlnet.yaml trained."
-            )
-        return self.model.conditioners[CONTROL_ID]
 
     @property
     def overlap_s(self) -> float:
@@ -211,57 +206,57 @@ class FoleyPipeline:
     def _check(self, prompts: Prompts | None, settings: SamplerSettings) -> None:
         """Refuse what the model cannot serve."""
         prompted = prompts is not None and (prompts.text or prompts.sounds or prompts.negative_text)
-        if prompted and "audio" not in self.model.conditioners:
-            raise InputError("This model has no prompt encoder; leave out the prompts or use another checkpoint.")
-        if settings.cfg_scale != 1 and not {"frames", "audio"} & set(self.model.conditioners):
+        if prompted:
+            _ = self.model.conditioner.sound_prompt
+        if settings.cfg_scale != 1 and not self.model.conditioner.prompts:
             raise InputError(f"Guidance {settings.cfg_scale} has no frames or prompts to act on in this model; use 1.")
         if prompts is not None and prompts.negative_text and settings.cfg_scale == 1:
             raise InputError("A negative prompt acts through guidance, which is off at 1; give a scale above 1.")
 
     def _conditions(
-        self, envelope: Envelope, frames: Tensor | None, prompts: Prompts, starts_s: list[float], seed: int
+        self, raw: Mapping[str, Any], prompts: Prompts, n_windows: int, seed: int
     ) -> tuple[Conditions, Conditions | None]:
-        """Conditions of all windows, and those of the negative prompt, if any."""
-        model, n_windows = self.model, len(starts_s)
-        n_samples = model.padded_length(self.spec.n_samples)
-        seconds = {"seconds_start": 0.0, "seconds_total": self.spec.duration_s}
+        """Return the conditions of all windows, and what guidance leads away from."""
+        conditioner = self.model.conditioner
+        features = conditioner.encode(raw, self.model.padded_length(self.spec.n_samples))
+        embeddings = conditioner.draw(features, noise_source(seed, 0, 1))  # other noise than that of any window
+
+        def conditions(text: str | None, sounds: Sequence[Tensor], dropped: Sequence[str] = ()) -> Conditions:
+            prompt = self._prompt_features(text, sounds)
+            given = embeddings | ({} if prompt is None else {PROMPT_ID: prompt.expand(n_windows, -1)})
+            filled, kept = conditioner.filled(given, n_windows, self.spec.n_frames)
+            return conditioner(filled, kept | conditioner.dropped(dropped, n_windows))
+
+        prompted = conditions(prompts.text, prompts.sounds)
+        if prompts.negative_text:
+            others = [key for key in conditioner.prompts if key != PROMPT_ID]
+            return prompted, conditions(prompts.negative_text, (), dropped=others)
+        if not conditioner.prompts:
+            return prompted, None
+        return prompted, conditions(None, (), dropped=conditioner.prompts)
+
+    def _raw(self, envelope: Envelope, frames: Tensor | None, starts_s: list[float]) -> dict[str, Any]:
+        """Return the raw inputs of all windows by the ids of the model's conditioners."""
+        n_windows, known = len(starts_s), self.model.conditioners
+        start_s, total_s = SECONDS_IDS
         raw: dict[str, Any] = {
             key: torch.full((n_windows,), value, device=self.device)
-            for key, value in seconds.items()
-            if key in model.conditioners
+            for key, value in ((start_s, 0.0), (total_s, self.spec.duration_s))
+            if key in known
         }
         raw[CONTROL_ID] = self._envelope_windows(envelope, starts_s)
-        nothing = torch.zeros(n_windows, dtype=torch.bool, device=self.device)
-        kept = {}
-        if self.reads_frames:
-            if frames is None:
-                frames = torch.zeros(1, 3, *reversed(self.spec.frame_width_height))
-                kept["frames"] = nothing
-            raw["frames"] = torch.stack([self._frames_window(frames, s) for s in starts_s]).to(self.device)
-        embeddings = model.embed(raw, n_samples, noise_source(seed, 0, 1))  # other noise than that of any window
+        if self.reads_frames and frames is not None:
+            raw[FRAMES_ID] = torch.stack([self._frames_window(frames, s) for s in starts_s]).to(self.device)
+        return raw
 
-        def conditions(text: str | None, sounds: Sequence[Tensor], kept: dict[str, Tensor]) -> Conditions:
-            if "audio" not in model.conditioners:
-                return model.conditions(embeddings, kept)
-            prompt = self._prompt_embedding(text, sounds)
-            if prompt is None:
-                prompt = torch.zeros(1, model.conditioners["audio"].proj_out.in_features, device=self.device)
-                kept = kept | {"audio": nothing}
-            return model.conditions(embeddings | {"audio": prompt.expand(n_windows, -1)}, kept)
-
-        prompted = conditions(prompts.text, prompts.sounds, kept)
-        if not prompts.negative_text:
-            return prompted, None
-        return prompted, conditions(prompts.negative_text, (), {"frames": nothing})
-
-    def _prompt_embedding(self, text: str | None, sounds: Sequence[Tensor]) -> Tensor | None:
-        """Mean of all prompts' embeddings (1, D), of length 1 as each of them is; None without a prompt."""
+    def _prompt_features(self, text: str | None, sounds: Sequence[Tensor]) -> Tensor | None:
+        """Return the mean of all prompts' features (1, D), of length 1 as each of them is; None without a prompt."""
         if not text and not sounds:
             return None
-        encoder = self.model.conditioners["audio"]
-        embeddings = [encoder.embed_text([text])] if text else []  # first, so that the encoder is built once, with text
-        embeddings += [encoder.embed(sound[None].to(self.device)) for sound in sounds]
-        return F.normalize(torch.cat(embeddings).mean(0, keepdim=True), dim=-1)
+        encoder = self.model.conditioner.sound_prompt
+        found = [encoder.encode_text([text])] if text else []  # first, so that the encoder is built once, with text
+        found += [encoder.encode(sound[None].to(self.device), sound.shape[-1]) for sound in sounds]
+        return F.normalize(torch.cat(found).mean(0, keepdim=True), dim=-1)
 
     def _envelope_windows(self, envelope: Envelope, starts_s: list[float]) -> Envelope:
         windows = [window(envelope.rms, start_s, self.spec.duration_s, envelope.rate_hz) for start_s in starts_s]

@@ -22,8 +22,9 @@ from media.envelope import instant_envelope
 from stable_foley.backbone import CODEC, CONDITIONERS, DIT, LIGHTNING, PROJECTIONS, SECONDS, build_backbone
 from stable_foley.conditioners.envelope import VaeEnvelope
 from stable_foley.conditioners.seconds import SecondsConditioner
+from stable_foley.conditions import FRAMES_ID, PROMPT_ID, SECONDS_IDS
 from stable_foley.config import MAIN_EXPERIMENT, build_model, inference_config
-from stable_foley.model import PROMPT_IDS, SECONDS_IDS, FoleyModel
+from stable_foley.model import FoleyModel
 from training.config import WEIGHTS, compose
 
 WINDOW_SAMPLES = 10_000
@@ -127,7 +128,7 @@ def _configuration(state: Mapping[str, Tensor]) -> DictConfig:
     config = inference_config(compose(MAIN_EXPERIMENT))
     outs, layers = _count(state, f"{CONTROL}conv_outs."), _count(state, f"{CONTROL}transformer.layers.")
     config.model.control_layers = max(outs, layers)
-    for key in PROMPT_IDS:
+    for key in (FRAMES_ID, PROMPT_ID):
         if not any(name.startswith(f"{CONDITIONERS}{key}.") for name in state):
             del config.conditioners[key]
     sizes = config.backbone.model_config.model

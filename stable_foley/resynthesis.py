@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from data.batch import FoleyBatch
-from data.cache import AUDIO, ENVELOPE, SOUND
+from data.cache import SOUND
 from media.envelope import Envelope
-from stable_foley.features import draw_embeddings, encode_features, encoder_names
+from stable_foley.conditions import CONTROL_ID, PROMPT_ID
+from stable_foley.features import encode_features, feature_names
 from stable_foley.model import FoleyModel
 from stable_foley.sampler import SamplerSettings
 
@@ -43,22 +44,27 @@ def resynthesise(
         InputError: the prompt encoder cannot be built.
     """
     assert batch.wave is not None
-    n_samples = batch.wave.shape[-1]
-    given = {SOUND: True, ENVELOPE: envelopes, AUDIO: texts}
-    names = [name for name in encoder_names(model) if given.get(name) is None]
+    n_samples, conditioner = batch.wave.shape[-1], model.conditioner
     parts = []
     for i, generator in enumerate(generators):
         clip = batch.clips(i, i + 1).to(model.device)
-        features = dict(clip.features or encode_features(model, clip, names))
-        if ENVELOPE in model.conditioners and envelopes is not None:
+        given = {}
+        if CONTROL_ID in model.conditioners and envelopes is not None:
             envelope = Envelope(envelopes[i].rms[None].to(model.device), envelopes[i].rate_hz)
-            features[ENVELOPE] = model.envelope_parameters(envelope, n_samples)
-        if AUDIO in model.conditioners and texts is not None:
-            prompt, text = model.conditioners[AUDIO], texts[i]
-            width = prompt.proj_out.in_features
-            features[AUDIO] = torch.zeros(1, width, device=model.device) if text is None else prompt.embed_text([text])
-        parts.append(draw_embeddings(model, features, clip, generator))
+            given = conditioner.encode({CONTROL_ID: envelope}, model.padded_length(n_samples))
+        if PROMPT_ID in model.conditioners and texts is not None:
+            prompt, text = conditioner.sound_prompt, texts[i]
+            given[PROMPT_ID] = prompt.absent(1, 0) if text is None else prompt.encode_text([text])
+        others = [name for name in feature_names(model) if name not in (SOUND, *given)]
+        features = (clip.features or encode_features(model, clip, others)) | given
+        parts.append(conditioner.draw_recorded(features, clip, generator))
     embeddings = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
-    kept = {} if texts is None else {AUDIO: torch.tensor([text is not None for text in texts], device=model.device)}
-    latent = model.sample(model.conditions(embeddings, kept), n_samples, settings, list(generators))
+    kept = {} if texts is None else {PROMPT_ID: torch.tensor([text is not None for text in texts], device=model.device)}
+    latent = model.sample(
+        conditioner(embeddings, kept),
+        n_samples,
+        settings,
+        list(generators),
+        negative=conditioner.unprompted(embeddings),
+    )
     return model.pretransform.decode(latent)[..., :n_samples].float().cpu()

@@ -13,6 +13,7 @@ import itertools
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,9 @@ from cavp.weights import cavp_from_state_dict
 from common.errors import InputError, user_errors
 from common.weights import read_weights
 from media.envelope import control_envelope, instant_envelope
+from stable_foley.conditions import SECONDS_IDS
 from stable_foley.hub import read_model_config
-from stable_foley.model import SECONDS_IDS, FoleyModel
+from stable_foley.model import FoleyModel
 from stable_foley.published import SMOOTHING_SAMPLES, WINDOW_SAMPLES, build_published_model
 from training.config import describing
 
@@ -48,25 +50,25 @@ def relative_error(ours: Tensor, reference: Tensor) -> float:
 
 def seconds_outputs(model: FoleyModel, recorded: Recorded) -> Iterator[tuple[str, Tensor]]:
     """Seconds embeddings."""
-    embeddings = model.embed({key: recorded[key] for key in SECONDS_IDS}, n_samples=0)
+    embeddings = model.conditioner.encode({key: recorded[key] for key in SECONDS_IDS}, n_samples=0)
     for key in SECONDS_IDS:
         yield f"{key}_embed", model.conditioners[key](embeddings[key])
 
 
 def transformer_outputs(model: FoleyModel, recorded: Recorded) -> Iterator[tuple[str, Tensor, float]]:
     """Control residuals and v in its three forms, each with the factor by which guidance amplifies errors."""
-    embeddings = model.embed({key: recorded[key] for key in SECONDS_IDS}, n_samples=0)
+    embeddings = model.conditioner.encode({key: recorded[key] for key in SECONDS_IDS}, n_samples=0)
     x, t = recorded["x"], recorded["t"]
     tokens = torch.cat([recorded["frames_tokens"], recorded["audio_token"]], dim=1)
     control = recorded["envelope_latent"]
-    conditions = model.conditions(embeddings | {"envelope": control.mT})
-    conditions = type(conditions)(tokens, conditions.global_embed, conditions.control)
+    conditions = replace(model.conditioner(embeddings | {"envelope": control.mT}), tokens=tokens)
+    negative = replace(conditions, tokens=torch.zeros_like(tokens))
     controlnet = model.model.controlnet
     for i, residual in enumerate(controlnet.residuals(x, t, control, tokens, conditions.global_embed)):
         yield f"control_residual_{i}", residual.float(), 1.0
     yield "v", model(x, t, conditions).float(), 1.0
     for name, scale in numbered(recorded, "v_cfg"):
-        yield name, model.guided_v(x, t, conditions, scale), max(1.0, scale)
+        yield name, model.guided_v(x, t, conditions, scale, negative), max(1.0, scale)
     yield "v_control_off", model(x, t, conditions, control_strength=0.0).float(), 1.0
 
 

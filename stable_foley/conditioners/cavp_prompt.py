@@ -14,13 +14,14 @@ from cavp.spectrogram import LogMel
 from cavp.weights import load_cavp
 from common.errors import InputError
 from common.weights import encoder_weights, weights_sha256
+from stable_foley.conditioners.base import SoundPrompt
 
 WINDOW_S = 2.0
 """Seconds of sound that CAVP is trained on."""
 _CAVP_RATE_HZ = 16_000
 
 
-class CavpPromptConditioner(nn.Module):
+class CavpPromptConditioner(SoundPrompt):
     """CAVP's embedding of a sound or of words, projected to a part of the global condition.
 
     There it scales and shifts every layer from the first training step on; in cross-attention it would be one token
@@ -36,7 +37,7 @@ class CavpPromptConditioner(nn.Module):
         InputError: CAVP lacks a tower.
     """
 
-    is_global = True
+    place = "global"
 
     def __init__(self, cavp: Cavp, output_dim: int, sample_rate_hz: int = 44_100) -> None:
         super().__init__()
@@ -53,19 +54,20 @@ class CavpPromptConditioner(nn.Module):
         return self._cavp[0].to(self.proj_out.weight.device)
 
     @property
-    def sha256(self) -> str:
+    def encoder_id(self) -> str:
         """Checksum of CAVP, see ``weights_sha256``."""
         return weights_sha256(self._cavp[0].state_dict())
 
     @torch.no_grad()
-    def embed(self, sound: Tensor) -> Tensor:
+    def encode(self, raw: Tensor, n_samples: int) -> Tensor:
         """Embed sounds, in float32 even under autocast.
 
         A sound is covered by the smallest number of evenly spaced windows of 2 s, whose embeddings are averaged; a
         shorter one is padded with silence.
 
         Args:
-            sound: (B, C, N), -1..1, N at least 1.
+            raw: sounds (B, C, N), -1..1, N at least 1.
+            n_samples: any.
 
         Returns:
             (B, D), L2-normalised, without gradient.
@@ -73,22 +75,28 @@ class CavpPromptConditioner(nn.Module):
         Raises:
             InputError: the sound has no samples.
         """
-        if sound.shape[-1] == 0:
+        del n_samples
+        if raw.shape[-1] == 0:
             raise InputError("The sound prompt has no samples, where at least one was expected: give another sound.")
-        with torch.autocast(sound.device.type, enabled=False):
-            mono = torchaudio.functional.resample(sound.float().mean(dim=1), self.sample_rate_hz, _CAVP_RATE_HZ)
+        with torch.autocast(raw.device.type, enabled=False):
+            mono = torchaudio.functional.resample(raw.float().mean(dim=1), self.sample_rate_hz, _CAVP_RATE_HZ)
             windows = _windows(mono, round(WINDOW_S * _CAVP_RATE_HZ))
             embeddings = self.cavp.encode_audio(self.spectrogram(windows.flatten(0, 1)), pool=True)
             return F.normalize(embeddings.unflatten(0, windows.shape[:2]).mean(dim=1), dim=-1)
 
     @torch.no_grad()
-    def embed_text(self, prompts: Sequence[str]) -> Tensor:
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
         """Embed B texts as (B, D).
 
         Raises:
             InputError: a text has a word that is not known, or none.
         """
-        return self.cavp.encode_label(prompts)
+        return self.cavp.encode_label(texts)
+
+    def absent(self, n_clips: int, n_frames: int) -> Tensor:
+        """Return zeros (B, D)."""
+        del n_frames
+        return torch.zeros(n_clips, self.proj_out.in_features, device=self.proj_out.weight.device)
 
     def forward(self, embedding: Tensor) -> Tensor:
         """Project embeddings (B, D), scaled to unit variance, to parts (B, 1, output_dim) of the global condition."""

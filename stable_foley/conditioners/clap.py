@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from clap.encoder import EMBED_DIM, ClapEncoder
 from common.weights import weights_sha256
+from stable_foley.conditioners.base import SoundPrompt
 
 
-class ClapConditioner(nn.Module):
+class ClapConditioner(SoundPrompt):
     """CLAP's embedding of a sound or a text, projected to the width of the cross-attention.
 
     The encoder is frozen; the projection alone is trained. The encoder is built at the first prompt, and with its text
@@ -33,19 +35,25 @@ class ClapConditioner(nn.Module):
         return self._built[0].to(self.proj_out.weight.device)
 
     @property
-    def sha256(self) -> str:
+    def encoder_id(self) -> str:
         """Checksum of what embeds sounds, see ``weights_sha256``."""
         encoder = self._built[0] if self._built else self.clap(text=False)
         branches = ("audio_branch.", "audio_projection.")
         return weights_sha256({k: v for k, v in encoder.state_dict().items() if k.startswith(branches)})
 
-    def embed(self, sound: Tensor) -> Tensor:
+    def encode(self, raw: Tensor, n_samples: int) -> Tensor:
         """Embed sounds (B, C, N) as (B, 512); errors as in `clap_encoder` and `ClapEncoder.embed_sound`."""
-        return self._encoder(text=False).embed_sound(sound)
+        del n_samples
+        return self._encoder(text=False).embed_sound(raw)
 
-    def embed_text(self, prompts: Sequence[str]) -> Tensor:
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
         """Embed B texts as (B, 512); errors as in `clap_encoder` and `ClapEncoder.embed_text`."""
-        return self._encoder(text=True).embed_text(prompts)
+        return self._encoder(text=True).embed_text(texts)
+
+    def absent(self, n_clips: int, n_frames: int) -> Tensor:
+        """Return zeros (B, 512)."""
+        del n_frames
+        return torch.zeros(n_clips, EMBED_DIM, device=self.proj_out.weight.device)
 
     def forward(self, embedding: Tensor) -> Tensor:
         """Project embeddings (B, 512) to one token each (B, 1, D)."""

@@ -7,7 +7,7 @@ takes its level a fixed number of times a latent step and projects the values, w
 Shapes: as in ``stable_foley.backbone``.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Protocol
 
 import torch
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from common.errors import InputError
 from media.envelope import Envelope, control_envelope
-from stable_foley.backbone import LatentCodec
+from stable_foley.backbone import LatentCodec, codec_id
+from stable_foley.conditioners.base import Conditioner
 
 DROPPED = -1.0
 _FLOOR_RMS = 1e-4
@@ -29,7 +30,7 @@ class Measure(Protocol):
         """Sound (B, C, N) → envelope (B, T) or (B, C, T)."""
 
 
-class EnvelopeConditioner(nn.Module, ABC):
+class EnvelopeConditioner(Conditioner):
     """Measures envelopes, and turns one into the control signal: its RMS at the rate of the sound.
 
     Args:
@@ -41,6 +42,11 @@ class EnvelopeConditioner(nn.Module, ABC):
         InputError: a length is no whole number from 1.
     """
 
+    place = "control"
+    reads = "wave"
+    is_prompt = False
+    trained = ("",)
+
     def __init__(self, measure: Measure, window_samples: int, smoothing_samples: int) -> None:
         super().__init__()
         for name, length in (("window_samples", window_samples), ("smoothing_samples", smoothing_samples)):
@@ -50,49 +56,64 @@ class EnvelopeConditioner(nn.Module, ABC):
         self.window_samples = window_samples
         self.smoothing_samples = smoothing_samples
         self._null: dict[tuple[int, torch.device], Tensor] = {}  # of the last length asked for
+        self._codec: list[LatentCodec] = []  # in a list: no sub-module
 
-    def control_signal(self, envelope: Envelope, n_samples: int, codec: LatentCodec) -> Tensor:
+    def attach(self, codec: LatentCodec) -> None:
+        """Take the codec, which gives the sample rate and the latent grid, and encodes in the VAE form."""
+        self._codec = [codec]
+
+    @property
+    def codec(self) -> LatentCodec:
+        """The latent codec of the model that this is part of."""
+        assert self._codec, "attach() comes first"
+        return self._codec[0]
+
+    @property
+    def encoder_id(self) -> str:
+        """The settings, and what tells the codec from any other."""
+        return f"{type(self).__name__}({self.extra_repr()}) {codec_id(self.codec)}"
+
+    def from_recording(self, recorded: Tensor) -> Envelope:
+        """Measure the envelope (B, T) or (B, C, T) of sounds (B, C, N) as in training."""
+        return self.measure(recorded, self.codec.sample_rate_hz)
+
+    def control_signal(self, envelope: Envelope, n_samples: int) -> Tensor:
         """Control signal (B, C, n_samples), RMS ≥ 0, of an envelope (B, T), heard on every channel, or (B, C, T)."""
         signal = control_envelope(
             envelope,
             n_samples=n_samples,
-            sample_rate_hz=codec.sample_rate_hz,
+            sample_rate_hz=self.codec.sample_rate_hz,
             window_samples=self.window_samples,
             smoothing_samples=self.smoothing_samples,
         )
         signal = signal.unsqueeze(1) if signal.ndim == 2 else signal
-        return signal.expand(-1, codec.n_audio_channels, -1)
+        return signal.expand(-1, self.codec.n_audio_channels, -1)
+
+    def encode(self, raw: Envelope, n_samples: int) -> Tensor:
+        """Turn an envelope, rms (B, T) or (B, C, T), into what embeddings are drawn from."""
+        with torch.no_grad():
+            return self.encode_signal(self.control_signal(raw, n_samples))
+
+    @abstractmethod
+    def encode_signal(self, signal: Tensor) -> Tensor:
+        """Turn a control signal (B, C, N) into what embeddings are drawn from."""
+
+    def tokens(self, embedding: Tensor, kept: Tensor | None = None) -> Tensor:
+        """Map an embedding (B, L, D) to a control latent (B, L, Z); clips that do not keep it get that of -1."""
+        if kept is not None:
+            n_samples = embedding.shape[1] * self.codec.samples_per_step
+            embedding = torch.where(kept[:, None, None], embedding, self.dropped(n_samples, embedding.device))
+        return self(embedding)
 
     @torch.no_grad()
-    def embed(
-        self, envelope: Envelope, n_samples: int, codec: LatentCodec, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Embedding (B, L, D) of an envelope.
-
-        Args:
-            envelope: RMS values (B, T) or (B, C, T).
-            n_samples: length of the sound, a multiple of the codec's ``samples_per_step``.
-            codec: gives the sample rate and the latent grid; encodes, in the VAE form.
-            generator: noise source of the VAE.
-        """
-        return self.draw(self.parameters_of(self.control_signal(envelope, n_samples, codec), codec), codec, generator)
-
-    @torch.no_grad()
-    def null(self, n_samples: int, codec: LatentCodec, device: torch.device) -> Tensor:
-        """Embedding (1, L, D) of a dropped envelope."""
+    def dropped(self, n_samples: int, device: torch.device) -> Tensor:
+        """Return the embedding (1, L, D) of a dropped envelope, in its own precision even under autocast."""
         key = (n_samples, device)
         if key not in self._null:
-            dropped = torch.full((1, codec.n_audio_channels, n_samples), DROPPED, device=device)
-            self._null = {key: self.draw(self.parameters_of(dropped, codec), codec, torch.Generator().manual_seed(0))}
+            signal = torch.full((1, self.codec.n_audio_channels, n_samples), DROPPED, device=device)
+            with torch.autocast(device.type, enabled=False):
+                self._null = {key: self.draw(self.encode_signal(signal), torch.Generator().manual_seed(0))}
         return self._null[key]
-
-    @abstractmethod
-    def parameters_of(self, signal: Tensor, codec: LatentCodec) -> Tensor:
-        """Control signal (B, C, N) → what embeddings are drawn from."""
-
-    @abstractmethod
-    def draw(self, parameters: Tensor, codec: LatentCodec, generator: torch.Generator | None) -> Tensor:
-        """What ``parameters_of`` gave → embedding (B, L, D)."""
 
     def extra_repr(self) -> str:
         """The settings, as torch prints them."""
@@ -104,13 +125,14 @@ class EnvelopeConditioner(nn.Module, ABC):
 class VaeEnvelope(EnvelopeConditioner):
     """The published form: the control signal goes through the VAE, and its latent is the control latent."""
 
-    def parameters_of(self, signal: Tensor, codec: LatentCodec) -> Tensor:
-        """Control signal (B, C, N) → the codec's parameters (B, P, L)."""
-        return codec.parameters_of(signal)
+    def encode_signal(self, signal: Tensor) -> Tensor:
+        """Encode a control signal (B, C, N) as the codec's parameters (B, P, L)."""
+        return self.codec.parameters_of(signal)
 
-    def draw(self, parameters: Tensor, codec: LatentCodec, generator: torch.Generator | None) -> Tensor:
-        """The codec's parameters (B, P, L) → latents (B, L, Z)."""
-        return codec.draw(parameters, generator).mT
+    @torch.no_grad()
+    def draw(self, features: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Draw latents (B, L, Z) from the codec's parameters (B, P, L)."""
+        return self.codec.draw(features, generator).mT
 
     def forward(self, embedding: Tensor) -> Tensor:
         """Control latent (B, L, Z), as it is."""
@@ -147,26 +169,25 @@ class SampledEnvelope(EnvelopeConditioner):
         self.values_per_step = values_per_step
         self.proj_out = nn.Linear(n_audio_channels * values_per_step, output_dim)
 
-    def parameters_of(self, signal: Tensor, codec: LatentCodec) -> Tensor:
-        """Control signal (B, C, N) → levels (B, L, C · values_per_step): 0 at -80 dB and below, 1 at full scale.
+    def encode_signal(self, signal: Tensor) -> Tensor:
+        """Turn a control signal (B, C, N) into levels (B, L, C · values_per_step).
+
+        A level is 0 at -80 dB and below, 1 at full scale.
 
         Raises:
             InputError: values_per_step does not divide the codec's step.
         """
-        if codec.samples_per_step % self.values_per_step:
+        samples_per_step = self.codec.samples_per_step
+        if samples_per_step % self.values_per_step:
             raise InputError(
                 f"conditioners.envelope.values_per_step is {self.values_per_step}; expected a divisor of "
-                f"{codec.samples_per_step}, the samples of a latent step: correct it."
+                f"{samples_per_step}, the samples of a latent step: correct it."
             )
-        spacing = codec.samples_per_step // self.values_per_step
+        spacing = samples_per_step // self.values_per_step
         values = signal[..., spacing // 2 :: spacing]
         level = 1 - torch.log10(values.clamp(min=_FLOOR_RMS)) / torch.log10(torch.tensor(_FLOOR_RMS))
         level = torch.where(values < 0, DROPPED, level)
         return rearrange(level, "b c (l v) -> b l (c v)", v=self.values_per_step)
-
-    def draw(self, parameters: Tensor, codec: LatentCodec, generator: torch.Generator | None) -> Tensor:
-        """Levels (B, L, C · values_per_step), as they are: nothing is random here."""
-        return parameters
 
     def extra_repr(self) -> str:
         """The settings, as torch prints them."""

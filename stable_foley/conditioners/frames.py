@@ -10,9 +10,10 @@ from cavp import Cavp, SlowOnly
 from cavp.weights import load_cavp
 from common.errors import InputError
 from common.weights import check_sha256, encoder_weights, weights_sha256
+from stable_foley.conditioners.base import Conditioner
 
 
-class FramesConditioner(nn.Module):
+class FramesConditioner(Conditioner):
     """CAVP's frame embeddings, projected to the width of the cross-attention.
 
     CAVP is frozen and stays in eval mode; the projection alone is trained. Attribute names are those of the published
@@ -36,7 +37,7 @@ class FramesConditioner(nn.Module):
         self.proj_out = nn.Linear(cavp.embed_dim, output_dim)
 
     @property
-    def sha256(self) -> str:
+    def encoder_id(self) -> str:
         """Checksum of CAVP, see ``weights_sha256``."""
         return weights_sha256(self.stage1_model.state_dict())
 
@@ -47,11 +48,12 @@ class FramesConditioner(nn.Module):
         return self
 
     @torch.no_grad()
-    def embed(self, frames: Tensor) -> Tensor:
+    def encode(self, raw: Tensor, n_samples: int) -> Tensor:
         """Embed frames with the frozen model, in its own precision even under autocast.
 
         Args:
-            frames: (B, T, 3, H, W), RGB in 0..1.
+            raw: frames (B, T, 3, H, W), RGB in 0..1.
+            n_samples: any.
 
         Returns:
             (B, T, 512), L2-normalised, without gradient.
@@ -59,8 +61,13 @@ class FramesConditioner(nn.Module):
         Raises:
             ValueError: `frames` has another shape, or is not floating point.
         """
-        with torch.autocast(frames.device.type, enabled=False):
-            return self.stage1_model.encode_video(frames)
+        del n_samples
+        with torch.autocast(raw.device.type, enabled=False):
+            return self.stage1_model.encode_video(raw)
+
+    def absent(self, n_clips: int, n_frames: int) -> Tensor:
+        """Return zeros (B, T, 512), one for each frame of a clip."""
+        return torch.zeros(n_clips, n_frames, self.proj_out.in_features, device=self.proj_out.weight.device)
 
     def forward(self, embedding: Tensor) -> Tensor:
         """Project embeddings (B, T, 512) to tokens (B, T, D)."""

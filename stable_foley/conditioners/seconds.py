@@ -2,14 +2,15 @@
 
 import math
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from common.errors import InputError
 from stable_foley.backbone import NumberEmbedder
+from stable_foley.conditioners.base import Conditioner
 
 
-class SecondsConditioner(nn.Module):
-    """A number of seconds as one token, by learned Fourier features.
+class SecondsConditioner(Conditioner):
+    """A number of seconds as a part of the global condition, by learned Fourier features.
 
     Args:
         output_dim: width of the token.
@@ -19,6 +20,11 @@ class SecondsConditioner(nn.Module):
         InputError: max_s is not a number above 0.
     """
 
+    place = "global"
+    is_prompt = False
+    belongs_to_backbone = True
+    trained = ("",)
+
     def __init__(self, output_dim: int, max_s: float = 512.0) -> None:
         super().__init__()
         if not isinstance(max_s, int | float) or not 0 < max_s < math.inf:
@@ -26,11 +32,12 @@ class SecondsConditioner(nn.Module):
         self.max_s = max_s
         self.embedder = NumberEmbedder(features=output_dim)
 
-    def embed(self, seconds: Tensor) -> Tensor:
+    def encode(self, raw: Tensor, n_samples: int) -> Tensor:
         """Seconds (B,) → the same as a fraction of ``max_s``, 0 to 1."""
-        return seconds.clamp(0.0, self.max_s) / self.max_s
+        del n_samples
+        return raw.clamp(0.0, self.max_s) / self.max_s
 
-    def forward(self, fraction: Tensor) -> Tensor:
+    def forward(self, embedding: Tensor) -> Tensor:
         """Fraction (B,) → token (B, 1, D)."""
         weight = next(self.embedder.parameters())
-        return self.embedder(fraction.to(weight)).unsqueeze(1)
+        return self.embedder(embedding.to(weight)).unsqueeze(1)

@@ -92,7 +92,7 @@ def test_the_foley_model_takes_the_best_checkpoint(runs):
     conditioner = FramesConditioner(video_tower(str(best(runs, "whole")), False, "CAVP"), output_dim=8)
     trained = load_file(best(runs, "whole"))
     assert all(torch.equal(value, trained[key]) for key, value in conditioner.stage1_model.state_dict().items())
-    tokens = conditioner(conditioner.embed(torch.rand(1, 3, 3, 32, 32)))
+    tokens = conditioner(conditioner.encode(torch.rand(1, 3, 3, 32, 32), 0))
     assert tokens.shape == (1, 3, 8)
     assert load_cavp(runs / "whole" / "checkpoints" / "last.ckpt", with_audio=True).embed_dim == 32
 

@@ -39,28 +39,28 @@ def test_a_sound_of_one_window_is_embedded_as_it_is(prompt, towers):
     sound = noise(WINDOW_S)
     mono = torchaudio.functional.resample(sound.mean(dim=1), RATE_HZ, 16_000)
     expected = towers.encode_audio(LogMel()(mono), pool=True)
-    torch.testing.assert_close(prompt.embed(sound), expected)
-    assert prompt(prompt.embed(sound)).shape == (1, 1, 16)
+    torch.testing.assert_close(prompt.encode(sound, 0), expected)
+    assert prompt(prompt.encode(sound, 0)).shape == (1, 1, 16)
 
 
 def test_a_long_sound_is_the_average_of_its_windows(prompt):
     sound = noise(2 * WINDOW_S)
-    halves = [prompt.embed(half) for half in sound.chunk(2, dim=-1)]
-    torch.testing.assert_close(prompt.embed(sound), F.normalize(halves[0] + halves[1], dim=-1), atol=2e-3, rtol=0)
-    assert prompt.embed(noise(2.2 * WINDOW_S)).norm() == pytest.approx(1, abs=1e-5)
+    halves = [prompt.encode(half, 0) for half in sound.chunk(2, dim=-1)]
+    torch.testing.assert_close(prompt.encode(sound, 0), F.normalize(halves[0] + halves[1], dim=-1), atol=2e-3, rtol=0)
+    assert prompt.encode(noise(2.2 * WINDOW_S), 0).norm() == pytest.approx(1, abs=1e-5)
 
 
 def test_a_short_sound_is_followed_by_silence(prompt):
     sound = noise(0.5)
-    torch.testing.assert_close(prompt.embed(sound), prompt.embed(F.pad(sound, (0, RATE_HZ))))
+    torch.testing.assert_close(prompt.encode(sound, 0), prompt.encode(F.pad(sound, (0, RATE_HZ)), 0))
     with pytest.raises(InputError, match="no samples"):
-        prompt.embed(sound[..., :0])
+        prompt.encode(sound[..., :0], 0)
 
 
 def test_words_are_those_of_the_label_tower(prompt, towers):
-    torch.testing.assert_close(prompt.embed_text(["wooden", "glass"]), towers.encode_label(["wood", "glass"]))
+    torch.testing.assert_close(prompt.encode_text(["wooden", "glass"]), towers.encode_label(["wood", "glass"]))
     with pytest.raises(InputError, match="'bagpipe', which"):
-        prompt.embed_text(["bagpipe"])
+        prompt.encode_text(["bagpipe"])
 
 
 def test_cavp_stays_frozen_and_out_of_checkpoints(prompt):
@@ -99,7 +99,7 @@ def test_some_clips_are_prompted_by_their_words():
     sounds = torch.zeros(200, 256)
     labels = ["hitting wood with a drumstick"] * 100 + [""] * 100
     mixed = training._with_words(sounds, labels, torch.Generator().manual_seed(0))
-    words = training.model.conditioners["audio"].embed_text(["hitting wood"])
+    words = training.model.conditioners["audio"].encode_text(["hitting wood"])
     spoken = [torch.allclose(row, words[0], atol=1e-5) for row in mixed]
     assert 35 < sum(spoken[:100]) < 65
     assert not any(spoken[100:])

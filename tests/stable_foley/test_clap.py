@@ -155,12 +155,12 @@ def test_stays_frozen_in_training_and_float32_under_autocast(encoder):
     expected = encoder.embed_sound(sound)
     conditioner = ClapConditioner(lambda text: encoder, output_dim=48)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(conditioner.embed(sound), expected)
+        assert torch.equal(conditioner.encode(sound, 0), expected)
     torch.nn.ModuleList([conditioner]).train().to(torch.float64)
     assert conditioner.training
     assert not any(module.training for module in encoder.modules())
     assert not any(value.requires_grad for value in encoder.parameters())
-    assert torch.equal(conditioner.embed(sound), expected)
+    assert torch.equal(conditioner.encode(sound, 0), expected)
 
 
 def test_conditioner_gives_one_projected_token():
@@ -181,12 +181,12 @@ def test_encoder_is_built_at_the_first_prompt_and_again_at_the_first_text(tokeni
     conditioner = ClapConditioner(build, output_dim=48)
     conditioner(torch.zeros(1, 512))
     assert built == []
-    embedding = conditioner.embed(sound)
-    conditioner.embed(sound)
+    embedding = conditioner.encode(sound, 0)
+    conditioner.encode(sound, 0)
     assert built == [False]
-    conditioner.embed_text(["hitting wood"])
-    conditioner.embed_text(["hitting wood"])
-    assert torch.equal(conditioner.embed(sound), embedding)
+    conditioner.encode_text(["hitting wood"])
+    conditioner.encode_text(["hitting wood"])
+    assert torch.equal(conditioner.encode(sound, 0), embedding)
     assert built == [False, True]
     assert set(conditioner.state_dict()) == {"proj_out.weight", "proj_out.bias"}
 
@@ -197,14 +197,14 @@ def test_encoder_follows_the_projection():
             return self.weight.device.type
 
     conditioner = ClapConditioner(lambda text: Where(1, 1), output_dim=48)
-    assert conditioner.embed(None) == "cpu"
-    assert conditioner.to("meta").embed(None) == "meta"
+    assert conditioner.encode(None, 0) == "cpu"
+    assert conditioner.to("meta").encode(None, 0) == "meta"
 
 
 def test_missing_weights_are_missed_at_the_first_prompt():
     conditioner = ClapConditioner(partial(clap_encoder, weights=None, random_weights=False), output_dim=48)
     with pytest.raises(InputError, match=r"paths\.clap is not set; give the path of 630k-audioset-best\.pt"):
-        conditioner.embed(wave(7))
+        conditioner.encode(wave(7), 0)
 
 
 def test_random_weights_are_always_the_same_and_leave_the_generator_alone(tokenizer, monkeypatch):
@@ -225,7 +225,7 @@ def test_text_embedding_equals_laions(oracles, checkpoints, tokenizer, monkeypat
     oracles[PLAIN].tokenize = transformers.RobertaTokenizer.from_pretrained(tokenizer)
     expected = oracles[PLAIN].get_text_embedding(prompts, use_tensor=True)
     conditioner = ClapConditioner(partial(clap_encoder, checkpoints[PLAIN], random_weights=False), output_dim=48)
-    embedding = conditioner.embed_text(prompts)
+    embedding = conditioner.encode_text(prompts)
     torch.testing.assert_close(embedding, expected.detach())
     assert (embedding[0] - embedding[1]).abs().max() > 1e-3
     assert not hub

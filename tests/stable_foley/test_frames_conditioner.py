@@ -25,7 +25,7 @@ def test_keys_are_the_published_ones(conditioner):
 
 
 def test_tokens_are_projected_embeddings(conditioner):
-    embedding = conditioner.embed(FRAMES)
+    embedding = conditioner.encode(FRAMES, 0)
     assert embedding.shape == (2, 3, 512)
     assert torch.equal(embedding, conditioner.stage1_model.encode_video(FRAMES))
     expected = F.linear(embedding, conditioner.proj_out.weight, conditioner.proj_out.bias)
@@ -36,25 +36,25 @@ def test_training_moves_the_projection_alone(conditioner):
     before = {key: value.clone() for key, value in conditioner.state_dict().items()}
     conditioner.train()
     optimiser = torch.optim.SGD([p for p in conditioner.parameters() if p.requires_grad], lr=1.0)
-    conditioner(conditioner.embed(FRAMES)).square().sum().backward()
+    conditioner(conditioner.encode(FRAMES, 0)).square().sum().backward()
     optimiser.step()
     moved = {key for key, value in conditioner.state_dict().items() if not torch.equal(value, before[key])}
     assert moved == {"proj_out.weight", "proj_out.bias"}
 
 
 def test_embedding_is_the_same_in_training_and_under_autocast(conditioner):
-    expected = conditioner.eval().embed(FRAMES)
+    expected = conditioner.eval().encode(FRAMES, 0)
     outer = torch.nn.ModuleList([conditioner]).train()
     assert conditioner.training
     assert not any(module.training for module in conditioner.stage1_model.modules())
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        embedding = outer[0].embed(FRAMES)
+        embedding = outer[0].encode(FRAMES, 0)
     assert torch.equal(embedding, expected)
     assert not embedding.requires_grad
 
 
 def test_cached_embedding_takes_the_precision_of_the_projection(conditioner):
-    embedding = conditioner.embed(FRAMES)
+    embedding = conditioner.encode(FRAMES, 0)
     assert conditioner.to(torch.bfloat16)(embedding).dtype == torch.bfloat16
 
 

@@ -1,6 +1,7 @@
 """Generation of whole splits: what is written, that it is resumed, shared between shards, and never mixed."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import soundfile
@@ -17,7 +18,7 @@ from stable_foley import generate_split
 from stable_foley.checkpoint import BUNDLED, load_model
 from stable_foley.config import build_model, composed_config
 from stable_foley.noise import noise_source
-from stable_foley.pipeline import FoleyPipeline, Prompts
+from stable_foley.pipeline import FoleyPipeline
 from stable_foley.resynthesis import resynthesise
 from tests.conftest import no_file_larger_than, tone_clip
 from training.checkpoint import Checkpoint, save_checkpoint
@@ -103,7 +104,10 @@ def test_it_makes_what_the_pipeline_makes(run, root, checkpoint, tmp_path):
     envelope = pipeline.measure(item.wave)
     generator = noise_source(0, *b"a")
     settings = pipeline.settings.changed(n_steps=2)
-    conditions, _ = pipeline._conditions(envelope, None, Prompts(), [0.0], 0)
+    raw = {"envelope": replace(envelope, rms=envelope.rms[None]), "seconds_start": torch.zeros(1)}
+    raw |= {"seconds_total": torch.tensor([pipeline.spec.duration_s])}
+    features = model.conditioner.encode(raw, model.padded_length(pipeline.spec.n_samples))
+    conditions = model.conditioner(model.conditioner.draw(features))
     latent = model.sample(conditions, pipeline.spec.n_samples, settings, [generator])
     expected = model.pretransform.decode(latent)[0, :, : 2 * RATE_HZ]
     torch.testing.assert_close(sounds(tmp_path)["a.wav"], expected.clamp(-1, 1), atol=1e-3, rtol=0)

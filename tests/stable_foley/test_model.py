@@ -1,12 +1,13 @@
 """The whole model: what is trained, what it refuses, guidance and sampling."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from common.errors import InputError
 from media.envelope import Envelope
 from stable_foley.config import build_model
-from stable_foley.model import Conditions
 from stable_foley.sampler import SamplerSettings
 from training.config import compose
 
@@ -50,8 +51,8 @@ def test_frozen_parts_stay_in_eval_mode(debug_model):
 
 
 def test_tokens_are_frames_then_sound(debug_model):
-    embeddings = debug_model.embed(raw_inputs(), N_SAMPLES, torch.Generator().manual_seed(0))
-    conditions = debug_model.conditions(embeddings)
+    embeddings = embeddings_of(debug_model)
+    conditions = debug_model.conditioner(embeddings)
     assert conditions.tokens.shape == (2, 5, 64)
     assert conditions.global_embed.shape == (2, 128)
     assert conditions.control.shape == (2, 10, 64)
@@ -59,8 +60,9 @@ def test_tokens_are_frames_then_sound(debug_model):
     torch.testing.assert_close(conditions.tokens[:, 4:], sound_token)
 
 
-def conditions_of(model):
-    return model.conditions(model.embed(raw_inputs(), N_SAMPLES, torch.Generator().manual_seed(0)))
+def embeddings_of(model, n=2):
+    features = model.conditioner.encode(raw_inputs(n), N_SAMPLES)
+    return model.conditioner.draw(features, torch.Generator().manual_seed(0))
 
 
 def make_alive(model):
@@ -74,26 +76,28 @@ def make_alive(model):
 @torch.no_grad()
 def test_guidance_combines_the_two_halves(debug_model):
     make_alive(debug_model)
-    conditions = conditions_of(debug_model)
+    embeddings = embeddings_of(debug_model)
+    conditions, null = debug_model.conditioner(embeddings), debug_model.conditioner.unprompted(embeddings)
     x, t = torch.randn(2, 64, 10, generator=torch.Generator().manual_seed(3)), torch.tensor([0.3, 0.8])
     with_tokens = debug_model(x, t, conditions)
-    null = Conditions(torch.zeros_like(conditions.tokens), conditions.global_embed, conditions.control)
-    without = debug_model(x, t, null)
+    without = debug_model(x, t, replace(conditions, tokens=torch.zeros_like(conditions.tokens)))
     assert (with_tokens - without).abs().max() > 1e-3
-    guided = debug_model.guided_v(x, t, conditions, 3.0)
+    guided = debug_model.guided_v(x, t, conditions, 3.0, null)
     torch.testing.assert_close(guided, without + 3 * (with_tokens - without), atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(debug_model.guided_v(x, t, conditions, 1.0), with_tokens)
+    torch.testing.assert_close(debug_model.guided_v(x, t, conditions, 1.0, null), with_tokens)
     same = debug_model.guided_v(x, t, conditions, 5.0, negative=conditions)
     torch.testing.assert_close(same, with_tokens, atol=1e-4, rtol=1e-4)
 
 
 def test_samples_depend_on_their_own_seed_only(debug_model):
     make_alive(debug_model)
-    conditions = debug_model.conditions(debug_model.embed(raw_inputs(1), N_SAMPLES, torch.Generator().manual_seed(0)))
+    embeddings = embeddings_of(debug_model, 1)
+    conditions, null = debug_model.conditioner(embeddings), debug_model.conditioner.unprompted(embeddings)
     settings = SamplerSettings(n_steps=3, cfg_scale=2.0)
 
     def sample(*seeds):
-        return debug_model.sample(conditions, N_SAMPLES, settings, [torch.Generator().manual_seed(s) for s in seeds])
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        return debug_model.sample(conditions, N_SAMPLES, settings, generators, negative=null)
 
     both = sample(1, 2)
     assert both.shape == (2, 64, 10)
@@ -108,18 +112,14 @@ def test_the_prompt_of_the_small_model_is_part_of_the_global_condition():
     embeddings = {key: torch.rand(2, generator=generator) for key in ("seconds_start", "seconds_total")}
     embeddings |= {"frames": torch.randn(2, 40, 256, generator=generator), "envelope": torch.rand(2, 4, 96)}
     embeddings |= {"audio": torch.randn(2, 256, generator=generator)}
-    conditions = model.conditions(embeddings)
+    conditions = model.conditioner(embeddings)
     assert conditions.tokens.shape == (2, 40, 192)
     assert conditions.global_embed.shape == (2, 3 * 192)
-    nothing = torch.zeros(2, dtype=torch.bool)
-    dropped, unprompted = (
-        model.conditions(embeddings, {"frames": nothing, "audio": nothing}),
-        model.unprompted(conditions),
-    )
-    for part in ("tokens", "global_embed", "control"):
-        assert torch.equal(getattr(dropped, part), getattr(unprompted, part))
+    unprompted = model.conditioner.unprompted(embeddings)
     assert not unprompted.tokens.any()
+    assert not unprompted.global_embed[:, 384:].any()
     assert torch.equal(unprompted.global_embed[:, :384], conditions.global_embed[:, :384])
+    assert torch.equal(unprompted.control, conditions.control)
 
 
 def test_padded_length_is_whole_tokens():
@@ -136,7 +136,18 @@ def test_padded_length_is_whole_tokens():
         (["model.control_layers=7"], "1 to 6"),
         (["model.control_layers=0"], "set both or neither"),
         (["model.trainable=everything"], "everything"),
-        (["+conditioners.smell=${conditioners.seconds_start}"], "smell"),
+        (
+            [
+                "conditioners.audio._target_=torch.nn.Linear",
+                "~conditioners.audio.clap",
+                "+conditioners.audio.in_features=2",
+                "~conditioners.audio.output_dim",
+                "+conditioners.audio.out_features=2",
+            ],
+            "audio is a Linear",
+        ),
+        (["+conditioners.level=${conditioners.envelope}"], "conditioners.level"),
+        (["conditioners.envelope=${conditioners.seconds_start}"], "conditioners.envelope"),
         (["backbone.random_weights=false"], "backbone.weights"),
         (["backbone.model_config.model.pretransform.type=wavelet"], "wavelet"),
         (["backbone.weights=nowhere.safetensors"], "nowhere.safetensors"),
@@ -150,4 +161,4 @@ def test_what_does_not_fit_together_is_refused(overrides, words):
 def test_an_input_without_conditioner_is_refused():
     mini = build_model(compose("backbone=mini"))
     with pytest.raises(InputError, match="frames"):
-        mini.embed({"frames": torch.zeros(1, 1, 3, 8, 8)}, 2048)
+        mini.conditioner.encode({"frames": torch.zeros(1, 1, 3, 8, 8)}, 2048)

@@ -67,17 +67,17 @@ def test_no_two_windows_share_their_noise(mini):
 
 
 def test_the_envelope_is_encoded_with_other_noise_than_the_windows_start_from(mini, monkeypatch):
-    noises, embed, sample = [], mini.model.embed, mini.model.sample
+    noises, draw, sample = [], mini.model.conditioner.draw, mini.model.sample
 
-    def watched_embed(raw, n_samples, generator):
+    def watched_draw(features, generator):
         noises.append(torch.randn(8, generator=generator.clone_state()))
-        return embed(raw, n_samples, generator)
+        return draw(features, generator)
 
     def watched_sample(conditions, n_samples, settings, generators, **options):
         noises.extend(torch.randn(8, generator=generator.clone_state()) for generator in generators)
         return sample(conditions, n_samples, settings, generators, **options)
 
-    monkeypatch.setattr(mini.model, "embed", watched_embed)
+    monkeypatch.setattr(mini.model.conditioner, "draw", watched_draw)
     monkeypatch.setattr(mini.model, "sample", watched_sample)
     mini.generate(flat_envelope(), 3.0, seed=1)
     assert len({tuple(noise.tolist()) for noise in noises}) == len(noises) == 3
@@ -153,17 +153,17 @@ def test_without_frames_the_video_does_not_matter(debug):
 
 def test_several_prompts_are_averaged(debug):
     sounds = [torch.randn(2, RATE_HZ, generator=torch.Generator().manual_seed(i)) for i in range(2)]
-    single = [debug._prompt_embedding(None, [sound]) for sound in sounds]
-    both = debug._prompt_embedding(None, sounds)
+    single = [debug._prompt_features(None, [sound]) for sound in sounds]
+    both = debug._prompt_features(None, sounds)
     mean = (single[0] + single[1]) / 2
     torch.testing.assert_close(both, mean / mean.norm())
 
 
 def test_a_negative_prompt_acts_with_and_without_a_prompt(debug, monkeypatch):
-    def embed_text(prompts):
+    def encode_text(prompts):
         return torch.nn.functional.normalize(torch.tensor([[float(ord(c)) for c in (p * 512)[:512]] for p in prompts]))
 
-    monkeypatch.setattr(debug.model.conditioners["audio"], "embed_text", embed_text)
+    monkeypatch.setattr(debug.model.conditioners["audio"], "encode_text", encode_text)
     frames = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     prompts = [None, Prompts(negative_text="wood"), Prompts("tin"), Prompts("tin", negative_text="wood")]
     sounds = [debug.generate(flat_envelope(), 1.0, frames=frames, prompts=prompt) for prompt in prompts]
