@@ -35,11 +35,10 @@ from training.config import REPOSITORY, build_model, describing
 from training.stored_config import kept_sections, resolved
 from video2rms.figure import envelope_figure
 from video2rms.model import FRAME_RATE_HZ, Video2Rms
-from video2rms.onsets import pick_onsets
+from video2rms.onsets import ONSET_THRESHOLD, pick_onsets
 from video2rms.streaming import MARGIN_FRAMES, WINDOW_FRAMES, join_levels, predict_levels
 
 BUNDLED = REPOSITORY / "bundled" / "video2rms.safetensors"
-ONSET_THRESHOLD = 0.4
 OWN_TARGET = "video2rms.model.Video2Rms"
 LEAD_S = 0.2  # frames of 1 / 30 s and slots of 8 ms meet that often
 

@@ -16,7 +16,7 @@ from training.module import build_training
         "training.onset_weight=0",
         "training.low_pass_hz=0",
         "training.low_pass_hz=62.5",
-        "training.onset_threshold=1",
+        "training.onset_positive_weight=0",
         "training.smoothing_bins=0",
     ],
 )
