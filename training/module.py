@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
-import hydra
 import numpy as np
 import pytorch_lightning as pl
 import torch
@@ -15,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from common.errors import InputError
 from common.weights import load_into
-from training.config import build_model, describing, instantiate
+from training.config import build_model, instantiate
 from training.resuming import take_over
 from training.stored_config import stored_form
 
@@ -155,13 +154,15 @@ def optimizer_and_schedule(
     Raises:
         InputError: one of their values is not possible.
     """
-    with describing("training.optimizer"):
+    try:
         optimizer = make_optimizer(parameters)
+    except (ValueError, TypeError, ArithmeticError) as error:  # of torch
+        raise InputError(f"training.optimizer cannot be made ({error}); correct what it names.") from error
     if make_scheduler is None:
         return optimizer, None
     try:
         return optimizer, make_scheduler(optimizer)
-    except (ValueError, TypeError, ArithmeticError) as error:
+    except (ValueError, TypeError, ArithmeticError) as error:  # of torch
         raise InputError(
             f"training.scheduler cannot be made ({error}); one that plans ahead needs trainer.max_steps=N."
         ) from error
@@ -173,9 +174,10 @@ def build_training(config: DictConfig) -> Training:
     Raises:
         InputError: a part of the configuration or a file does not fit.
     """
-    with describing("training._target_"):
-        kind: Any = hydra.utils.get_class(config.training._target_)
-    recipe = instantiate(config.training).keywords
+    made = instantiate(config.training)
+    kind, recipe = getattr(made, "func", None), getattr(made, "keywords", {})
+    if not (isinstance(kind, type) and issubclass(kind, Training) and callable(recipe.get("optimizer"))):
+        raise InputError(f"training._target_ builds {made!r}; expected a recipe of configs/: choose training=NAME.")
     probe = nn.Parameter(torch.zeros(1))  # refuses wrong values before weights are read
     optimizer_and_schedule([probe], recipe["optimizer"], recipe.get("scheduler"))
     return kind.from_config(config)
