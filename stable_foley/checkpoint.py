@@ -22,7 +22,7 @@ from common.errors import InputError, user_errors
 from common.files import check_writable_folder
 from common.weights import state_dict_of
 from stable_foley.backbone import DIT, backbone_sha256
-from stable_foley.config import MAIN_EXPERIMENT, NEEDED, OPTIONAL, build_checked, inference_config
+from stable_foley.config import MAIN_EXPERIMENT, NEEDED, build_checked, inference_config
 from stable_foley.model import CONTROL_PARTS, FoleyModel
 from stable_foley.published import Published, is_published, read_published
 from training.checkpoint import Checkpoint, check_new, read_content, save_checkpoint
@@ -54,7 +54,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if "config" not in content:
         published = _published(content, path, inside=True)
         return Checkpoint(published.weights, published.config)
-    config = kept_sections(content["config"], path, NEEDED, OPTIONAL)
+    config = kept_sections(content["config"], path, NEEDED)
     state: Any = state_dict_of(content, path)
     with describing(path):
         averaged = content.get("callbacks", {}).get("Ema", {}).get("weights", {})
@@ -111,7 +111,7 @@ def _main_config(overrides: Sequence[str]) -> DictConfig:
     Raises:
         InputError: an override names what is not there, or what generating a sound does not read.
     """
-    roots = {key.split(".")[0]: key for key in (*NEEDED, *OPTIONAL, "exp")}
+    roots = {key.split(".")[0]: key for key in (*NEEDED, "form", "exp")}
     choices = [override for override in overrides if "." not in override.partition("=")[0]]
     for choice in choices:
         if choice.partition("=")[0].lstrip("+~").split("/")[0] not in roots:

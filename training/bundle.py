@@ -1,8 +1,7 @@
 """Makes a checkpoint small enough to ship: ``python -m training.bundle --checkpoint FILE --out FILE.safetensors``.
 
 Matrices are kept as float16 numbers, half as large; vectors, biases and statistics stay as they are. Whatever loads
-checkpoints gives the model its own type again. The feature cache and the checkpoint that the training was resumed from
-are taken out of the configuration.
+checkpoints gives the model its own type again. Of the configuration, what inference needs is kept.
 """
 
 if __name__ == "__main__":  # before the imports, which take seconds
@@ -11,24 +10,27 @@ if __name__ == "__main__":  # before the imports, which take seconds
     end_on_interrupt()
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from common.errors import InputError, user_errors
 from common.files import file_sha256
 from common.weights import state_dict_of
 from training.checkpoint import Checkpoint, check_new, read_content, save_checkpoint
-from training.config import describing
+from training.stored_config import kept_sections
 
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 25_000_000
+SECTIONS = ("backbone", "conditioners", "sampler", "dataset.spec", "seed", "paths.random_weights")
+"""What inference with any model of this project reads of a configuration, beside the model."""
 
 
 def bundle(checkpoint: Path, out: Path) -> int:
@@ -49,12 +51,7 @@ def bundle(checkpoint: Path, out: Path) -> int:
     if "config" not in content:
         raise InputError(f"{checkpoint} says nothing of its configuration: give a checkpoint of train.py")
     weights = {name: halved(value, name) for name, value in state_dict_of(content, checkpoint).items()}
-    with describing(checkpoint):
-        config = json.loads(json.dumps(content["config"]))
-        if "cache" in config.get("dataset", {}):
-            config["dataset"]["cache"] = None
-        if "ckpt" in config:
-            config["ckpt"] = None
+    config: Any = OmegaConf.to_container(kept_sections(content["config"], checkpoint, ("model",), SECTIONS))
     save_checkpoint(out, Checkpoint(weights, config))
     return out.stat().st_size
 

@@ -190,7 +190,7 @@ def test_a_ckpt_that_is_none_is_refused(tmp_path):
     [
         (lambda c: [1], "configuration without"),
         (lambda c: {k: v for k, v in c.items() if k != "sampler"}, "without sampler"),
-        (lambda c: c | {"seed": "abc"}, "invalid literal"),
+        (lambda c: c | {"seed": "abc"}, "seed abc"),
         (lambda c: c | {"backbone": "text"}, "does not describe"),
         (lambda c: c | {"model": None}, "does not describe"),
         (lambda c: c | {"conditioners": {"envelope": {"window_samples": "${nowhere}"}}}, "nowhere"),
