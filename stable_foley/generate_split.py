@@ -210,14 +210,14 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--split",
         required=True,
-        metavar="FILE|NAME",
+        metavar="SPLIT",
         help="file of recordings' ids, one a line; or train, val, test, all of --root",
     )
     add("--root", type=Path, metavar="DIR", help="folder of the data set (default: that of the split file)")
     add_checkpoint(parser, "a training, or a published .ckpt")
     add_output_dir(parser)
     add(
-        "--prompt",
+        "--prompt-from",
         choices=["sound", "text"],
         default="sound",
         help="the chunk's own sound, or its label; none without label",
@@ -263,7 +263,7 @@ def run(args: argparse.Namespace) -> None:
     pipeline = SoundGenerator.from_checkpoint(args.checkpoint, args.device, args.dtype, args.set)
     settings = pipeline.settings.changed(**changes)
     dataset = FoleyDataset(root, split, pipeline.spec, frames=pipeline.reads_frames)
-    kept = ("checkpoint", "split", "root", "prompt", "envelopes", "seed", "dtype", "set")
+    kept = ("checkpoint", "split", "root", "prompt_from", "envelopes", "seed", "dtype", "set")
     check_settings(args.output_dir / "settings.json", {key: vars(args)[key] for key in kept} | asdict(settings))
     generator = SplitGenerator(
         pipeline,
@@ -271,7 +271,7 @@ def run(args: argparse.Namespace) -> None:
         dataset,
         args.output_dir,
         args.seed,
-        in_words=args.prompt == "text",
+        in_words=args.prompt_from == "text",
         envelopes=args.envelopes,
     )
     indices = args.shard.of(range(len(dataset)))

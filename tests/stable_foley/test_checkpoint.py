@@ -59,7 +59,7 @@ def test_one_trained_with_its_transformer_becomes_two(mini, tmp_path):
     both = tmp_path / "both.safetensors"
     model = saved_mini(both, f"backbone.weights={start}", "model.trainable=all")
     backbone, control = tmp_path / "backbone.safetensors", tmp_path / "control.safetensors"
-    main(["split", "--checkpoint", str(both), "--backbone", str(backbone), "--out", str(control)])
+    main(["split", "--checkpoint", str(both), "--backbone", str(backbone), "--output", str(control)])
     loaded, loaded_config = load_model(control)
     for name, ours in model.state_dict().items():
         assert torch.equal(ours, loaded.state_dict()[name]), name
