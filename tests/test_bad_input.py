@@ -254,7 +254,7 @@ def test_a_split_that_names_a_missing_clip_is_refused(zoo, refused, tmp_path):
     tone_clip(tmp_path / "set", "a")
     (tmp_path / "set" / "test.txt").write_text("a\ngone\n")
     options = ["--split", tmp_path / "set" / "test.txt", "--checkpoint", zoo / "model.safetensors"]
-    refused(lambda out: generate_split.main([*map(str, options), "--out", str(out)]), "'gone'")
+    refused(lambda out: generate_split.main([*map(str, options), "--output-dir", str(out)]), "'gone'")
 
 
 @pytest.mark.parametrize("name", ["infer", "evaluate", "report"])
