@@ -83,7 +83,7 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     def stop(parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         raise _ParserError(parser)
 
-    with patch.object(argparse.ArgumentParser, "parse_args", stop), patch("os.cpu_count", return_value="one per core"):
+    with patch.object(argparse.ArgumentParser, "parse_args", stop):
         try:
             main([])
         except _ParserError as found:
@@ -94,10 +94,11 @@ def parser_of(name: str) -> argparse.ArgumentParser:
 def page() -> str:
     """Return the whole page, in Markdown."""
     parts = [INTRODUCTION]
-    for section, names in COMMANDS.items():
-        parts.append(f"\n## {section}\n")
-        for name in names:
-            parts += _described(parser_of(name), _called(name))
+    with patch("os.cpu_count", return_value="one per core"):  # a default that differs between machines
+        for section, names in COMMANDS.items():
+            parts.append(f"\n## {section}\n")
+            for name in names:
+                parts += _described(parser_of(name), _called(name))
     return "".join([*parts, TRAINING, *_groups()])
 
 
@@ -130,7 +131,7 @@ def _row(action: argparse.Action) -> str:
     shown = f"`{action.option_strings[0]}{value}`" if action.option_strings else f"`{metavar} …`"
     choices = ", ".join(map(str, action.choices or ()))
     meaning = (action.help or "") % {**vars(action), "choices": choices}
-    return "| " + " | ".join((shown, _plain(_default(action, meaning)), _plain(meaning))) + " |\n"
+    return "| " + " | ".join((shown.replace("|", "\\|"), _plain(_default(action, meaning)), _plain(meaning))) + " |\n"
 
 
 def _plain(text: str) -> str:
