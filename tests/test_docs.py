@@ -22,12 +22,12 @@ PAGES = [
 ]
 NAMES = [path.relative_to(REPOSITORY).as_posix() for path in PAGES]
 BLOCK = re.compile(r"^```(\w*)( run)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+EXAMPLES = [name for name in NAMES if any(marked for _, marked, _ in BLOCK.findall((REPOSITORY / name).read_text()))]
 
 
-def blocks(name, kind, *, run=False):
-    """The fenced blocks of a page, those marked `run` or all."""
-    found = BLOCK.findall((REPOSITORY / name).read_text())
-    return [text for language, marked, text in found if language == kind and (marked or not run)]
+def blocks(name, kind):
+    """The fenced blocks of a page in a language."""
+    return [text for language, _, text in BLOCK.findall((REPOSITORY / name).read_text()) if language == kind]
 
 
 def prose(name):
