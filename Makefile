@@ -1,4 +1,4 @@
-# setup · demo · test · lint · bench, each usable on a fresh machine with Python 3.11 to 3.13 and git
+# setup · demo · test · test-fast · lint · bench · docs, each usable on a fresh machine with Python 3.11 to 3.13 and git
 VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/installed
@@ -9,7 +9,7 @@ FITS := import sys, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (
 # librosa has numba compile itself at its first use; processes that do so at once spoil each other's cache, and crash
 WARM_UP := import torch; from evaluation.onsets import detect_onsets; detect_onsets(torch.rand(1, 44100), 44100)
 
-.PHONY: setup demo test lint bench
+.PHONY: setup demo test test-fast lint bench docs
 
 setup: $(STAMP)
 
@@ -33,6 +33,10 @@ demo: setup
 test: setup
 	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
+# the tests of single functions and classes alone: no training, no other process, no bundled model; a minute and a half
+test-fast: setup
+	OMP_NUM_THREADS=1 $(RUN) -m pytest tests -m "not slow" --numprocesses auto --maxprocesses 4 --dist worksteal
+
 lint: setup
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
@@ -49,3 +53,6 @@ bench: setup
 	$(RUN) -m benchmarks.video2rms
 	$(RUN) -m benchmarks.cavp
 	$(RUN) -m benchmarks.control
+
+docs: setup
+	$(RUN) -m docs.commands

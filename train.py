@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import hydra
 import pytorch_lightning as pl
@@ -20,11 +21,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import TQDMProgressBar
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from common.errors import InputError, user_errors
 from common.files import remove_partial
-from training.checkpoint_io import AtomicCheckpointIO
+from training.checkpoint import AtomicCheckpointIO
 from training.checks import check_values, checked_run_name, one_sentence
 from training.config import REPOSITORY, instantiate
 from training.loggers import close_loggers
@@ -41,8 +43,11 @@ def train(cfg: DictConfig) -> None:
         InputError: the configuration, a file or the data does not fit, the disk is full, or a loss is not finite.
     """
     check_values(cfg)
-    checkpoints = Path(cfg.paths.runs) / checked_run_name(cfg.tag) / "checkpoints"
-    check_resuming(cfg.ckpt, checkpoints / "last.ckpt")
+    if cfg.paths.runs is None:
+        raise InputError("paths.runs is null; expected the folder of all runs: give paths.runs=FOLDER.")
+    checkpoints = Path(str(cfg.paths.runs)) / checked_run_name(cfg.tag) / "checkpoints"
+    ckpt = None if cfg.ckpt is None else str(cfg.ckpt)  # a number can be a file name
+    check_resuming(ckpt, checkpoints / "last.ckpt")
     rank_zero_only(remove_partial)(checkpoints)  # left by a killed run
     datamodule = instantiate(cfg.dataset)
     datamodule.setup("fit")
@@ -51,7 +56,7 @@ def train(cfg: DictConfig) -> None:
     n_trained = sum(p.numel() for p in training.parameters() if p.requires_grad)
     log.info("training %.2f M of %.2f M parameters", n_trained / 1e6, n_all / 1e6)
     trainer = build_trainer(cfg)
-    fit(trainer, training, datamodule, cfg.ckpt)
+    fit(trainer, training, datamodule, ckpt)
     found = (
         ", ".join(path.name for path in sorted(checkpoints.iterdir())) if checkpoints.is_dir() else "no checkpoint yet"
     )
@@ -82,16 +87,17 @@ def build_trainer(cfg: DictConfig) -> pl.Trainer:
     Raises:
         InputError: they cannot be built, or a sweep would run on several devices.
     """
-    for name, lowest in (("accumulate_grad_batches", 1), ("gradient_clip_val", 0)):  # Lightning does not check
+    lowest_allowed = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0}
+    for name, lowest in lowest_allowed.items():  # Lightning does not check
         if (value := cfg.trainer.get(name)) is not None and value < lowest:
             raise InputError(f"trainer.{name} is {value}; expected {lowest} or more: give trainer.{name}=NUMBER.")
-    callbacks = list(instantiate(cfg.callbacks).values())
+    callbacks = _built(cfg.callbacks, "callbacks", pl.Callback)
     if cfg.trainer.get("enable_progress_bar", True):
         callbacks.append(TQDMProgressBar())  # the default counts epochs towards an end that does not exist
     trainer: pl.Trainer = instantiate(
         cfg.trainer,
         callbacks=callbacks,
-        logger=list(instantiate(cfg.logger).values()),
+        logger=_built(cfg.logger, "logger", Logger),
         plugins=AtomicCheckpointIO(),
     )
     if in_sweep() and trainer.world_size > 1:
@@ -100,6 +106,15 @@ def build_trainer(cfg: DictConfig) -> pl.Trainer:
             "one by one."
         )
     return trainer
+
+
+def _built(section: DictConfig, key: str, kind: type) -> list[Any]:
+    """Build the parts of a section that are not null, and refuse parts of another kind."""
+    parts = {name: part for name, part in instantiate(section).items() if part is not None}
+    for name, part in parts.items():
+        if not isinstance(part, kind):
+            raise InputError(f"{key}.{name} is {part!r}; expected a section as in configs/{key}, or null.")
+    return list(parts.values())
 
 
 def in_sweep() -> bool:

@@ -13,8 +13,9 @@ import torch
 
 from benchmarks.tools import seconds_in_turn, table
 from common.options import command_parser
+from media.envelope import PUBLISHED_SMOOTHING_SAMPLES as SMOOTHING_SAMPLES
+from media.envelope import PUBLISHED_WINDOW_SAMPLES as WINDOW_SAMPLES
 from media.envelope import control_envelope, instant_envelope
-from stable_foley.published import SMOOTHING_SAMPLES, WINDOW_SAMPLES
 
 SAMPLE_RATE_HZ = 44_100
 N_SAMPLES = 441_000
@@ -37,8 +38,6 @@ def running_sums(wave: np.ndarray) -> np.ndarray:
         envelope,
         n_samples=len(wave),
         sample_rate_hz=SAMPLE_RATE_HZ,
-        window_samples=WINDOW_SAMPLES,
-        smoothing_samples=SMOOTHING_SAMPLES,
     )
     return signal[0, 0].numpy()
 

@@ -27,8 +27,8 @@ from video2rms.baselines import constant_levels, motion_levels
 from video2rms.batch import VideoItem
 from video2rms.metrics import level_metrics
 from video2rms.model import FRAME_RATE_HZ, Video2Rms
-from video2rms.onsets import pick_onsets
-from video2rms.predict import BUNDLED_VIDEO2RMS, ONSET_THRESHOLD, load_video2rms
+from video2rms.onsets import ONSET_THRESHOLD, pick_onsets
+from video2rms.predict import BUNDLED_VIDEO2RMS, load_video2rms
 from video2rms.sounding import noise_along
 from video2rms.streaming import WINDOW_FRAMES, Levels, join_levels, predict_levels
 from video2rms.synthetic import render_video

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from common.errors import InputError
+from cavp.video_tower import MAX_WIDTH
+from common.errors import InputError, check_range
 from data.greatest_hits import ACTIONS, MATERIALS
 
 KINDS = tuple(tuple(sorted(kind)) for kind in (MATERIALS, ACTIONS))
@@ -107,6 +108,8 @@ class LabelTower(nn.Module):
 
     def __init__(self, embed_dim: int = 512, width: int = 256) -> None:
         super().__init__()
+        for name, value in (("embed_dim", embed_dim), ("width", width)):
+            check_range(f"label_encoder.{name}", value, 1, MAX_WIDTH, whole=True)
         self.embed_dim = embed_dim
         self.words = nn.EmbeddingBag(len(WORDS), width, mode="mean")
         self.layers = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, embed_dim))

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from cavp.audio_tower import Cnn14
 from cavp.label_tower import LabelTower, words_of
-from cavp.video_tower import SlowOnly
+from cavp.video_tower import MAX_WIDTH, SlowOnly
+from common.errors import InputError, check_range
 
 INITIAL_TEMPERATURE = 0.07
 
@@ -41,7 +42,7 @@ class Cavp(nn.Module):
         embed_dim: width D of the embedding.
 
     Raises:
-        ValueError: a tower has another embedding width.
+        InputError: embed_dim is out of range, or a tower has another embedding width.
 
     Source: Luo et al., "Diff-Foley", 2023, section 3.1.
     """
@@ -55,9 +56,10 @@ class Cavp(nn.Module):
         embed_dim: int = 512,
     ) -> None:
         super().__init__()
+        check_range("embed_dim of CAVP", embed_dim, 1, MAX_WIDTH, whole=True)
         for name, tower in (("audio", spec_encoder), ("label", label_encoder)):
             if tower is not None and tower.embed_dim != embed_dim:
-                raise ValueError(
+                raise InputError(
                     f"The {name} tower has embeddings of width {tower.embed_dim} and the video tower of {embed_dim}: "
                     "give all the same embed_dim."
                 )

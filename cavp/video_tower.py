@@ -8,7 +8,11 @@ from collections import OrderedDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from common.errors import check_range
+
 EXPANSION = 4
+MAX_WIDTH = 2**20
+"""Largest number of channels in a part of CAVP; far more than would fit into memory."""
 BLOCKS_PER_STAGE = (3, 4, 6, 3)
 TEMPORAL_KERNEL_PER_STAGE = (1, 1, 3, 3)
 
@@ -73,6 +77,7 @@ class SlowOnly(nn.Module):
 
     def __init__(self, base_channels: int = 64) -> None:
         super().__init__()
+        check_range("video_encoder.base_channels", base_channels, 1, MAX_WIDTH, whole=True)
         self.conv1 = _conv_norm(3, base_channels, (1, 7, 7), spatial_stride=2)
         self.maxpool = nn.MaxPool3d((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
         n_in = base_channels

@@ -255,7 +255,7 @@ def encoder_weights(option: str, name: str, path: str | None, random_weights: bo
     """
     if path is None and not random_weights:
         raise InputError(
-            f"{option} is not set; give the path of {name} as {option}=FILE (infer.py: --set {option}=FILE), see the "
-            "README's table of weights."
+            f"{option} is not set; give the path of {name} as {option}=FILE (infer.py: --set {option}=FILE), see "
+            "docs/weights.md."
         )
     return None if path is None else Path(path)

@@ -8,6 +8,7 @@ import numpy as np
 
 from common.errors import InputError
 from evaluation.folders import ClipFiles
+from evaluation.hits import score_hits
 from evaluation.levels import e_l1_stable_v2a, e_l1_video_foley, is_silent, rms_correlation
 from evaluation.onsets import detect_onsets, score_onsets
 from evaluation.sounds import SAMPLE_RATE_HZ, ComparedSound, Pair, common_part, read_annotation, read_for_comparison
@@ -62,13 +63,15 @@ def measure(pair: Pair, is_clipped: bool = False) -> dict[str, float]:
     """Return all measures that need no weights, by name; what is not defined is left out."""
     generated, reference = pair.generated, pair.reference
     mono_generated, mono_reference = generated.mean(dim=0), reference.mean(dim=0)
+    onsets = detect_onsets(generated, SAMPLE_RATE_HZ)
     spectral = stft_distance(mono_generated, mono_reference)
     loudness, target = (loudness_lufs(wave, SAMPLE_RATE_HZ) for wave in (generated, reference))
     values: dict[str, float | None] = {
         "e_l1_stable_v2a_44khz": float(e_l1_stable_v2a(generated, reference, SAMPLE_RATE_HZ)),
         "e_l1_video_foley_16khz": float(e_l1_video_foley(generated, reference, SAMPLE_RATE_HZ)),
         "rms_correlation": float(rms_correlation(generated, reference, SAMPLE_RATE_HZ)),
-        **asdict(score_onsets(pair.onsets_s, detect_onsets(generated, SAMPLE_RATE_HZ))),
+        **asdict(score_onsets(pair.onsets_s, onsets)),
+        **score_hits(reference, generated, SAMPLE_RATE_HZ, pair.onsets_s, onsets.times_s),
         "stft_distance": spectral.total,
         "stft_spectral_convergence": spectral.spectral_convergence,
         "stft_log_magnitude": spectral.log_magnitude,

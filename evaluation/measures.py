@@ -31,6 +31,13 @@ class Measure:
 _CFG = "CondFoleyGen: librosa onset_detect, 22.05 kHz mono, delta 0.3"
 _F_MEASURE = "mir_eval.onset.f_measure"
 _E_L1 = "mean absolute difference of the RMS, window 512, hop 128"
+_HIT_SHAPE = (
+    ("attack", "attack (ms)", "ms", "the time from where the level last rises through 20 dB below the peak to it", 1),
+    ("decay", "decay (ms)", "ms", "the time from the peak to 20 dB below it, at most to the next hit", 1),
+    ("brightness", "brightness (Hz)", "hz", "the spectral centroid of the 100 ms from 5 ms before the peak", 0),
+    ("level", "peak level (dB)", "db", "the largest RMS of 2 ms, every 0.5 ms, in dB of full scale", 1),
+)
+"""Name, title, unit, definition and decimals of what a hit is described by; the level is the RMS of 2 ms throughout."""
 MEASURES = (
     Measure("e_l1_stable_v2a_44khz", "E-L1 44.1 kHz (Stable-V2A)", f"{_E_L1}, of 44.1 kHz mono", "lower", 4),
     Measure(
@@ -69,6 +76,23 @@ MEASURES = (
     Measure("onset_error_ms", "Onset error (ms)", "median distance of onsets matched within 0.1 s", "lower", 1),
     Measure("n_onsets_reference", "Reference onsets", "annotated, or detected in the reference sound", None, 1),
     Measure("n_onsets_generated", "Generated onsets", "detected in the generated sound", None, 1),
+    *(
+        Measure(
+            f"hit_{name}_{which}_{unit}", f"Hit {title}, {which}", f"median over hits of {definition}", None, decimals
+        )
+        for name, title, unit, definition, decimals in _HIT_SHAPE
+        for which in ("reference", "generated")
+    ),
+    *(
+        Measure(
+            f"hit_{name}_difference_{'octaves' if name == 'brightness' else unit}",
+            f"Hit {'brightness (octaves)' if name == 'brightness' else title}, difference",
+            f"median over hits matched within 0.1 s of the {name} in the generated sound less that in the reference",
+            None,
+            decimals if name != "brightness" else 2,
+        )
+        for name, title, unit, _, decimals in _HIT_SHAPE
+    ),
     Measure("stft_distance", "Multi-resolution STFT distance", "sum of the two that follow", "lower"),
     Measure(
         "stft_spectral_convergence",

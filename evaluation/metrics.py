@@ -1,16 +1,18 @@
-"""E-L1 and onset F1 for training and validation loops, as metrics of torchmetrics that accept batches."""
+"""E-L1, onset F1 and the shape of hits, for training and validation loops: metrics of torchmetrics, on batches."""
 
 from abc import abstractmethod
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
 from common.errors import InputError
+from evaluation.hits import score_hits
 from evaluation.levels import e_l1_stable_v2a, e_l1_video_foley
 from evaluation.onsets import WINDOW_S, detect_onsets, onset_f1
 
+HitQuantity = Literal["attack", "decay", "brightness", "level"]
 E_L1 = {"stable_v2a_44khz": e_l1_stable_v2a, "video_foley_16khz": e_l1_video_foley}
 
 
@@ -98,3 +100,32 @@ class OnsetF1(_MeanOverClips):
         times_s = ([detect_onsets(wave, sample_rate_hz).times_s for wave in pair] for pair in pairs)
         scores = (onset_f1(reference_s, generated_s, self._window_s) for reference_s, generated_s in times_s)
         return torch.tensor([score.f1 for score in scores if score], dtype=torch.float64)
+
+
+class HitDifference(_MeanOverClips):
+    """Median difference of matched hits, generated less target, see `evaluation.hits`; clips without any do not count.
+
+    Args:
+        of: What is compared: attack (ms), decay (ms), brightness (octaves) or peak level (dB).
+        **kwargs: Of `torchmetrics.Metric`.
+
+    Raises:
+        InputError: Nothing is called so.
+    """
+
+    higher_is_better = None
+
+    def __init__(self, of: HitQuantity = "attack", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if of not in get_args(HitQuantity):
+            raise InputError(f"hits have no {of!r}: give one of {', '.join(get_args(HitQuantity))}")
+        self._of = of
+
+    def _values(self, preds: Tensor, target: Tensor, sample_rate_hz: int) -> Tensor:
+        values = []
+        for real, made in zip(target.float().cpu(), preds.float().cpu(), strict=True):
+            onsets_s = (detect_onsets(wave, sample_rate_hz).times_s for wave in (real, made))
+            found = score_hits(real, made, sample_rate_hz, *onsets_s)
+            values += [value for name, value in found.items() if name.startswith(f"hit_{self._of}_difference")]
+        found_values = torch.tensor(values, dtype=torch.float64)
+        return found_values[found_values.isfinite()]

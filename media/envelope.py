@@ -17,6 +17,8 @@ from common.spreadsheet import Line, read_table
 
 FINE_RATE_HZ = 125.0
 _FINE_SAMPLE_RATE_HZ = 16_000
+PUBLISHED_WINDOW_SAMPLES, PUBLISHED_SMOOTHING_SAMPLES = 10_000, 2_000
+"""Lengths of Stable-V2A's control envelope (arXiv 2412.15023), of sound at 44.1 kHz."""
 _FINE_WINDOW_SAMPLES = 512
 _FINE_HOP_SAMPLES = 128
 _CSV_HEADER = ["time_s", "rms"]
@@ -140,8 +142,8 @@ def control_envelope(
     *,
     n_samples: int,
     sample_rate_hz: int,
-    window_samples: int = 10_000,
-    smoothing_samples: int = 2_000,
+    window_samples: int = PUBLISHED_WINDOW_SAMPLES,
+    smoothing_samples: int = PUBLISHED_SMOOTHING_SAMPLES,
 ) -> Tensor:
     """Return the smooth envelope (..., N) at the rate of the sound, float32, that controls a model.
 
@@ -159,7 +161,7 @@ def control_envelope(
         InputError: A length is below 1.
 
     Source:
-        Stable-V2A (arXiv 2412.15023): window 10,000 and smoothing 2,000 at 44.1 kHz.
+        Stable-V2A (arXiv 2412.15023), whose lengths are the defaults.
     """
     if n_samples < 1:
         raise InputError(f"a control envelope of {n_samples} samples is not possible: give 1 or more")

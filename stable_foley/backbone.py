@@ -66,6 +66,8 @@ SECONDS = f"{CONDITIONERS}seconds_"
 PROJECTIONS = tuple(f"{CONDITIONERS}{key}.proj_out." for key in ("frames", "audio"))
 """Prefixes of the backbone's weights, in its own files and in whole models."""
 VAE_PARTS = {"encoder": "oobleck", "decoder": "oobleck", "bottleneck": "vae"}
+LIBRARY_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""Exceptions that stable-audio-tools raises on sizes that do not fit each other, few of which it checks itself."""
 MAX_LAYERS = 256
 """Ten times the depth of Stable Audio Open."""
 LIGHTNING = "model."
@@ -288,9 +290,18 @@ def build_backbone(
         raise InputError(f"dtype {dtype!r} is not known; expected one of {', '.join(DTYPES)}.")
     path = None if random_weights and weights is None else backbone_file(weights, hub_id)
     where = contextlib.nullcontext() if path is None else torch.device("meta")  # loading allocates memory
-    with where, default_dtype(DTYPES[dtype]):
-        dit = DiT(gradient_checkpointing=gradient_checkpointing, **dit_config(model_config))
-    codec = build_codec(model_config["model"]["pretransform"], int(model_config["sample_rate"]))
+    try:
+        with where, default_dtype(DTYPES[dtype]):
+            dit = DiT(gradient_checkpointing=gradient_checkpointing, **dit_config(model_config))
+        codec = build_codec(model_config["model"]["pretransform"], int(model_config["sample_rate"]))
+    except InputError:
+        raise
+    except LIBRARY_ERRORS as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"backbone.model_config describes no model ({type(error).__name__}: {reason}); expected a description in "
+            "the format of stable-audio-tools, as in configs/backbone: correct it."
+        ) from error
     if path is None:
         if not next(dit.parameters()).is_meta:
             log.warning("the backbone has random weights: train it or give weights before anything is trained with it")

@@ -9,6 +9,7 @@ import wandb
 from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor
 
+from common.errors import check_range
 from common.files import atomic_path
 from data.batch import FoleyBatch
 from evaluation.metrics import EnvelopeL1, OnsetF1
@@ -20,6 +21,13 @@ from stable_foley.sampler import SamplerSettings
 from training.loggers import log_figure
 
 log = logging.getLogger(__name__)
+MAX_COUNT = 1_000_000
+
+
+def _check_counts(name: str, every_n_epochs: int, n_clips: int) -> None:
+    """Refuse counts of epochs and clips below 1."""
+    check_range(f"callbacks.{name}.every_n_epochs", every_n_epochs, 1, MAX_COUNT, whole=True)
+    check_range(f"callbacks.{name}.n_clips", n_clips, 1, MAX_COUNT, whole=True)
 
 
 class SampleLogger(pl.Callback):
@@ -39,6 +47,7 @@ class SampleLogger(pl.Callback):
     def __init__(
         self, folder: str, settings: SamplerSettings, every_n_epochs: int = 10, n_clips: int = 2, seed: int = 0
     ) -> None:
+        _check_counts("samples", every_n_epochs, n_clips)
         self.folder = Path(folder)
         self.settings = settings
         self.every_n_epochs = every_n_epochs
@@ -94,6 +103,7 @@ class SampleEvaluation(pl.Callback):
     def __init__(
         self, settings: SamplerSettings, every_n_epochs: int | None = None, n_clips: int = 8, seed: int = 0
     ) -> None:
+        _check_counts("evaluation", 1 if every_n_epochs is None else every_n_epochs, n_clips)
         self.settings = settings
         self.every_n_epochs = every_n_epochs
         self.n_clips = n_clips

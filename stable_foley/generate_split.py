@@ -1,4 +1,4 @@
-"""Generate sound for a split: ``python -m stable_foley.generate_split --split test.txt --checkpoint FILE --out DIR``.
+"""Generate sound for a split: ``python -m stable_foley.generate_split --split S --checkpoint FILE --output-dir DIR``.
 
 Every chunk of every recording gets ``DIR/generated/<id>_<start>s.wav``, or ``<id>.wav`` if the recording has only one
 chunk; its real sound and its annotation go to ``DIR/reference``. To measure the results:
@@ -23,8 +23,20 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
-from common.errors import InputError, check_range, check_seed, user_errors
+from common.errors import InputError, user_errors
 from common.files import atomic_path, check_writable_folder
+from common.options import (
+    add_batch_size,
+    add_checkpoint,
+    add_device,
+    add_dtype,
+    add_output_dir,
+    add_seed,
+    add_set,
+    add_shard,
+    add_steps,
+    command_parser,
+)
 from data.batch import collate
 from data.chunks import Chunk
 from data.dataset import FoleyDataset
@@ -67,10 +79,10 @@ def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
         before = json.loads(path.read_text(encoding="utf-8"))
         different = [key for key in before.keys() | current.keys() if before.get(key) != current.get(key)]
     except (ValueError, AttributeError) as error:
-        raise InputError(f"{path} cannot be read ({error}); give another --out.") from error
+        raise InputError(f"{path} cannot be read ({error}); give another --output-dir.") from error
     if different:
         changes = "; ".join(f"{key} {before.get(key)} instead of {current.get(key)}" for key in sorted(different))
-        raise InputError(f"{path.parent} holds sounds with other settings ({changes}); give another --out.")
+        raise InputError(f"{path.parent} holds sounds with other settings ({changes}); give another --output-dir.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,34 +205,34 @@ class SplitGenerator:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m stable_foley.generate_split",
-        description=(__doc__ or "").splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_parser("python -m stable_foley.generate_split", __doc__)
     add = parser.add_argument
-    add("--split", required=True, help="file of recordings' ids, one per line; or train, val, test, all of --root")
-    add("--root", type=Path, help="folder of the recordings; None: that of the split file")
-    add("--checkpoint", type=Path, required=True, help="best.safetensors of a training run, or a published .ckpt")
-    add("--out", type=Path, required=True, help="where to write")
     add(
-        "--prompt",
+        "--split",
+        required=True,
+        metavar="SPLIT",
+        help="file of recordings' ids, one per line; or train, val, test, all of --root",
+    )
+    add("--root", type=Path, metavar="DIR", help="folder of the data set (default: that of the split file)")
+    add_checkpoint(parser, "a training, or a published .ckpt")
+    add_output_dir(parser)
+    add(
+        "--prompt-from",
         choices=["sound", "text"],
         default="sound",
         help="the chunk's own sound, or its label (no prompt without label)",
     )
-    add("--envelopes", type=Path, help="folder of <name>.csv (time_s,rms); None: those of the real sounds")
-    add("--steps", type=int, help="sampling steps; None: the checkpoint's")
-    add("--cfg", type=float, help="guidance scale, 1 for none; None: the checkpoint's")
-    add("--sampler", choices=list(SAMPLERS), help="sampler; None: the checkpoint's")
-    add("--seed", type=int, default=0, help="seed of the noise")
-    add("--batch-size", type=int, default=4, help="chunks at once")
-    add("--num-shards", type=int, default=1, help="number of parts that the split is divided into")
-    add("--shard", type=int, default=0, help="number of the part to generate, from 0")
-    add("--device", help="cuda, mps or cpu; None: the first available of these")
-    add("--dtype", choices=list(DTYPES), default="float32", help="precision of the transformer")
-    add("--set", nargs="+", default=[], metavar="KEY=VALUE", help="changes to the checkpoint's configuration")
+    envelopes = "folder of NAME.csv (time_s,rms) to control with (default: the envelopes of the real sounds)"
+    add("--envelopes", type=Path, metavar="DIR", help=envelopes)
+    add_steps(parser)
+    add("--cfg", type=float, metavar="SCALE", help="guidance scale, 1 for none (default: the checkpoint's)")
+    add("--sampler", choices=list(SAMPLERS), help="sampler (default: the checkpoint's)")
+    add_seed(parser, "the noise")
+    add_batch_size(parser, default=4)
+    add_shard(parser)
+    add_device(parser)
+    add_dtype(parser, DTYPES)
+    add_set(parser)
     return parser
 
 
@@ -230,10 +242,6 @@ def place_of(args: argparse.Namespace) -> tuple[Path, str | Path | None]:
     Raises:
         InputError: options do not fit.
     """
-    check_range("--batch-size", args.batch_size, 1, 1024, whole=True)
-    check_seed(args.seed)
-    if not 0 <= args.shard < args.num_shards:
-        raise InputError(f"--shard {args.shard} of --num-shards {args.num_shards} does not exist; give 0 to N - 1.")
     if args.split.endswith(".txt"):
         path = Path(args.split)
         return args.root or path.parent, path
@@ -249,20 +257,26 @@ def run(args: argparse.Namespace) -> None:
         InputError: an option or a file does not fit.
     """
     root, split = place_of(args)
-    check_writable_folder(args.out, "--out")
+    check_writable_folder(args.output_dir, "--output-dir")
     changes = {"name": args.sampler, "n_steps": args.steps, "cfg_scale": args.cfg, "level_match_db": 0.0}
     SamplerSettings().changed(**changes)  # refuses values out of range before a model is loaded
     pipeline = SoundGenerator.from_checkpoint(args.checkpoint, args.device, args.dtype, args.set)
     settings = pipeline.settings.changed(**changes)
     dataset = FoleyDataset(root, split, pipeline.spec, frames=pipeline.reads_frames)
-    kept = ("checkpoint", "split", "root", "prompt", "envelopes", "seed", "dtype", "set")
-    check_settings(args.out / "settings.json", {key: vars(args)[key] for key in kept} | asdict(settings))
+    kept = ("checkpoint", "split", "root", "prompt_from", "envelopes", "seed", "dtype", "set")
+    check_settings(args.output_dir / "settings.json", {key: vars(args)[key] for key in kept} | asdict(settings))
     generator = SplitGenerator(
-        pipeline, settings, dataset, args.out, args.seed, in_words=args.prompt == "text", envelopes=args.envelopes
+        pipeline,
+        settings,
+        dataset,
+        args.output_dir,
+        args.seed,
+        in_words=args.prompt_from == "text",
+        envelopes=args.envelopes,
     )
-    indices = range(len(dataset))[args.shard :: args.num_shards]
+    indices = args.shard.of(range(len(dataset)))
     problems = generator.run(indices, args.batch_size)
-    log.info("sounds are in %s, the real ones in %s", args.out / "generated", args.out / "reference")
+    log.info("sounds are in %s, the real ones in %s", args.output_dir / "generated", args.output_dir / "reference")
     if problems:
         raise InputError(f"{len(problems)} of {len(indices)} chunks have no sound; the first: {problems[0]}")
 

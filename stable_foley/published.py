@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from cavp.weights import AUDIO_KEYS, cavp_from_state_dict
 from common.weights import WeightSelection, fitting_weights, load_into, refuse_differences, weights_sha256
-from media.envelope import instant_envelope
+from media.envelope import PUBLISHED_SMOOTHING_SAMPLES, PUBLISHED_WINDOW_SAMPLES, instant_envelope
 from stable_foley.backbone import CODEC, CONDITIONERS, DIT, LIGHTNING, PROJECTIONS, SECONDS, build_backbone
 from stable_foley.conditioners.envelope import VaeEnvelope
 from stable_foley.conditioners.seconds import SecondsConditioner
@@ -27,8 +27,6 @@ from stable_foley.config import MAIN_EXPERIMENT, build_model, inference_config
 from stable_foley.model import FoleyModel
 from training.config import WEIGHTS, compose
 
-WINDOW_SAMPLES = 10_000
-SMOOTHING_SAMPLES = 2_000
 CONTROL = "model.controlnet."
 CAVP = f"{CONDITIONERS}frames.stage1_model."
 VAE_AGAIN = f"{CONDITIONERS}envelope.pretransform."
@@ -51,7 +49,7 @@ SHOWN = {
 MIN_FREQUENCIES = 16
 """Rotary frequencies of a head of 64, as in Stable Audio Open; narrower heads have as many and cannot be told apart."""
 
-PublishedEnvelope = partial(VaeEnvelope, instant_envelope, WINDOW_SAMPLES, SMOOTHING_SAMPLES)
+PublishedEnvelope = partial(VaeEnvelope, instant_envelope, PUBLISHED_WINDOW_SAMPLES, PUBLISHED_SMOOTHING_SAMPLES)
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,58 @@ from training.config import compose
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
 
+SLOW_FILES = (
+    "benchmarks/test_real_clips.py",
+    "cavp/test_bundled.py",
+    "cavp/test_train.py",
+    "common/test_parallel.py",
+    "data/test_cache.py",
+    "evaluation/test_embeddings.py",
+    "evaluation/test_evaluate.py",
+    "stable_foley/test_bundled.py",
+    "stable_foley/test_clap.py",
+    "stable_foley/test_generate_split.py",
+    "stable_foley/test_pipeline.py",
+    "stable_foley/test_published.py",
+    "stable_foley/test_sample_evaluation.py",
+    "synthetic/test_cache.py",
+    "synthetic/test_report.py",
+    "test_bad_input.py",
+    "test_demo.py",
+    "test_hostile_checkpoints.py",
+    "test_infer.py",
+    "test_makefile.py",
+    "test_train.py",
+    "training/test_checkpoints.py",
+    "training/test_command_line.py",
+    "training/test_two_processes.py",
+    "video2rms/features/test_rgb_flow.py",
+    "video2rms/test_bundled.py",
+    "video2rms/test_train.py",
+)
+"""Tests that train, start processes or run large networks; `make test-fast` leaves them out, as all marked slow."""
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests of `SLOW_FILES` as slow."""
+    slow = {REPOSITORY / "tests" / name for name in SLOW_FILES}
+    for item in items:
+        if item.path in slow:
+            item.add_marker(pytest.mark.slow)
+
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell; commands under test inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+PROCESS_STATUS = Path("/proc/self/status")
+PEAK_MIB = """
+import re
+def peak_mib():
+    with open("/proc/self/status") as status:
+        return int(re.search(r"VmHWM:\\s*(\\d+)", status.read())[1]) / 1024
+"""
+"""Code of the most memory that a process has held; `ru_maxrss` of a process also counts the one that started it."""
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,13 @@ import sys
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, SLOW_FILES
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="no make")
+
+
+def test_what_the_fast_tests_leave_out_is_there():
+    assert [name for name in SLOW_FILES if not (REPOSITORY / "tests" / name).is_file()] == []
 
 
 @pytest.fixture

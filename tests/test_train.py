@@ -1,8 +1,6 @@
 """Training as a user runs it, on a clip of tones: files, resuming, what validation sees, and what is refused."""
 
 import csv
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -13,7 +11,7 @@ import train
 from common.errors import InputError
 from stable_foley.checkpoint import load_model
 from stable_foley.config import build_model
-from tests.conftest import REPOSITORY, tone_clip
+from tests.conftest import tone_clip
 from training.config import compose
 
 
@@ -43,6 +41,7 @@ def run_config(data_root, folder, tag, *overrides):
         "trainer.log_every_n_steps=1",
         "+trainer.enable_progress_bar=false",
         "callbacks.samples.every_n_epochs=1",
+        "~conditioners.audio",  # CLAP has one size, and takes longer than all the rest
         *overrides,
     )
 
@@ -143,12 +142,3 @@ def test_runs_are_not_mixed_up(runs, data_root, overrides, words):
     save_file(state, run / "other.safetensors")
     with pytest.raises(InputError, match=words):
         train.train(run_config(data_root, runs, "whole", *(o.format(run=run) for o in overrides)))
-
-
-def test_the_command_line_ends_with_status_2_and_one_sentence(tmp_path):
-    command = [sys.executable, "train.py", "exp=train_gh_controlnet.yaml", "backbone=mini", "trainer=cpu"]
-    command += ["logger=tensorboard", "paths.greatest_hits=nowhere", f"paths.runs={tmp_path}"]
-    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert result.returncode == 2
-    assert "Traceback" not in result.stderr
-    assert "error: nowhere" in result.stderr

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
-import hydra
 import numpy as np
 import pytorch_lightning as pl
 import torch
@@ -15,8 +14,9 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from common.errors import InputError
 from common.weights import load_into
-from training.config import build_model, composed_config, describing, instantiate
+from training.config import build_model, instantiate
 from training.resuming import take_over
+from training.stored_config import stored_form
 
 OptimizerMaker = Callable[[Iterable[nn.Parameter]], Optimizer]
 SchedulerMaker = Callable[[Optimizer], LRScheduler]
@@ -30,7 +30,7 @@ class Training(pl.LightningModule):
         optimizer: makes the optimiser from parameters.
         scheduler: makes a schedule, stepped with every optimiser step, from the optimiser; None: constant rate.
         seed: of everything random in the training.
-        config: resolved configuration, kept in checkpoints.
+        config: what checkpoints keep of the configuration, see ``training.stored_config.stored_form``.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Training(pl.LightningModule):
         Raises:
             InputError: a part of the configuration or a file does not fit.
         """
-        return instantiate(config.training)(model=build_model(config), config=composed_config(config))
+        return instantiate(config.training)(model=build_model(config), config=stored_form(config, ("model", "seed")))
 
     def encoder_ids(self) -> dict[str, str]:
         """For each feature that frozen encoders make of chunks, what tells the encoder from any other.
@@ -127,7 +127,7 @@ class Training(pl.LightningModule):
         return load_into(self.model, state_dict, source="the checkpoint")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the resolved configuration, so that the file can be used without naming an experiment."""
+        """Add the stored configuration, so that the file can be used without naming an experiment."""
         checkpoint["config"] = self.config
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -154,13 +154,15 @@ def optimizer_and_schedule(
     Raises:
         InputError: one of their values is not possible.
     """
-    with describing("training.optimizer"):
+    try:
         optimizer = make_optimizer(parameters)
+    except (ValueError, TypeError, ArithmeticError) as error:  # of torch
+        raise InputError(f"training.optimizer cannot be made ({error}); correct what it names.") from error
     if make_scheduler is None:
         return optimizer, None
     try:
         return optimizer, make_scheduler(optimizer)
-    except (ValueError, TypeError, ArithmeticError) as error:
+    except (ValueError, TypeError, ArithmeticError) as error:  # of torch
         raise InputError(
             f"training.scheduler cannot be made ({error}); one that plans ahead needs trainer.max_steps=N."
         ) from error
@@ -172,9 +174,10 @@ def build_training(config: DictConfig) -> Training:
     Raises:
         InputError: a part of the configuration or a file does not fit.
     """
-    with describing("training._target_"):
-        kind: Any = hydra.utils.get_class(config.training._target_)
-    recipe = instantiate(config.training).keywords
+    made = instantiate(config.training)
+    kind, recipe = getattr(made, "func", None), getattr(made, "keywords", {})
+    if not (isinstance(kind, type) and issubclass(kind, Training) and callable(recipe.get("optimizer"))):
+        raise InputError(f"training._target_ builds {made!r}; expected a recipe of configs/: choose training=NAME.")
     probe = nn.Parameter(torch.zeros(1))  # refuses wrong values before weights are read
     optimizer_and_schedule([probe], recipe["optimizer"], recipe.get("scheduler"))
     return kind.from_config(config)

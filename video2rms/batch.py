@@ -91,7 +91,7 @@ def _stack(parts: Sequence[Tensor | None]) -> Tensor | None:
     return torch.stack(there) if there else None
 
 
-def onset_heights(onsets_s: Sequence[Tensor], n_slots: int, width_s: float = 0.012) -> Tensor:
+def onset_heights(onsets_s: Sequence[Tensor], n_slots: int, width_s: float) -> Tensor:
     """Return the target of the onset head: a bell of height 1 around each onset.
 
     Args:

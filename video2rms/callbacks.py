@@ -13,7 +13,7 @@ from video2rms.batch import VideoBatch
 from video2rms.figure import envelope_figure
 from video2rms.model import Prediction
 from video2rms.module import Video2RmsTraining
-from video2rms.onsets import pick_onsets
+from video2rms.onsets import ONSET_THRESHOLD, pick_onsets
 
 
 class EnvelopeLogger(pl.Callback):
@@ -57,7 +57,7 @@ class EnvelopeLogger(pl.Callback):
         for i, clip_id in enumerate(batch.clip_ids[: self.n_clips]):
             figure = envelope_figure(
                 Envelope(predicted[i], FINE_RATE_HZ),
-                pick_onsets(heights[i], pl_module.onset_threshold),
+                pick_onsets(heights[i], ONSET_THRESHOLD),
                 Envelope(batch.rms[i], FINE_RATE_HZ),
             )
             with atomic_path(self.folder / f"step{trainer.global_step:07d}" / f"{clip_id}.png") as temporary:

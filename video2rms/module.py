@@ -17,7 +17,7 @@ from video2rms.augment import augment
 from video2rms.batch import VideoBatch, onset_heights
 from video2rms.metrics import level_metrics
 from video2rms.model import Prediction, Video2Rms
-from video2rms.onsets import pick_onsets
+from video2rms.onsets import ONSET_THRESHOLD, pick_onsets
 from video2rms.recordings import LATENESS, RMS_44KHZ
 from video2rms.sounding import noise_along
 
@@ -30,8 +30,9 @@ class Video2RmsTraining(Training):
     Args:
         model: the model.
         onset_weight: weight of the onset head's loss, above 0.
-        onset_threshold: height from which peaks count as onsets in validation.
-        smoothing_bins: standard deviation of the Gaussian around the true class.
+        onset_positive_weight: weight of slots at an onset against that of the others, above 0.
+        onset_width_s: standard deviation of the bell around an onset that the onset head is to predict, above 0.
+        smoothing_bins: standard deviation of the Gaussian around the true class, above 0.
         low_pass_hz: cutoff of the target, see ``media.envelope.low_passed``; None: the level as it is, with sharp hits.
             Accuracy is measured against the target, everything else against the level as it is.
         augment: whether training frames are changed at random; features from a cache cannot be.
@@ -49,25 +50,31 @@ class Video2RmsTraining(Training):
         self,
         model: Video2Rms,
         onset_weight: float = 8.0,
-        onset_threshold: float = 0.4,
+        onset_positive_weight: float = 3.0,
+        onset_width_s: float = 0.012,
         smoothing_bins: float = 1.0,
         low_pass_hz: float | None = None,
         augment: bool = True,
         **common: Any,
     ) -> None:
         super().__init__(model, **common)
-        if not (onset_weight > 0 and 0 < onset_threshold < 1 and smoothing_bins > 0):
-            raise InputError(
-                f"training.onset_weight {onset_weight}, onset_threshold {onset_threshold}, smoothing_bins "
-                f"{smoothing_bins} do not work: give a number above 0, one between 0 and 1, and one above 0"
-            )
+        positive = {
+            "onset_weight": onset_weight,
+            "onset_positive_weight": onset_positive_weight,
+            "onset_width_s": onset_width_s,
+            "smoothing_bins": smoothing_bins,
+        }
+        for name, value in positive.items():
+            if not value > 0:
+                raise InputError(f"training.{name} is {value}; expected a number above 0: correct it.")
         if low_pass_hz is not None and not 0 < low_pass_hz < FINE_RATE_HZ / 2:
             raise InputError(
                 f"training.low_pass_hz {low_pass_hz} does not work: give null, or a number between 0 and "
                 f"{FINE_RATE_HZ / 2}"
             )
         self.onset_weight = onset_weight
-        self.onset_threshold = onset_threshold
+        self.onset_positive_weight = onset_positive_weight
+        self.onset_width_s = onset_width_s
         self.smoothing_bins = smoothing_bins
         self.low_pass_hz = low_pass_hz
         self.augment = augment
@@ -127,9 +134,9 @@ class Video2RmsTraining(Training):
         """The loss of a prediction."""
         targets = self.model.bins.soft_targets(self.target(batch), self.smoothing_bins)
         of_levels = F.cross_entropy(prediction.level_logits.flatten(0, 1), targets.flatten(0, 1))
-        heights = onset_heights(batch.onsets_s, batch.rms.shape[1]).to(of_levels.device)
+        heights = onset_heights(batch.onsets_s, batch.rms.shape[1], self.onset_width_s).to(of_levels.device)
         of_onsets = F.binary_cross_entropy_with_logits(
-            prediction.onset_logits, heights, pos_weight=heights.new_tensor(3.0)
+            prediction.onset_logits, heights, pos_weight=heights.new_tensor(self.onset_positive_weight)
         )
         return of_levels + self.onset_weight * of_onsets
 
@@ -156,7 +163,7 @@ class Video2RmsTraining(Training):
         for level, height, times_s in zip(rms.cpu(), heights.cpu(), onsets_s, strict=True):
             true_s = np.sort(times_s.cpu().numpy())
             sound = noise_along(Envelope(level, FINE_RATE_HZ), ONSET_RATE_HZ)
-            by_head.append(onset_f1(true_s, pick_onsets(height, self.onset_threshold).numpy()))
+            by_head.append(onset_f1(true_s, pick_onsets(height, ONSET_THRESHOLD).numpy()))
             by_envelope.append(onset_f1(true_s, detect_onsets(sound, ONSET_RATE_HZ).times_s))
         return {
             name: rms.new_tensor(np.mean([score.f1 if score else 1.0 for score in scores]))

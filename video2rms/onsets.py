@@ -7,6 +7,8 @@ from torch import Tensor
 from media.envelope import FINE_RATE_HZ
 
 LEAST_GAP_S = 0.08
+ONSET_THRESHOLD = 0.4
+"""Lowest probability of an onset: this project's choice, made on synthetic clips alone (bundled/README.md)."""
 
 
 def pick_onsets(probabilities: Tensor, threshold: float) -> Tensor:

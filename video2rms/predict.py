@@ -35,11 +35,10 @@ from training.config import REPOSITORY, build_model, describing
 from training.stored_config import kept_sections, resolved
 from video2rms.figure import envelope_figure
 from video2rms.model import FRAME_RATE_HZ, Video2Rms
-from video2rms.onsets import pick_onsets
+from video2rms.onsets import ONSET_THRESHOLD, pick_onsets
 from video2rms.streaming import MARGIN_FRAMES, WINDOW_FRAMES, join_levels, predict_levels
 
 BUNDLED_VIDEO2RMS = REPOSITORY / "bundled" / "video2rms.safetensors"
-ONSET_THRESHOLD = 0.4
 OWN_TARGET = "video2rms.model.Video2Rms"
 LEAD_S = 0.2  # period after which frames of 1 / 30 s and slots of 8 ms coincide
 
@@ -79,7 +78,7 @@ def load_video2rms(checkpoint: Path = BUNDLED_VIDEO2RMS, device: str | torch.dev
             f"{checkpoint} is no checkpoint of Video2RMS ({kind or 'nothing'} instead of {OWN_TARGET}): give one from "
             "exp=mini_video2rms or exp=train_gh_video2rms"
         )
-    config = kept_sections(described, checkpoint, ("model", "seed"), ("paths",))
+    config = kept_sections(described, checkpoint, ("model", "seed"))
     with describing(checkpoint):  # the file holds all weights; loading them allocates the memory
         OmegaConf.update(config, "paths.random_weights", True, force_add=True)
         if "random_weights" in config.model.features:

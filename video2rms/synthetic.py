@@ -13,7 +13,8 @@ from video2rms.batch import VideoItem
 from video2rms.model import FRAME_RATE_HZ
 
 CAMERA_RATES_HZ = {12.0: 1, 15.0: 4, 20.0: 2, 23.976: 2, 25.0: 4, 27.5: 1, 30_000 / 1001: 6}
-"""Frame rates of the clips with their weights; faster cameras would look the same on the grid."""
+"""Frame rates of the clips with their weights: a choice of this project among those of cinema, television, web cameras
+and telephones. Faster cameras would look the same on the grid."""
 _RATES_HZ = list(CAMERA_RATES_HZ)
 _SHARES = np.array(list(CAMERA_RATES_HZ.values())) / sum(CAMERA_RATES_HZ.values())
 

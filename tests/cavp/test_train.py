@@ -1,8 +1,6 @@
 """CAVP's training as a user runs it, on clips of tones: files, resuming, continuing, and the use of its result."""
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,7 @@ import train
 from cavp import load_cavp
 from common.errors import InputError
 from stable_foley.conditioners.frames import FramesConditioner, video_tower
-from tests.conftest import REPOSITORY, tone_clip
+from tests.conftest import tone_clip
 from training.config import compose
 
 SMALL = [
@@ -132,12 +130,3 @@ def test_weights_of_another_size_are_refused(runs, data_root, tmp_path):
     config = run_config(data_root, tmp_path, "refused", *overrides)
     with pytest.raises(InputError, match="do not fit this model"):
         train.train(config)
-
-
-@pytest.mark.slow
-def test_the_command_of_the_readme(data_root, tmp_path):
-    command = [sys.executable, "train.py", *SMALL, f"paths.greatest_hits={data_root}", f"paths.runs={tmp_path}"]
-    command += ["tag=cavp", "trainer.max_steps=2"]
-    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    assert best(tmp_path, "cavp").is_file()

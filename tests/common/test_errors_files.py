@@ -206,17 +206,27 @@ COMMANDS = [
     ["demo.py", "--output-dir", "/dev/null/demo"],
     ["train.py", "exp=missing"],
     ["-m", "video2rms.predict", "--video", "missing.mp4", "--output", "missing.csv"],
-    ["-m", "stable_foley.generate_split", "--split", "missing.txt", "--checkpoint", "missing", "--out", "missing"],
-    ["-m", "stable_foley.checkpoint", "import", "--published", "missing.ckpt", "--out", "missing.safetensors"],
+    [
+        "-m",
+        "stable_foley.generate_split",
+        "--split",
+        "missing.txt",
+        "--checkpoint",
+        "missing",
+        "--output-dir",
+        "missing",
+    ],
+    ["-m", "stable_foley.checkpoint", "import", "--published", "missing.ckpt", "--output", "missing.safetensors"],
     ["-m", "data.preprocess", "--root", "missing", "--output-dir", "missing"],
     ["-m", "data.report", "--root", "missing"],
     ["-m", "synthetic", "--output-dir", "/dev/null/synthetic", "--hours", "1"],
-    ["-m", "training.bundle", "--checkpoint", "missing", "--out", "missing.safetensors"],
+    ["-m", "training.bundle", "--checkpoint", "missing", "--output", "missing.safetensors"],
     ["-m", "training.cache", "exp=missing"],
     ["-m", "synthetic.report", "--output-dir", "/dev/null/report"],
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "imported"),
     [(command, "torch._C") for command in COMMANDS]

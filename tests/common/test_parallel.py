@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from functools import partial
 
 import pytest
 import torch
@@ -20,15 +21,22 @@ from tests.conftest import REPOSITORY
 # what the processes run is named by modules that they can import: those of the standard library
 
 
-def test_results_come_in_order_of_the_jobs():
-    assert list(for_each(os.path.basename, [f"a/{i}" for i in range(20)], 2, "")) == [str(i) for i in range(20)]
+def test_without_processes_results_come_in_order_of_the_jobs():
     assert list(for_each(abs, [-1, 2], 0, "")) == [1, 2]
     assert list(for_each(abs, [], 2, "")) == []
 
 
-def test_few_jobs_stay_in_this_process_unless_told():
+def test_few_jobs_stay_in_this_process():
     assert set(for_each(operator.call, [os.getpid] * 3, 2, "")) == {os.getpid()}
-    assert os.getpid() not in set(for_each(operator.call, [os.getpid] * 3, 2, "", few_jobs=2))
+
+
+def test_results_come_in_order_from_processes_of_one_thread_each():
+    """One pair of processes for all, as starting it takes longest; few jobs go there too where that is said."""
+    order = [partial(os.path.basename, f"a/{i}") for i in range(5)]
+    found = list(for_each(operator.call, [*order, os.getpid, torch.get_num_threads], 2, "", few_jobs=2))
+    assert found[:5] == [str(i) for i in range(5)]
+    assert found[5] != os.getpid()
+    assert found[6] == 1
 
 
 def test_the_bar_counts_what_is_done_though_the_first_job_takes_longest(monkeypatch, tmp_path):
@@ -54,10 +62,6 @@ def test_work_that_is_not_wanted_any_more_ends_at_once():
     results.close()
     assert time.monotonic() - start_s < 100
     assert not multiprocessing.active_children()
-
-
-def test_each_process_has_one_thread_of_torch():
-    assert set(for_each(operator.call, [torch.get_num_threads] * 10, 2, "")) == {1}
 
 
 def test_a_process_that_dies_is_no_traceback():

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from data.process_clip import ProcessSettings
 from media.clip import ClipSpec
 from media.reading import read_frames, read_sound
 from media.writing import mux, write_video, write_wav
-from tests.conftest import REPOSITORY
+from tests.conftest import PEAK_MIB, PROCESS_STATUS, REPOSITORY
 
 TIMES = "0.25 ceramic hit static\n0.75 None None None\n"
 
@@ -204,15 +205,15 @@ def test_what_a_killed_run_left_is_made_good(raw, tmp_path, capsys):
 def test_kill_at_any_moment_and_the_tree_is_the_same(tmp_path):
     raw = tmp_path / "raw"
     raw.mkdir()
-    for i in range(20):
-        write_raw(raw / f"clip {i}_mic.mp4", duration_s=6.0, seed=i)
+    for i in range(12):
+        write_raw(raw / f"clip {i}_mic.mp4", duration_s=4.0, seed=i)
         (raw / f"clip {i}_times.txt").write_text(TIMES)
     assert preprocess(raw, tmp_path / "whole", "--denoise") == 0
     out = tmp_path / "out"
     options = ["--root", raw, "--output-dir", out, "--workers", "2", "--denoise"]
     command = [sys.executable, "-m", "data.preprocess", *options]
     n_partial = n_interrupted = 0
-    for n_whole in (1, 4, 7):
+    for n_whole in (1, 5):
         process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         start_s = time.monotonic()
         while process.poll() is None and time.monotonic() - start_s < 60:
@@ -223,9 +224,9 @@ def test_kill_at_any_moment_and_the_tree_is_the_same(tmp_path):
         n_partial += len(list(out.glob(".partial-*")))  # a worker may still end the clip it is at
         process.wait()
         time.sleep(0.5)  # the workers end with it
-        n_interrupted += n_whole <= n_clips(out) < 20
+        n_interrupted += n_whole <= n_clips(out) < 12
     assert n_partial > 0
-    assert n_interrupted == 3
+    assert n_interrupted == 2
     assert subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, check=False).returncode == 0
     assert tree(out) == tree(tmp_path / "whole")
 
@@ -520,8 +521,8 @@ def test_an_interrupt_says_how_to_go_on(raw, tmp_path, capsys, caplog, monkeypat
 def test_an_interrupt_stops_long_work_at_once(tmp_path):
     raw, out = tmp_path / "raw", tmp_path / "out"
     raw.mkdir()
-    for name in "ab":
-        write_raw(raw / f"{name}.mp4", duration_s=150.0)
+    write_raw(raw / "a.mp4", duration_s=150.0)
+    shutil.copyfile(raw / "a.mp4", raw / "b.mp4")
     process = subprocess.Popen(
         [sys.executable, "-m", "data.preprocess", "--root", raw, "--output-dir", out, "--fps", "60", "--workers", "2"],
         cwd=REPOSITORY, stderr=subprocess.PIPE, text=True, start_new_session=True,
@@ -538,22 +539,23 @@ def test_an_interrupt_stops_long_work_at_once(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not PROCESS_STATUS.exists(), reason="the system does not tell the memory of a program")
 def test_memory_does_not_grow_with_the_length_of_a_video(tmp_path):
-    for name, duration_s in (("short", 30.0), ("long", 300.0)):
+    for name, duration_s in (("short", 75.0), ("long", 225.0)):
         write_raw(tmp_path / f"{name}.mp4", duration_s)
     script = """
-import resource, sys
+import sys
 from pathlib import Path
 from data.process_clip import ProcessSettings, RawClip, process_clip
 for name in ("short", "long"):
     video = Path(sys.argv[1]) / f"{name}.mp4"
     process_clip(RawClip(name, video, None), Path(sys.argv[1]), ProcessSettings(denoise=True))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    print(peak_mib())
 """
-    command = [sys.executable, "-c", script, tmp_path]
+    command = [sys.executable, "-c", PEAK_MIB + script, tmp_path]
     text = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
-    short_mib, long_mib = (int(line) / 1024 for line in text.split())
-    assert long_mib - short_mib < 40  # the sound alone is 100 MiB
+    short_mib, long_mib = map(float, text.split())
+    assert long_mib - short_mib < 25  # the sound alone would take 50 MiB more
 
 
 def test_damage_anywhere_is_a_row_or_a_clip_and_never_a_traceback(raw_source, tmp_path):

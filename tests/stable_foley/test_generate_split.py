@@ -56,7 +56,7 @@ def checkpoint(tmp_path_factory):
 def run(root, checkpoint):
     def start(out, *options, split=None):
         required = ["--split", split or root / "test.txt", "--checkpoint", checkpoint]
-        generate_split.main([*map(str, required), "--out", str(out), "--steps", "2", *options])
+        generate_split.main([*map(str, required), "--output-dir", str(out), "--steps", "2", *options])
 
     return start
 
@@ -85,7 +85,7 @@ def test_a_chunk_does_not_depend_on_batch_or_shard(run, tmp_path):
     run(tmp_path / "one", "--batch-size", "1")
     run(tmp_path / "three", "--batch-size", "3")
     for shard in "01":
-        run(tmp_path / "shards", "--num-shards", "2", "--shard", shard)
+        run(tmp_path / "shards", "--shard", f"{shard}/2")
         assert len(sounds(tmp_path / "shards")) == {"0": 2, "1": 3}[shard]
     one, three, shards = (sounds(tmp_path / name) for name in ("one", "three", "shards"))
     for name, wave in one.items():
@@ -197,7 +197,18 @@ def test_a_full_disk_ends_it_at_once_and_the_rest_follows(run, tmp_path, capsys)
 def test_in_words_a_chunk_without_label_gets_no_prompt(tmp_path):
     root = tmp_path / "data"
     tone_clip(root, "a", duration_s=10.0)
-    options = ["--split", "all", "--root", root, "--checkpoint", BUNDLED, "--out", tmp_path / "out", "--prompt", "text"]
+    options = [
+        "--split",
+        "all",
+        "--root",
+        root,
+        "--checkpoint",
+        BUNDLED,
+        "--output-dir",
+        tmp_path / "out",
+        "--prompt-from",
+        "text",
+    ]
     generate_split.main([*map(str, options), "--steps", "1"])
     assert sounds(tmp_path / "out").keys() == {"a.wav"}
     pipeline = SoundGenerator.from_checkpoint(device="cpu")
@@ -214,7 +225,7 @@ def test_in_words_a_chunk_without_label_gets_no_prompt(tmp_path):
 @pytest.mark.parametrize(
     ("options", "split", "words"),
     [
-        (["--shard", "2", "--num-shards", "2"], None, "--shard 2"),
+        (["--shard", "2/2"], None, "2/2"),
         (["--batch-size", "0"], None, "--batch-size 0"),
         (["--batch-size", "1000000"], None, "--batch-size 1000000"),
         (["--seed", "4294967296"], None, "--seed 4294967296"),

@@ -59,6 +59,7 @@ def rises_s(wave):
     return np.array(first) * hop / SAMPLE_RATE_HZ
 
 
+@pytest.mark.slow
 def test_same_numbers_give_the_same_clip_in_another_process_and_thread_count(clips):
     code = (
         "import torch; torch.set_num_threads(1)\n"

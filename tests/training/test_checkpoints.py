@@ -1,6 +1,5 @@
 """What a training leaves when it goes wrong: the last good checkpoint, and one sentence."""
 
-import resource
 import subprocess
 import sys
 import time
@@ -10,7 +9,7 @@ import torch
 
 import train
 from common.errors import InputError
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, no_file_larger_than
 from training.config import compose
 
 
@@ -28,6 +27,7 @@ def options(data_root, runs, *more):
         "dataset.batch_size=1",
         "dataset.samples_per_epoch=2",
         "dataset.num_workers=0",
+        "~conditioners.audio",  # CLAP has one size, and takes longer than all the rest
         "+trainer.enable_progress_bar=false",
         *more,
     ]
@@ -37,9 +37,7 @@ def is_finite(path):
     return all(value.isfinite().all() for value in torch.load(path)["state_dict"].values())
 
 
-@pytest.mark.parametrize(
-    ("value", "when"), [("nan", "before"), ("inf", "before"), ("nan", "after"), ("-inf", "after"), ("nan", "average")]
-)
+@pytest.mark.parametrize(("value", "when"), [("inf", "before"), ("-inf", "after"), ("nan", "average")])
 def test_a_training_ends_before_it_writes_what_is_not_finite(data_root, tmp_path, value, when):
     """In the second of three epochs; the checkpoint of the first stays."""
     fault = f"+callbacks.fault={{_target_:tests.training.faults.Poison,value:'{value}',epoch:1,when:{when}}}"
@@ -66,31 +64,16 @@ def run(data_root, tmp_path_factory):
     return runs / "run" / "checkpoints"
 
 
-def resume(data_root, checkpoints, *more):
-    return [
-        sys.executable,
-        "train.py",
-        *options(data_root, checkpoints.parent.parent, f"ckpt={checkpoints / 'last.ckpt'}", *more),
-    ]
+def resumed(data_root, checkpoints, *more):
+    return options(data_root, checkpoints.parent.parent, f"ckpt={checkpoints / 'last.ckpt'}", *more)
 
 
-@pytest.mark.slow
 def test_a_disk_that_is_full_leaves_the_checkpoint_before(data_root, run):
     """No file may grow larger than half of the checkpoint, which is what a disk without room does to it."""
     last = run / "last.ckpt"
     before = last.read_bytes()
-    limit = len(before) // 2
-    result = subprocess.run(
-        resume(data_root, run, "trainer.max_epochs=2"),
-        cwd=REPOSITORY,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 2, result.stderr
-    assert "Traceback" not in result.stderr
-    assert str(last) in result.stderr.splitlines()[-1]
+    with no_file_larger_than(len(before) // 2), pytest.raises(InputError, match=str(last)):
+        train.train(compose(*resumed(data_root, run, "trainer.max_epochs=2")))
     assert last.read_bytes() == before
     assert {path.name for path in run.iterdir()} == {"best.safetensors", "last.ckpt"}
 
@@ -103,7 +86,7 @@ def test_a_run_that_is_killed_while_it_writes_can_be_resumed(data_root, run, tmp
         sign = tmp_path / f"half-{epoch}"
         fault = f"+callbacks.fault={{_target_:tests.training.faults.HaltWhileWriting,epoch:{epoch},sign:'{sign}'}}"
         with (tmp_path / "said").open("w") as log:
-            command = resume(data_root, run, "trainer.max_epochs=9", fault)
+            command = [sys.executable, "train.py", *resumed(data_root, run, "trainer.max_epochs=9", fault)]
             process = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log)
             while process.poll() is None and not sign.exists():
                 time.sleep(0.05)

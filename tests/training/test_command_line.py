@@ -5,12 +5,14 @@ import subprocess
 import sys
 
 import pytest
+import wandb
 
 import train
 from common.errors import InputError
 from tests.conftest import REPOSITORY
 from training.checks import checked_run_name
 from training.config import compose
+from training.loggers import wandb_logger
 
 SMALL = [
     "exp=train_gh_controlnet.yaml",
@@ -22,6 +24,7 @@ SMALL = [
     "dataset.batch_size=1",
     "dataset.samples_per_epoch=1",
     "dataset.num_workers=0",
+    "~conditioners.audio",  # CLAP has one size, and takes longer than all the rest
     "+trainer.enable_progress_bar=false",
 ]
 
@@ -86,6 +89,10 @@ def test_a_configuration_that_cannot_be_composed_is_refused(monkeypatch, capsys,
         ("dataset.frames=maybe", r"dataset\.frames is 'maybe'"),
         ("dataset.spec=3", r"dataset\.spec is 3"),
         ("trainer.accumulate_grad_batches=0", "accumulate_grad_batches is 0"),
+        ("callbacks.samples.every_n_epochs=0", "callbacks.samples.every_n_epochs"),
+        ("callbacks.evaluation.every_n_epochs=0", "callbacks.evaluation.every_n_epochs"),
+        ("callbacks.samples.n_clips=0", "callbacks.samples.n_clips"),
+        ("trainer.check_val_every_n_epoch=0", "check_val_every_n_epoch is 0"),
         ("trainer.gradient_clip_val=-1", "gradient_clip_val is -1"),
         ("training.optimizer.betas=[0.9,1.5]", r"1\.5"),
         ("~conditioners.seconds_start", "seconds_start"),
@@ -102,48 +109,60 @@ def test_values_that_cannot_be_meant_are_refused(data_root, tmp_path, option, wo
         train.train(config)
 
 
-def started(data_root, tmp_path, *options, **environment):
-    """A training in an environment of its own, without an account of wandb."""
+@pytest.mark.slow
+def test_without_an_account_wandb_is_offline(data_root, tmp_path):
+    """As a process of its own, in an environment without an account."""
     (tmp_path / "home").mkdir()
     kept = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_") and key != "NETRC"}
-    command = [sys.executable, "train.py", *SMALL, f"paths.greatest_hits={data_root}", f"paths.runs={tmp_path}/runs"]
-    return subprocess.run(
-        [*command, *options],
+    result = subprocess.run(
+        [sys.executable, "train.py", *SMALL, f"paths.greatest_hits={data_root}", f"paths.runs={tmp_path}/runs"],
         cwd=REPOSITORY,
-        env=kept | {"HOME": str(tmp_path / "home"), "TAG": "here"} | environment,
+        env=kept | {"HOME": str(tmp_path / "home"), "TAG": "here"},
         capture_output=True,
         text=True,
         check=False,
     )
-
-
-@pytest.mark.slow
-def test_without_an_account_wandb_is_offline(data_root, tmp_path):
-    result = started(data_root, tmp_path)
     assert result.returncode == 0, result.stderr
     assert "wandb sync" in result.stdout
     (offline,) = (tmp_path / "runs" / "here" / "wandb").glob("offline-run-*")
     assert list(offline.glob("*.wandb"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("environment", [{"WANDB_MODE": "online"}, {"WANDB_API_KEY": "short"}])
-def test_a_choice_of_the_user_that_cannot_work_is_refused(data_root, tmp_path, environment):
-    result = started(data_root, tmp_path, **environment)
-    assert result.returncode == 2, result.stderr
-    assert "Traceback" not in result.stderr
-    assert "WANDB_MODE=offline" in result.stderr.splitlines()[-1]
+def test_a_choice_of_the_user_that_cannot_work_is_refused(tmp_path, monkeypatch, environment):
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    wandb.teardown()  # what it has read of the environment before
+    with pytest.raises(InputError, match="WANDB_MODE=offline"):
+        wandb_logger(str(tmp_path))
 
 
-@pytest.mark.slow
-def test_each_run_of_a_sweep_has_a_folder(data_root, tmp_path):
-    result = started(data_root, tmp_path, "seed=1,2", "logger=tensorboard", "--multirun")
-    assert result.returncode == 0, result.stderr
+@pytest.fixture
+def sweep(data_root, tmp_path, monkeypatch):
+    """Run train.py with two seeds and more options; the runs are in `tmp_path`."""
+
+    def run(*more):
+        options = [f"paths.greatest_hits={data_root}", f"paths.runs={tmp_path}", "seed=1,2", "logger=tensorboard"]
+        monkeypatch.chdir(REPOSITORY)
+        monkeypatch.setenv("TAG", "here")
+        monkeypatch.setattr(sys, "argv", ["train.py", *SMALL, *options, *more, "--multirun"])
+        train.main()
+
+    return run
+
+
+def test_each_run_of_a_sweep_has_a_folder(sweep, tmp_path):
+    sweep()
     for number in range(2):
-        assert (tmp_path / "runs" / f"here-{number}" / "checkpoints" / "last.ckpt").is_file()
-    assert {path.name for path in (tmp_path / "runs").iterdir() if path.is_dir()} == {"here-0", "here-1"}
-    again = tmp_path / "again"
-    again.mkdir()
-    result = started(data_root, again, "seed=1,2", "logger=tensorboard", "trainer.devices=2", "--multirun")
-    assert result.returncode == 2
-    assert "trainer.devices=1" in result.stderr.splitlines()[-1]
+        assert (tmp_path / f"here-{number}" / "checkpoints" / "last.ckpt").is_file()
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"here-0", "here-1"}
+
+
+def test_a_sweep_runs_on_one_device(sweep, capsys):
+    with pytest.raises(SystemExit) as end:
+        sweep("trainer.devices=2")
+    assert end.value.code == 2
+    assert "trainer.devices=1" in capsys.readouterr().err.splitlines()[-1]

@@ -10,6 +10,7 @@ import torch
 
 from tests.conftest import REPOSITORY
 from tests.media.clips import click, make_video
+from tests.training.segments_of_both import train_on
 from tests.training.two_processes import OVERRIDES
 
 
@@ -63,3 +64,17 @@ def test_both_processes_learn_the_same(runs, experiment):
     assert any(not torch.equal(before[name], after[name]) for name in after)
     assert all(torch.equal(after[name], others[name]) for name in after)
     assert torch.load(runs / experiment / "checkpoints" / "last.ckpt")["global_step"] == 2
+
+
+def test_two_devices_tell_the_segments_of_both_apart(runs, tmp_path):
+    """With half of a batch each, they do what one does with the whole batch."""
+    with torch.random.fork_rng():
+        train_on(1, tmp_path / "one.pt")
+    one, two = torch.load(tmp_path / "one.pt"), torch.load(runs / "both.pt")
+    torch.testing.assert_close(two["weights"], one["weights"])
+    names = [name for name in one["metrics"] if name.startswith("valid")]
+    assert len(names) == 12
+    assert {name: float(two["metrics"][name]) for name in names} == pytest.approx(
+        {name: float(one["metrics"][name]) for name in names}, rel=1e-4
+    )
+    torch.testing.assert_close(two["metrics"]["train_loss"], one["metrics"]["train_loss"])

@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 
 import train
+from tests.training.segments_of_both import train_on
 from training.config import compose
 
 COMMON = [
@@ -81,3 +82,4 @@ if __name__ == "__main__":
     for experiment, overrides in OVERRIDES.items():
         options = [f"paths.greatest_hits={root}", f"paths.runs={runs}", f"tag={experiment}"]
         train.train(compose(f"exp={experiment}", *COMMON, *overrides, *options))
+    train_on(2, Path(runs) / "both.pt")

@@ -4,13 +4,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from common.errors import InputError
+from common.errors import InputError, check_range
 from video2rms.features.base import FeatureExtractor
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 _GRID = (4, 7)  # rows and columns of the pooled grid
 _N_PLACED = 32
 _MAX_LEVELS = 16
+_MAX_CHANNELS = 8192
 _MAX_PX = 4096
 _BACKGROUND_FRAMES = 30  # on each side
 _BACKGROUND_STEP = 10
@@ -38,10 +39,12 @@ class MotionFeatures(FeatureExtractor):
         self, n_features: int = 256, channels: tuple[int, ...] = (32, 64, 96), size_px: tuple[int, int] = (112, 64)
     ) -> None:
         super().__init__()
-        if len(channels) > _MAX_LEVELS:
-            raise InputError(f"{len(channels)} levels of channels are not possible: give at most {_MAX_LEVELS}")
         if not all(isinstance(length_px, int) and 16 <= length_px <= _MAX_PX for length_px in size_px):
             raise InputError(f"frames of {size_px} pixels are not possible: give whole numbers, 16 to {_MAX_PX}")
+        check_range("model.features.n_features", n_features, 1, _MAX_CHANNELS, whole=True)
+        check_range("the number of model.features.channels", len(channels), 1, _MAX_LEVELS, whole=True)
+        for n_channels in channels:
+            check_range("a number in model.features.channels", n_channels, 1, _MAX_CHANNELS, whole=True)
         self.n_features = n_features
         self.size_px = (size_px[0], size_px[1])
         self.context_frames = _BACKGROUND_FRAMES + len(channels)

@@ -1,10 +1,9 @@
-"""Trains one step and validates on so many devices, and writes what came out; `test_devices.py` starts it.
+"""Train CAVP for one step on one or two devices, validate, and write what came out.
 
 The towers are cut down to their last layers, which treat every segment alone: what remains to differ between devices is
 what they exchange.
 """
 
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -43,7 +42,8 @@ def pairs(n_recordings: int) -> list[Segments]:
     ]
 
 
-def main(n_devices: int, out: Path) -> None:
+def train_on(n_devices: int, out: Path) -> None:
+    """Write the trained weights and all metrics to a file."""
     torch.manual_seed(0)
     model = Cavp(SlowOnly(4), Cnn14(base_channels=4, n_mels=32, embed_dim=8), embed_dim=8)
     training = LastLayers(model, LogMel(n_mels=32), partial(torch.optim.SGD, lr=1.0))
@@ -59,7 +59,3 @@ def main(n_devices: int, out: Path) -> None:
     trainer.fit(training, DataLoader(pairs(4), 4 // n_devices), DataLoader(pairs(5), 2))
     if trainer.is_global_zero:
         torch.save({"weights": model.state_dict(), "metrics": dict(trainer.callback_metrics)}, out)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))

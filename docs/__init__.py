@@ -1,0 +1,1 @@
+"""Documentation, and the commands that make its pictures, sounds and tables."""
