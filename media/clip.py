@@ -37,7 +37,7 @@ def part_duration_s(source: object, whole_s: float, start_s: float, duration_s: 
     rest_s = whole_s - start_s
     asked_s = rest_s if duration_s is None else duration_s
     if not 0 < asked_s <= rest_s + 1e-3:
-        raise InputError(f"--duration {duration_s} does not fit {source}; give more than 0 and at most {rest_s:.2f} s.")
+        raise InputError(f"--duration {duration_s} does not fit {source}; give at most {rest_s:.2f} s and more than 0.")
     return asked_s
 
 
