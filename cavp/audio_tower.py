@@ -11,7 +11,7 @@ from cavp.video_tower import MAX_WIDTH
 from common.errors import check_range
 
 BLOCK_POOLS = ((2, 2), (2, 2), (2, 2), (2, 2), (1, 2), (1, 1))
-"""Average pooling over (time, mel) after each block: PANNs' own, but the fifth keeps time."""
+"""Average pooling over (time, mel) after each block: as in PANNs, except that the fifth keeps the time resolution."""
 TIME_STRIDE_FRAMES = 16
 DROPOUT = 0.2
 
@@ -22,7 +22,7 @@ class ConvBlock(nn.Module):
     Args:
         n_in: channels of the input.
         n_out: channels of the output.
-        pool: factors by which time and mel bands shrink.
+        pool: factors by which the numbers of frames and mel bands are divided.
     """
 
     def __init__(self, n_in: int, n_out: int, pool: tuple[int, int]) -> None:

@@ -1,4 +1,4 @@
-"""Times of onsets from the onset head's probabilities."""
+"""Times of onsets, from the probabilities of the onset head."""
 
 import numpy as np
 import torch
@@ -12,16 +12,16 @@ ONSET_THRESHOLD = 0.4
 
 
 def pick_onsets(probabilities: Tensor, threshold: float) -> Tensor:
-    """Peaks of the onset probability, to a fraction of a slot.
+    """Return the peaks of the onset probability, to a fraction of a slot.
 
     Args:
-        probabilities: Of an onset in each slot of 8 ms (N,), 0 to 1.
-        threshold: Lowest height of a peak, 0 to 1.
+        probabilities: Probability of an onset in each slot of 8 ms (N,), 0 to 1.
+        threshold: Smallest height of a peak, 0 to 1.
 
     Returns:
-        Times in seconds (K,), at least 80 ms apart: of two that are nearer the higher one.
+        Times in seconds (K,), at least 80 ms apart: of two closer peaks the higher one is kept.
     """
-    from scipy.signal import find_peaks  # takes a second to import, which infer.py --help need not
+    from scipy.signal import find_peaks  # slow to import, so infer.py --help avoids it
 
     heights = probabilities.float().cpu().numpy()
     distance = round(LEAST_GAP_S * FINE_RATE_HZ)

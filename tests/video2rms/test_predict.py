@@ -87,7 +87,7 @@ def test_windows_of_a_file_are_seen_as_a_whole(tmp_path, checkpoint):
         (["--duration", "100"], "--duration 100.0 does not fit"),
         (["--checkpoint", "missing.safetensors"], "missing.safetensors"),
         (["--device", "abacus"], "'abacus' is not available"),
-        (["--figure", "video.mp4"], "--figure video.mp4 would be written over"),
+        (["--figure", "video.mp4"], "--figure video.mp4 is an input"),
         (["--figure", "out.csv"], "out.csv is a folder, or the other output"),
         (["--output", "folder"], "--output folder is a folder"),
     ],
