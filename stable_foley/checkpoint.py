@@ -174,7 +174,7 @@ def split(path: Path, backbone: Path, out: Path) -> None:
 
 
 def report(published: Published, path: Path, out: Path) -> str:
-    """Return a text that says what was kept of a published checkpoint, what comes from elsewhere, and what was not used."""
+    """Return text about what was kept of a published checkpoint, what comes from elsewhere, and what is unused."""
     config, n_values = published.config, sum(value.numel() for value in published.weights.values())
     backbone, conditioners = config["backbone"], config["conditioners"]
     lines = [
