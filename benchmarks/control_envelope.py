@@ -23,7 +23,7 @@ N_TIMED = 3
 
 
 def naive(wave: np.ndarray) -> np.ndarray:
-    """The envelope (N,) of a sound (N,), by direct convolutions in float32."""
+    """Return the envelope (N,) of a sound (N,), by direct convolutions in float32."""
     power = np.convolve(wave**2, np.full(WINDOW_SAMPLES, 1 / WINDOW_SAMPLES, np.float32))[: len(wave)]
     rms = np.sqrt(power)
     half = SMOOTHING_SAMPLES // 2
@@ -32,7 +32,7 @@ def naive(wave: np.ndarray) -> np.ndarray:
 
 
 def running_sums(wave: np.ndarray) -> np.ndarray:
-    """The same by the project's own function."""
+    """Return the envelope (N,) of a sound (N,), by the project's own function."""
     envelope = instant_envelope(torch.from_numpy(wave)[None, None], SAMPLE_RATE_HZ)
     signal = control_envelope(
         envelope,

@@ -40,12 +40,12 @@ Method = Callable[[Iterable[FrameWindow]], Levels]
 
 
 def with_network(model: Video2Rms) -> Method:
-    """The trained network as a method."""
+    """Return the trained network as a method."""
     return lambda windows: join_levels(predict_levels(model, windows))
 
 
 def measure_synthetic(method: Method, items: Sequence[VideoItem]) -> dict[str, float]:
-    """Means over synthetic clips."""
+    """Return means over synthetic clips."""
     f1, errors_s = [], []
     of_levels: dict[str, list[float]] = {}
     for item in items:

@@ -64,7 +64,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def _published(content: Mapping[str, Any], path: Path, *, inside: bool) -> Published:
-    """The published checkpoint in a file, or the error that it is none."""
+    """Return the published checkpoint in a file."""
     state = state_dict_of(content, path)
     if not is_published(state):
         raise InputError(
@@ -174,7 +174,7 @@ def split(path: Path, backbone: Path, out: Path) -> None:
 
 
 def report(published: Published, path: Path, out: Path) -> str:
-    """What was kept of a published checkpoint, what is taken from elsewhere, and what was not used."""
+    """Return text about what was kept of a published checkpoint, what comes from elsewhere, and what is unused."""
     config, n_values = published.config, sum(value.numel() for value in published.weights.values())
     backbone, conditioners = config["backbone"], config["conditioners"]
     lines = [

@@ -111,7 +111,7 @@ def _complete(config: DictConfig, dtype: str, source: object) -> DictConfig:
 
 
 def with_sizes(config: DictConfig) -> DictConfig:
-    """A copy of the configuration; where the backbone's weights are a folder, its sizes are those that this states.
+    """Return a copy of the configuration with the sizes that the folder of the backbone's weights states, if it is one.
 
     Raises:
         InputError: the folder has no valid ``model_config.json``, or another than a checkpoint was trained over.
@@ -135,7 +135,7 @@ def with_sizes(config: DictConfig) -> DictConfig:
 
 
 def _differences(a: Any, b: Any, where: str) -> Iterator[str]:
-    """Where two nested descriptions have different values; what only one of them has does not count."""
+    """Yield where two nested descriptions have different values; keys of only one of them are passed over."""
     if isinstance(a, dict) and isinstance(b, dict):
         for key in a.keys() & b.keys():
             yield from _differences(a[key], b[key], f"{where}.{key}" if where else key)

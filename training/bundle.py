@@ -34,7 +34,7 @@ SECTIONS = ("backbone", "conditioners", "sampler", "dataset.spec", "seed", "path
 
 
 def bundle(checkpoint: Path, out: Path) -> int:
-    """Writes the small form of a checkpoint.
+    """Write the small form of a checkpoint.
 
     Args:
         checkpoint: ``best.safetensors`` of a training run; not changed.
@@ -57,7 +57,7 @@ def bundle(checkpoint: Path, out: Path) -> int:
 
 
 def halved(value: Tensor, name: str) -> Tensor:
-    """A tensor as float16, if it is a matrix of floating-point numbers (two axes or more).
+    """Return a tensor as float16, if it is a matrix of floating-point numbers (two axes or more).
 
     Raises:
         InputError: float16 does not reach as far as its numbers.

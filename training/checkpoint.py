@@ -71,7 +71,7 @@ def _checksum(weights: Mapping[str, Tensor], config: str) -> str:
 
 
 def read_content(path: Path) -> dict[str, Any]:
-    """Weights under ``state_dict`` and, where this project wrote them, the configuration under ``config``.
+    """Return the weights under ``state_dict`` and the configuration, if this project wrote one, under ``config``.
 
     Args:
         path: safetensors, or a file that ``torch.save`` wrote, of which everything else is given too.

@@ -164,7 +164,7 @@ def _check_call(part: Mapping[str, Any], key: str, signature: _Signature, given:
 
 
 def is_of_this_project(module: str) -> bool:
-    """Whether a module is of this project and not of a library."""
+    """Return whether a module is of this project and not of a library."""
     top = module.partition(".")[0]
     return (REPOSITORY / top / "__init__.py").is_file() or (REPOSITORY / f"{top}.py").is_file()
 
@@ -210,7 +210,7 @@ def _types(callable_: Callable[..., Any]) -> dict[str, Any]:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a value of a configuration can be an argument of a type; nested parts are taken for any class."""
+    """Return whether a value of a configuration can be an argument of a type; nested parts fit any class."""
     kind, inside = typing.get_origin(hint), typing.get_args(hint)
     if hint in _PLAIN:
         return isinstance(value, _PLAIN[hint]) and (hint is bool or not isinstance(value, bool))
@@ -230,7 +230,7 @@ def _words(hint: Any) -> str:
 
 
 def _leaves(part: Any, key: str) -> Iterator[tuple[str, Any]]:
-    """All values of a nested configuration with their keys, as the command line names them."""
+    """Yield all values of a nested configuration with their keys, as the command line names them."""
     if isinstance(part, dict | list):
         for name, inner in part.items() if isinstance(part, dict) else enumerate(part):
             yield from _leaves(inner, f"{key}.{name}" if key else str(name))

@@ -84,7 +84,7 @@ def instantiate(config: DictConfig, **arguments: Any) -> Any:
 
 
 def _is_of_this_project(error: BaseException) -> bool:
-    """Whether what Hydra called, and what failed, is a class or a function of this project."""
+    """Return whether Hydra called, and the fault lies in, a class or a function of this project."""
     called = error.__traceback__ and error.__traceback__.tb_next  # below Hydra's own frame
     return called is not None and is_of_this_project(called.tb_frame.f_globals.get("__name__", ""))
 
@@ -114,7 +114,7 @@ def change(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
 
 
 def is_file_option(key: str) -> bool:
-    """Whether a key of the configuration names a file."""
+    """Return whether a key of the configuration names a file."""
     return key == "backbone.weights" or key.removeprefix("paths.") in WEIGHTS
 
 
@@ -144,5 +144,5 @@ def random_weights(config: DictConfig) -> bool:
 
 
 def absolute(path: str | None) -> str | None:
-    """A path from the root of the file system; None stays."""
+    """Return the absolute path; None stays None."""
     return None if path is None else str(Path(path).resolve())

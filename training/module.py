@@ -50,7 +50,7 @@ class Training(pl.LightningModule):
 
     @classmethod
     def from_config(cls, config: DictConfig) -> Self:
-        """The training, with its model, that a whole configuration describes.
+        """Return the training, with its model, that a whole configuration describes.
 
         Raises:
             InputError: a part of the configuration or a file does not fit.
@@ -66,7 +66,7 @@ class Training(pl.LightningModule):
         raise InputError(f"{type(self).__name__} has no frozen encoders; train without dataset.cache.")
 
     def encode(self, batch: Any, factors: Sequence[float]) -> dict[str, Tensor]:
-        """What a cache keeps of a batch.
+        """Return what a cache keeps of a batch.
 
         Args:
             batch: B chunks, on the device of the model, read from disk.
@@ -78,7 +78,7 @@ class Training(pl.LightningModule):
         raise NotImplementedError
 
     def setup(self, stage: str) -> None:
-        """Finds the cached features of the encoders, where the data module has a cache.
+        """Find the cached features of the encoders, where the data module has a cache.
 
         Raises:
             InputError: the cache lacks some, or devices that wait for each other would skip different batches.
@@ -90,7 +90,7 @@ class Training(pl.LightningModule):
             datamodule.open_cache(self.encoder_ids())
 
     def generator(self, *key: int) -> torch.Generator:
-        """A CPU noise source that depends on the seed and ``key`` only."""
+        """Return a CPU noise source that depends on the seed and ``key`` only."""
         state = np.random.SeedSequence([self.seed, *key]).generate_state(1, np.uint64)[0]
         return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 
@@ -118,7 +118,7 @@ class Training(pl.LightningModule):
         return optimizer_and_schedule(weights, self.make_optimizer, self.make_scheduler)
 
     def state_dict(self, *_args: Any, **_kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
-        """The model's weights under its own names: what checkpoints hold."""
+        """Return the model's weights under its own names: what checkpoints hold."""
         return self.model.state_dict()
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
@@ -169,7 +169,7 @@ def optimizer_and_schedule(
 
 
 def build_training(config: DictConfig) -> Training:
-    """The training that ``config.training`` names, with its model.
+    """Return the training that ``config.training`` names, with its model.
 
     Raises:
         InputError: a part of the configuration or a file does not fit.

@@ -10,7 +10,7 @@ LOG_GAMMA_STD, LOG_GAIN_STD, LIFT_STD = 0.2, 0.25, 0.06
 
 
 def augment(frames: Tensor, generator: torch.Generator) -> Tensor:
-    """Changes each clip in its own way, all of its frames alike.
+    """Change each clip in its own way, all of its frames alike.
 
     Args:
         frames: Frames (B, T, 3, H, W), uint8.

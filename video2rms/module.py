@@ -80,7 +80,7 @@ class Video2RmsTraining(Training):
         self.augment = augment
 
     def encoder_ids(self) -> dict[str, str]:
-        """What a cache keeps of a chunk: features, how late frames are, and the level; see ``Training``.
+        """Return what a cache keeps of a chunk: features, how late frames are, and the level; see ``Training``.
 
         Raises:
             InputError: the features are trained, or frames are to be changed.
@@ -95,14 +95,14 @@ class Video2RmsTraining(Training):
         return {FRAMES: features, LATENESS: "of frames", **levels}
 
     def encode(self, batch: VideoBatch, factors: Sequence[float]) -> dict[str, Tensor]:
-        """What a cache keeps of a batch, see ``Training``; the sound is not multiplied by anything."""
+        """Return what a cache keeps of a batch, see ``Training``; the sound is not multiplied by anything."""
         assert tuple(factors) == (1.0,)
         features = {FRAMES: self.model.features(batch.frames), LATENESS: batch.lateness_s}
         levels = {ENVELOPE: batch.rms, RMS_44KHZ: batch.rms_44khz}
         return {tensor_name(name, 1.0): value for name, value in (features | levels).items()}
 
     def training_step(self, batch: VideoBatch, batch_idx: int) -> Tensor:
-        """Loss of a training batch; augmentation and dropout depend on the seed, the epoch and its number only."""
+        """Return the loss of a batch; augmentation and dropout depend on the seed, the epoch and its number only."""
         generator = self.generator(self.current_epoch, batch_idx, self.global_rank)
         if self.augment and batch.frames is not None:
             batch = replace(batch, frames=augment(batch.frames, generator))
@@ -113,7 +113,7 @@ class Video2RmsTraining(Training):
         return loss
 
     def validation_step(self, batch: VideoBatch | None, batch_idx: int) -> Prediction | None:  # type: ignore[override]
-        """Logs ``valid_loss`` and the metrics of a batch, each the mean over clips; returns what was predicted."""
+        """Log ``valid_loss`` and the metrics of a batch, each the mean over clips; return the prediction."""
         if batch is None:  # every chunk of it is damaged
             return None
         prediction = self.predict(batch)
@@ -123,7 +123,7 @@ class Video2RmsTraining(Training):
         return prediction
 
     def predict(self, batch: VideoBatch) -> Prediction:
-        """The prediction for a batch, from its frames or from features of them."""
+        """Return the prediction for a batch, from its frames or from features of them."""
         n_slots = batch.rms.shape[1]
         if batch.features is not None:
             return self.model.predict(batch.features, batch.lateness_s, n_slots)
@@ -131,7 +131,7 @@ class Video2RmsTraining(Training):
         return self.model(batch.frames, batch.lateness_s, n_slots)
 
     def loss(self, prediction: Prediction, batch: VideoBatch) -> Tensor:
-        """The loss of a prediction."""
+        """Return the loss of a prediction."""
         targets = self.model.bins.soft_targets(self.target(batch), self.smoothing_bins)
         of_levels = F.cross_entropy(prediction.level_logits.flatten(0, 1), targets.flatten(0, 1))
         heights = onset_heights(batch.onsets_s, batch.rms.shape[1], self.onset_width_s).to(of_levels.device)
@@ -141,7 +141,7 @@ class Video2RmsTraining(Training):
         return of_levels + self.onset_weight * of_onsets
 
     def target(self, batch: VideoBatch) -> Tensor:
-        """Levels (B, N) that the network is to predict."""
+        """Return levels (B, N) that the network is to predict."""
         if self.low_pass_hz is None:
             return batch.rms
         return low_passed(Envelope(batch.rms, FINE_RATE_HZ), self.low_pass_hz).rms
