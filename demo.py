@@ -1,9 +1,9 @@
 """Render a silent clip of strikes on two materials and give it sound with the bundled model: ``python demo.py``.
 
-``make demo`` runs this. The results lie in outputs/demo, the sound that the clip was rendered with in ``reference/``.
+``make demo`` runs this. The results are in outputs/demo, and the clip's original sound is in its ``reference/``.
 """
 
-if __name__ == "__main__":  # before the imports, which take seconds
+if __name__ == "__main__":  # before the slow imports
     from common.errors import end_on_interrupt
 
     end_on_interrupt()
@@ -24,11 +24,11 @@ from video2audio import FoleyPipeline
 
 NAME = "strikes"
 SPEC = SyntheticSpec(duration_s=10.0, frame_rate_hz=30.0, width=480, height=270, max_offset_s=0.0)
-SEED, CLIP = 7_000_003, 9  # no training has seen it; rock and glass
+SEED, CLIP = 7_000_003, 9  # no training used this clip; rock and glass
 
 
 def render(folder: Path) -> np.ndarray:
-    """Write the silent video and its true sound; returns when something is struck, in seconds."""
+    """Write the silent video and its true sound; return the times of the strikes in seconds."""
     clip = render_clip(SPEC, SEED, CLIP)
     assert clip.frames is not None
     assert clip.wave is not None
@@ -39,14 +39,14 @@ def render(folder: Path) -> np.ndarray:
 
 @user_errors()
 def main(arguments: list[str] | None = None) -> None:
-    """Render, generate, and say where everything is."""
+    """Render a clip, generate its sound, and print where the files are."""
     parser = command_parser("python demo.py", __doc__)
     add_output_dir(parser, "outputs/demo")
     folder = parser.parse_args(arguments).output_dir
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     strikes_s = render(folder / "reference")
     video = folder / "reference" / f"{NAME}.mp4"
-    sys.stdout.write(f"{video} is a silent video; its sound is made as by\n")
+    sys.stdout.write(f"{video} is a silent video; this command gives it the same sound:\n")
     sys.stdout.write(f"  python infer.py --video {video} --output-dir {folder}\n")
     sys.stdout.flush()
     start_s = time.perf_counter()
@@ -57,8 +57,8 @@ def main(arguments: list[str] | None = None) -> None:
     score = onset_f1(strikes_s, heard_s)
     sys.stdout.write(f"\nThe video with its new sound: {folder}/{NAME}.mp4\n")
     sys.stdout.write(
-        f"Beside it: {NAME}.wav, its picture ({NAME}.png), the predicted envelope ({NAME}.envelope.csv), settings "
-        f"({NAME}.json); the true sound, which the model never heard: reference/{NAME}.wav\n"
+        f"Also there: {NAME}.wav, its plot ({NAME}.png), the predicted envelope ({NAME}.envelope.csv), settings "
+        f"({NAME}.json); the true sound, which the model did not use: reference/{NAME}.wav\n"
     )
     f1 = score.f1 if score else 0.0
     sys.stdout.write(f"Onset F1 against the {len(strikes_s)} strikes: {f1:.2f}. Generating it took {took_s:.1f} s.\n")

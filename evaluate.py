@@ -1,10 +1,10 @@
 """Measure generated sounds: ``python evaluate.py --reference DIR --generated DIR``.
 
 Writes metrics.json, per_clip.csv, table.md and report.html (worst clips first, with pictures and players) to the output
-folder. Files are paired by name; what cannot be compared gets a row with the reason.
+folder. Files are paired by name; files that cannot be compared get a row with the reason.
 """
 
-if __name__ == "__main__":  # before the imports, which take seconds
+if __name__ == "__main__":  # before the slow imports
     from common.errors import end_on_interrupt
 
     end_on_interrupt()
@@ -33,11 +33,11 @@ from evaluation.summary import markdown, summarise, write_csv, write_json
 
 log = logging.getLogger("evaluate")
 N_NAMED = 5
-MOST_REPORT_CLIPS = 1000  # some 200 KB each, in one page
+MOST_REPORT_CLIPS = 1000  # each adds some 200 KB to the page
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """All options, with their defaults."""
+    """Return the parser of this command."""
     parser = command_parser(
         "python evaluate.py",
         __doc__,
@@ -78,10 +78,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """Refuse what cannot work before any work is done.
+    """Refuse, before any work, options that cannot work.
 
     Raises:
-        InputError: naming the option.
+        InputError: an option does not fit; the error names it.
     """
     if args.prompts is not None and args.clap is None:
         raise InputError(f"--prompts {args.prompts} needs CLAP: give its weights, --clap 630k-audioset-best.pt")
@@ -90,14 +90,14 @@ def check_options(args: argparse.Namespace) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Clap:
-    """The model for CLAP scores and FAD, and the prompt of each clip."""
+    """The model for CLAP scores and FAD, and the prompt of each clip by its id."""
 
     encoder: ClapEncoder
     prompts: dict[str, str]
 
 
 def load_clap(args: argparse.Namespace, clips: list[ClipFiles]) -> Clap | None:
-    """CLAP, if its weights are given.
+    """Return CLAP and the prompts, or None without weights.
 
     Raises:
         InputError: the weights, the tokenizer or the prompts cannot be read.
@@ -109,18 +109,18 @@ def load_clap(args: argparse.Namespace, clips: list[ClipFiles]) -> Clap | None:
     prompts = {clip_id: given[name] for clip_id, both in names.items() for name in both if name in given}
     unknown = given.keys() - {name for both in names.values() for name in both}
     if unknown:
-        log.warning("%d prompts of %s name no clip: %s", len(unknown), args.prompts, named(unknown))
+        log.warning("%d prompts of %s match no clip: %s", len(unknown), args.prompts, named(unknown))
     return Clap(ClapEncoder(args.clap, text=bool(prompts), tokenizer=args.tokenizer), prompts)
 
 
 def named(names: Iterable[str]) -> str:
-    """The first few names."""
+    """Return the first few names as text."""
     first, rest = sorted(names)[:N_NAMED], sorted(names)[N_NAMED:]
     return ", ".join(first) + (f" and {len(rest)} more" if rest else "")
 
 
 def warn_of_gaps(rows: list[ClipResult]) -> None:
-    """Name the clips that have no figures."""
+    """Warn of the clips without results."""
     gaps: dict[str, list[str]] = {}
     for row in rows:
         if row.status != "compared":
@@ -131,7 +131,7 @@ def warn_of_gaps(rows: list[ClipResult]) -> None:
 
 
 def run(args: argparse.Namespace) -> list[str]:
-    """Pair, measure, summarise, write.
+    """Pair, measure, summarise and write the results.
 
     Returns:
         Names of the systems of which no clip could be compared.
@@ -172,7 +172,9 @@ def main(arguments: list[str] | None = None) -> None:
     without_figures = run(args)
     if without_figures:
         log.error(
-            "no clip of %s could be compared: %s says why", named(without_figures), args.output_dir / "per_clip.csv"
+            "no clip of %s could be compared: %s has the reasons",
+            named(without_figures),
+            args.output_dir / "per_clip.csv",
         )
         raise SystemExit(1)
 

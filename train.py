@@ -1,9 +1,9 @@
 """Train a model: ``TAG=name python3 train.py exp=train_gh_controlnet.yaml [key=value …]``.
 
-Everything is configured by Hydra from configs/ and exp/; checkpoints, logs and samples go to ``runs/TAG``.
+Hydra configures everything from configs/ and exp/; checkpoints, logs and samples go to ``runs/TAG``.
 """
 
-if __name__ == "__main__":  # before the imports, which take seconds
+if __name__ == "__main__":  # before the slow imports
     from common.errors import end_on_interrupt
 
     end_on_interrupt()
@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import hydra
 import pytorch_lightning as pl
@@ -20,11 +21,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import TQDMProgressBar
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from common.errors import InputError, user_errors
 from common.files import remove_partial
-from training.checkpoint_io import AtomicCheckpointIO
+from training.checkpoint import AtomicCheckpointIO
 from training.checks import check_values, checked_run_name, one_sentence
 from training.config import REPOSITORY, instantiate
 from training.loggers import close_loggers
@@ -35,15 +37,18 @@ log = logging.getLogger(__name__)
 
 
 def train(cfg: DictConfig) -> None:
-    """Build what the configuration names and fit.
+    """Build the parts that the configuration names, and train.
 
     Raises:
         InputError: the configuration, a file or the data does not fit, the disk is full, or a loss is not finite.
     """
     check_values(cfg)
-    checkpoints = Path(cfg.paths.runs) / checked_run_name(cfg.tag) / "checkpoints"
-    check_resuming(cfg.ckpt, checkpoints / "last.ckpt")
-    rank_zero_only(remove_partial)(checkpoints)  # of a run that was killed
+    if cfg.paths.runs is None:
+        raise InputError("paths.runs is null; expected the folder of all runs: give paths.runs=FOLDER.")
+    checkpoints = Path(str(cfg.paths.runs)) / checked_run_name(cfg.tag) / "checkpoints"
+    ckpt = None if cfg.ckpt is None else str(cfg.ckpt)  # a number can be a file name
+    check_resuming(ckpt, checkpoints / "last.ckpt")
+    rank_zero_only(remove_partial)(checkpoints)  # left by a killed run
     datamodule = instantiate(cfg.dataset)
     datamodule.setup("fit")
     training = build_training(cfg)
@@ -51,7 +56,7 @@ def train(cfg: DictConfig) -> None:
     n_trained = sum(p.numel() for p in training.parameters() if p.requires_grad)
     log.info("training %.2f M of %.2f M parameters", n_trained / 1e6, n_all / 1e6)
     trainer = build_trainer(cfg)
-    fit(trainer, training, datamodule, cfg.ckpt)
+    fit(trainer, training, datamodule, ckpt)
     found = (
         ", ".join(path.name for path in sorted(checkpoints.iterdir())) if checkpoints.is_dir() else "no checkpoint yet"
     )
@@ -61,7 +66,7 @@ def train(cfg: DictConfig) -> None:
 def fit(
     trainer: pl.Trainer, training: pl.LightningModule, datamodule: pl.LightningDataModule, ckpt: str | None
 ) -> None:
-    """Train to the end, or stop every process of the training."""
+    """Train to the end; on a failure stop every process of the training."""
     try:
         trainer.fit(training, datamodule=datamodule, ckpt_path=ckpt, weights_only=True)
     except SystemExit as end:  # Lightning's answer to an interrupt from the keyboard
@@ -69,7 +74,7 @@ def fit(
             raise end.__context__ from None
         raise
     except BaseException:
-        if trainer.strategy.launcher is not None:  # of the other processes, which would wait for this one
+        if trainer.strategy.launcher is not None:  # stop the other processes, which would wait for this one
             trainer.strategy.launcher.kill(signal.SIGKILL)
         raise
     finally:
@@ -77,33 +82,43 @@ def fit(
 
 
 def build_trainer(cfg: DictConfig) -> pl.Trainer:
-    """Build Lightning's trainer, with the callbacks and loggers of the configuration.
+    """Build Lightning's trainer with the callbacks and loggers of the configuration.
 
     Raises:
         InputError: they cannot be built, or a sweep would run on several devices.
     """
-    for name, lowest in (("accumulate_grad_batches", 1), ("gradient_clip_val", 0)):  # Lightning takes any number
+    lowest_allowed = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0}
+    for name, lowest in lowest_allowed.items():  # Lightning does not check
         if (value := cfg.trainer.get(name)) is not None and value < lowest:
             raise InputError(f"trainer.{name} is {value}; expected {lowest} or more: give trainer.{name}=NUMBER.")
-    callbacks = list(instantiate(cfg.callbacks).values())
+    callbacks = _built(cfg.callbacks, "callbacks", pl.Callback)
     if cfg.trainer.get("enable_progress_bar", True):
-        callbacks.append(TQDMProgressBar())  # the other one counts epochs up to an end that there is not
+        callbacks.append(TQDMProgressBar())  # the default counts epochs towards an end that does not exist
     trainer: pl.Trainer = instantiate(
         cfg.trainer,
         callbacks=callbacks,
-        logger=list(instantiate(cfg.logger).values()),
+        logger=_built(cfg.logger, "logger", Logger),
         plugins=AtomicCheckpointIO(),
     )
     if in_sweep() and trainer.world_size > 1:
         raise InputError(
-            f"a sweep trains on one device, not on {trainer.world_size}; give trainer.devices=1, or start its runs "
+            f"a sweep trains on one device, not on {trainer.world_size}; give trainer.devices=1, or start the runs "
             "one by one."
         )
     return trainer
 
 
+def _built(section: DictConfig, key: str, kind: type) -> list[Any]:
+    """Build the parts of a section that are not null, and refuse parts of another kind."""
+    parts = {name: part for name, part in instantiate(section).items() if part is not None}
+    for name, part in parts.items():
+        if not isinstance(part, kind):
+            raise InputError(f"{key}.{name} is {part!r}; expected a section as in configs/{key}, or null.")
+    return list(parts.values())
+
+
 def in_sweep() -> bool:
-    """Whether this is one of several runs that Hydra starts after each other (``-m key=a,b``)."""
+    """Return whether this is one of several runs that Hydra starts one after the other (``-m key=a,b``)."""
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
@@ -119,7 +134,7 @@ def run(cfg: DictConfig) -> None:
 @user_errors()
 def main() -> None:
     """Compose the configuration and train."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its errors and ends with status 1
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra prints its errors and ends with status 1
     with one_sentence():
         run()
 

@@ -31,7 +31,7 @@ SEED = 1_000_003  # of clips that no training configuration uses
 
 @torch.no_grad()
 def measure(model: Cavp, n_clips: int, seed: int = SEED) -> dict[str, float]:
-    """Measures by name.
+    """Return measures by name.
 
     Args:
         model: the model, with its label tower, in eval mode.

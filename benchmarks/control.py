@@ -102,7 +102,7 @@ class Clip:
 
 
 def held_out(number: int, pipeline: SoundGenerator, video2rms: Video2Rms, folder: Path) -> Clip:
-    """A clip of the benchmark, looked at as a video of 30 frames a second."""
+    """Return a clip of the benchmark, looked at as a video of 30 frames a second."""
     spec = SyntheticSpec(DURATION_S, FRAME_RATE_HZ, max_offset_s=0.0)
     clip = render_clip(spec, SEED, number)
     assert clip.clean is not None
@@ -134,13 +134,20 @@ class Judges:
         self.forest = MaterialForest(n_clips, FOREST_SEED, DURATION_S)
 
     def heard(self, sound: Tensor, hits_s: np.ndarray) -> dict[str, str]:
-        """The material of a sound (C, N) that is hit at these times, by the name of the judge."""
+        """Return the material of a sound (C, N) that is hit at these times, by the name of the judge."""
         embedding = self.encoder.encode(sound[None].to(self.device), sound.shape[-1])
         return {"CAVP": heard_materials(self.encoder.cavp, embedding)[0], "trees": self.forest.heard(sound, hits_s)}
 
 
 def measure_envelope(clip: Clip, own: Tensor, sound: partial[Tensor], pulses_hz: Mapping[str, float]) -> Values:
-    """How the envelope is followed; ``own`` is the sound along the true one, ``pulses_hz`` rates nobody asked for."""
+    """Measure how the envelope is followed.
+
+    Args:
+        clip: The clip.
+        own: Sound generated along the true envelope (C, N).
+        sound: Generates a sound along another envelope.
+        pulses_hz: Rates of the model's own steps, at which nothing should pulsate, by name.
+    """
     words, strikes_s = clip.label, clip.hits_s
     true_s, heard_s = onset_times_s(clip.wave), onset_times_s(own)
     values = {
@@ -174,7 +181,7 @@ def measure_envelope(clip: Clip, own: Tensor, sound: partial[Tensor], pulses_hz:
 
 
 def measure_prompts(clip: Clip, other: Clip, own: Tensor, sound: partial[Tensor], judges: Judges) -> Values:
-    """How prompts are followed; ``other`` gives a sound of another material."""
+    """Measure how prompts are followed; ``other`` gives a sound of another material."""
     others = sorted(MATERIALS - clip.materials.keys())
     asked = others[np.random.default_rng((SEED, round(1e3 * clip.hits[0].time_s))).integers(len(others))]
     words = clip.label.replace(clip.material.replace("-", " "), asked.replace("-", " "))

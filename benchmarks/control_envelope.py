@@ -13,8 +13,9 @@ import torch
 
 from benchmarks.tools import seconds_in_turn, table
 from common.options import command_parser
+from media.envelope import PUBLISHED_SMOOTHING_SAMPLES as SMOOTHING_SAMPLES
+from media.envelope import PUBLISHED_WINDOW_SAMPLES as WINDOW_SAMPLES
 from media.envelope import control_envelope, instant_envelope
-from stable_foley.published import SMOOTHING_SAMPLES, WINDOW_SAMPLES
 
 SAMPLE_RATE_HZ = 44_100
 N_SAMPLES = 441_000
@@ -22,7 +23,7 @@ N_TIMED = 3
 
 
 def naive(wave: np.ndarray) -> np.ndarray:
-    """The envelope (N,) of a sound (N,), by direct convolutions in float32."""
+    """Return the envelope (N,) of a sound (N,), by direct convolutions in float32."""
     power = np.convolve(wave**2, np.full(WINDOW_SAMPLES, 1 / WINDOW_SAMPLES, np.float32))[: len(wave)]
     rms = np.sqrt(power)
     half = SMOOTHING_SAMPLES // 2
@@ -31,14 +32,12 @@ def naive(wave: np.ndarray) -> np.ndarray:
 
 
 def running_sums(wave: np.ndarray) -> np.ndarray:
-    """The same by the project's own function."""
+    """Return the envelope (N,) of a sound (N,), by the project's own function."""
     envelope = instant_envelope(torch.from_numpy(wave)[None, None], SAMPLE_RATE_HZ)
     signal = control_envelope(
         envelope,
         n_samples=len(wave),
         sample_rate_hz=SAMPLE_RATE_HZ,
-        window_samples=WINDOW_SAMPLES,
-        smoothing_samples=SMOOTHING_SAMPLES,
     )
     return signal[0, 0].numpy()
 

@@ -28,7 +28,7 @@ SIZES = {"sound": (128, 216), "envelope": (128, 216), "audio": (512,), "frames":
 
 
 def make_clips(root: Path, spec: ClipSpec) -> None:
-    """Recordings in the processed layout: a tone and frames of noise, 320 x 240."""
+    """Write recordings in the processed layout: a tone and frames of noise, 320 x 240."""
     generator = torch.Generator().manual_seed(0)
     for number in range(N_CLIPS):
         clip_id = f"clip{number}"

@@ -51,7 +51,7 @@ def inference(video: Path, dtype: str, n_steps: int, overrides: list[str]) -> tu
 
 
 def example_conditions(model: FoleyModel, generator: torch.Generator) -> tuple[torch.Tensor, Conditions]:
-    """A noised latent and conditions of 10 s, as many tokens as 40 frames and a sound give."""
+    """Return a noised latent and conditions of 10 s, as many tokens as 40 frames and a sound give."""
     dit = model.model.model.config
     n_steps = model.padded_length(round(DURATION_S * model.pretransform.sample_rate_hz))
     n_steps //= model.pretransform.samples_per_step

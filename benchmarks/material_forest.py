@@ -16,7 +16,7 @@ N_POOLED = 2  # mel bands that become one
 
 
 def features(sound: Tensor, hits_s: np.ndarray) -> np.ndarray:
-    """Mean spectrum over the hits of a sound (C, N), (F,), each relative to its own loudest band."""
+    """Return the mean spectrum (F,) over the hits of a sound (C, N), each relative to its own loudest band."""
     level_db = log_mel_db(sound.mean(dim=0).numpy(), SAMPLE_RATE_HZ)
     pooled = level_db.reshape(level_db.shape[0] // N_POOLED, N_POOLED, -1).mean(axis=1)
     first = np.rint(np.asarray(hits_s) / HOP_S).astype(int).clip(0, pooled.shape[1] - N_FRAMES)
@@ -46,5 +46,5 @@ class MaterialForest:
         self._trees: Any = ExtraTreesClassifier(500, random_state=seed, n_jobs=-1).fit(np.stack(rows), names)
 
     def heard(self, sound: Tensor, hits_s: np.ndarray) -> str:
-        """The material of a sound (C, N) that is hit at these times."""
+        """Return the material of a sound (C, N) that is hit at these times."""
         return str(self._trees.predict(features(sound, hits_s)[None])[0])

@@ -57,7 +57,7 @@ def strikes(seed: int, duration_s: float = 6.0) -> Tensor:
 
 
 def recording(path: Path) -> Tensor:
-    """The sound of a file as (1, N), averaged over channels, peak 1."""
+    """Return the sound of a file as (1, N), averaged over channels, peak 1."""
     mono = read_sound(path, sample_rate_hz=SAMPLE_RATE_HZ).mean(dim=0, keepdim=True)
     return mono / mono.abs().max()
 

@@ -44,7 +44,7 @@ class Cost:
 
 
 def write_clips(folder: Path, n_clips: int, duration_s: float) -> None:
-    """One H.264 + AAC video of a texture that moves below a camera with noise, under many names."""
+    """Write an H.264 + AAC video of a moving texture with camera noise, under many names."""
     random = np.random.default_rng(0)
     coarse = random.integers(0, 255, (HEIGHT_PX // 8 + 32, WIDTH_PX // 8 + 32, 3), np.uint8)
     texture = av.VideoFrame.from_ndarray(coarse).reformat(WIDTH_PX + 256, HEIGHT_PX + 256).to_ndarray(format="rgb24")
@@ -68,7 +68,7 @@ def write_clips(folder: Path, n_clips: int, duration_s: float) -> None:
 
 
 def find_ffmpeg() -> str | None:
-    """The program of the system, else that of imageio-ffmpeg, else None."""
+    """Return the program of the system, else that of imageio-ffmpeg, else None."""
     if found := shutil.which("ffmpeg"):
         return found
     try:
@@ -88,7 +88,7 @@ def cost_of(work: Callable[[], None]) -> Cost:
 
 
 def preprocess(raw_dir: Path, out_dir: Path, n_workers: int) -> None:
-    """This project's command."""
+    """Return this project's command."""
     options = [f"--root={raw_dir}", f"--output-dir={out_dir}", f"--workers={n_workers}"]
     subprocess.run([sys.executable, "-m", "data.preprocess", *options], check=True, stdout=subprocess.DEVNULL)
 

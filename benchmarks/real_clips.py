@@ -37,7 +37,7 @@ Generate = Callable[[Sequence[Tensor]], Tensor]
 
 
 def read_truth(clip: SourceClip) -> Tensor:
-    """The sound (2, N) of a clip, its peak at full scale.
+    """Return the sound (2, N) of a clip, its peak at full scale.
 
     Raises:
         InputError: It is silent.
@@ -49,20 +49,20 @@ def read_truth(clip: SourceClip) -> Tensor:
 
 
 def frames_of(clip: SourceClip, pipeline: SoundGenerator) -> Tensor:
-    """Frames (T, 3, H, W) in 0..1, as the model looks at them."""
+    """Return frames (T, 3, H, W) in 0..1, as the model looks at them."""
     rate_hz, size_px = pipeline.spec.frame_rate_hz, pipeline.spec.frame_size_px
     return read_clip_frames(clip, 0.0, clip.duration_s, frame_rate_hz=rate_hz, size_px=size_px).float() / 255
 
 
 def in_halves(truth: Tensor, generate: Generate) -> Tensor:
-    """A sound like ``truth`` (C, N), of which each half is generated with the other half as prompt."""
+    """Return a sound like ``truth`` (C, N), of which each half is generated with the other half as prompt."""
     half = truth.shape[-1] // 2
     first, second = truth[:, :half], truth[:, half:]
     return torch.cat([generate([second])[:, :half], generate([first])[:, half:]], dim=-1)
 
 
 def compare(sound: Tensor, truth: Tensor, hits_s: np.ndarray) -> dict[str, float]:
-    """Measures of a sound (C, N) by name."""
+    """Return measures of a sound (C, N) by name."""
     levels_db = pre_echo_db(sound, hits_s)
     return {
         "onset F1 against the annotation": f1_within_100_ms(hits_s, onset_times_s(sound)),
@@ -75,7 +75,7 @@ def compare(sound: Tensor, truth: Tensor, hits_s: np.ndarray) -> dict[str, float
 
 
 def generated_along(pipeline: SoundGenerator, clip: SourceClip, truth: Tensor, seeds: range) -> list[Tensor]:
-    """Sounds of a clip along its true envelope, one a seed."""
+    """Return sounds of a clip along its true envelope, one a seed."""
     frames, envelope = frames_of(clip, pipeline), pipeline.measure(truth)
 
     def with_seed(seed: int) -> Generate:

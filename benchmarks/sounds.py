@@ -38,14 +38,14 @@ def level_db(sound: Tensor, from_s: float = 0.0) -> float:
 
 
 def shifted(envelope: Envelope, shift_s: float) -> Envelope:
-    """The envelope later by ``shift_s``, its first value before."""
+    """Return the envelope moved later by ``shift_s``; its first value fills the gap."""
     n = round(shift_s * envelope.rate_hz)
     rms = envelope.rms
     return replace(envelope, rms=torch.cat([rms[:1].expand(n), rms[: len(rms) - n]]))
 
 
 def silenced(envelope: Envelope, from_s: float) -> Envelope:
-    """The envelope with silence from a time on."""
+    """Return the envelope with silence from a time on."""
     time_s = torch.arange(len(envelope.rms)) / envelope.rate_hz
     return replace(envelope, rms=envelope.rms * (time_s < from_s))
 
@@ -60,7 +60,7 @@ def lag_s(reference: Tensor, generated: Tensor) -> float:
 
 
 def pulsation_db(sound: Tensor, rate_hz: float) -> float:
-    """How far a regular pulsation stands out of a steady sound (C, N), in dB: about 0 where there is none.
+    """Return how far a regular pulsation stands out of a steady sound (C, N), in dB: about 0 where there is none.
 
     The power of the envelope's line at ``rate_hz`` over the median of its surroundings, 1 to 6 Hz away.
     """
@@ -73,7 +73,7 @@ def pulsation_db(sound: Tensor, rate_hz: float) -> float:
 
 
 def pre_echo_db(sound: Tensor, hits_s: np.ndarray) -> list[float]:
-    """Levels just before hits that stand alone, in dB above the peaks that follow; at least -120.
+    """Return the levels just before hits that stand alone, in dB above the peaks that follow; at least -120.
 
     A hit begins where the sound first reaches 0.3 of its peak within 40 ms of the given time; what is louder than that
     before it counts as the hit itself. Of hits within 0.5 s of another before, or near the start, nothing is said.

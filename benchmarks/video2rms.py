@@ -27,8 +27,8 @@ from video2rms.baselines import constant_levels, motion_levels
 from video2rms.batch import VideoItem
 from video2rms.metrics import level_metrics
 from video2rms.model import FRAME_RATE_HZ, Video2Rms
-from video2rms.onsets import pick_onsets
-from video2rms.predict import BUNDLED_VIDEO2RMS, ONSET_THRESHOLD, load_video2rms
+from video2rms.onsets import ONSET_THRESHOLD, pick_onsets
+from video2rms.predict import BUNDLED_VIDEO2RMS, load_video2rms
 from video2rms.sounding import noise_along
 from video2rms.streaming import WINDOW_FRAMES, Levels, join_levels, predict_levels
 from video2rms.synthetic import render_video
@@ -40,12 +40,12 @@ Method = Callable[[Iterable[FrameWindow]], Levels]
 
 
 def with_network(model: Video2Rms) -> Method:
-    """The trained network as a method."""
+    """Return the trained network as a method."""
     return lambda windows: join_levels(predict_levels(model, windows))
 
 
 def measure_synthetic(method: Method, items: Sequence[VideoItem]) -> dict[str, float]:
-    """Means over synthetic clips."""
+    """Return means over synthetic clips."""
     f1, errors_s = [], []
     of_levels: dict[str, list[float]] = {}
     for item in items:

@@ -1,7 +1,7 @@
-"""CAVP, contrastive audio-visual pretraining: what turns silent video frames into embeddings that know their sound.
+"""CAVP, contrastive audio-visual pretraining: models that embed silent video frames according to their sound.
 
-The models need torch, and of data the errors and the weight files; their training (module.py) needs `training` and
-`data.segments` too.
+The models need torch and this project's packages for errors, weight files and vocabulary; their training (module.py)
+also needs `training` and `data.segments`.
 Shape legend: B batch, T video frames or time steps, H height, W width, D width of the embedding.
 
 Source: Luo et al., "Diff-Foley: Synchronized Video-to-Audio Synthesis with Latent Diffusion Models", 2023, section 3.1.

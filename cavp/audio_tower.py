@@ -7,8 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cavp.video_tower import MAX_WIDTH
+from common.errors import check_range
+
 BLOCK_POOLS = ((2, 2), (2, 2), (2, 2), (2, 2), (1, 2), (1, 1))
-"""Average pooling over (time, mel) after each block: PANNs' own, but the fifth keeps time."""
+"""Average pooling over (time, mel) after each block: as in PANNs, except that the fifth keeps the time resolution."""
 TIME_STRIDE_FRAMES = 16
 DROPOUT = 0.2
 
@@ -19,7 +22,7 @@ class ConvBlock(nn.Module):
     Args:
         n_in: channels of the input.
         n_out: channels of the output.
-        pool: factors by which time and mel bands shrink.
+        pool: factors by which the numbers of frames and mel bands are divided.
     """
 
     def __init__(self, n_in: int, n_out: int, pool: tuple[int, int]) -> None:
@@ -53,6 +56,8 @@ class Cnn14(nn.Module):
 
     def __init__(self, base_channels: int = 64, n_mels: int = 128, embed_dim: int = 512) -> None:
         super().__init__()
+        for name, value in (("base_channels", base_channels), ("n_mels", n_mels), ("embed_dim", embed_dim)):
+            check_range(f"spec_encoder.{name}", value, 1, MAX_WIDTH, whole=True)
         self.embed_dim = embed_dim
         self.bn = nn.BatchNorm2d(n_mels)
         n_in, n_out = 1, base_channels

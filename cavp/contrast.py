@@ -1,4 +1,4 @@
-"""The contrastive losses: which pairs of frames, sound and words are told apart from which others."""
+"""The contrastive losses between frames, sounds and words."""
 
 from dataclasses import dataclass
 
@@ -12,8 +12,9 @@ class ContrastiveLosses:
     """The two parts of CAVP's objective, both symmetric in video and audio.
 
     Attributes:
-        semantic: scalar; each segment against those of other recordings. 0 where there is no other recording.
-        temporal: scalar; each segment against those of its own recording at other times. 0 with one segment each.
+        semantic: scalar; contrasts each segment with those of other recordings. 0 if there is no other recording.
+        temporal: scalar; contrasts each segment with those of its own recording at other times. 0 with one segment
+            each.
     """
 
     semantic: Tensor
@@ -23,16 +24,16 @@ class ContrastiveLosses:
 def contrastive_losses(video: Tensor, audio: Tensor, logit_scale: Tensor, recordings: Tensor) -> ContrastiveLosses:
     """Compute both parts of CAVP's objective.
 
-    Each part is the cross-entropy (InfoNCE) of finding a segment's sound by its frames, averaged with that of finding
-    the frames by the sound. The semantic part looks among the segments of other recordings, the temporal part among the
-    K segments that were drawn together from the same one. (Diff-Foley's code also has segments of the same recording
-    in the semantic part; here each part has its own.)
+    Each part is the cross-entropy (InfoNCE) of retrieving a segment's sound by its frames, averaged with that of
+    retrieving the frames by the sound. The semantic part contrasts a segment with the segments of other recordings, the
+    temporal part with the other K - 1 segments drawn from the same recording. (In Diff-Foley's code the semantic part
+    also contains segments of the same recording; here each part has its own.)
 
     Args:
         video: (R, K, D), unit vectors of the frames of K segments of each of R recordings.
         audio: (R, K, D), unit vectors of the sounds of the same segments.
         logit_scale: scalar that multiplies cosine similarities.
-        recordings: (R,), whole numbers, equal where a recording occurs twice.
+        recordings: (R,), integers that identify the recordings; a recording may occur twice.
 
     Returns:
         The two losses.
@@ -49,18 +50,18 @@ def contrastive_losses(video: Tensor, audio: Tensor, logit_scale: Tensor, record
 
 
 def label_loss(clips: Tensor, labels: Tensor, logit_scale: Tensor, fits: Tensor) -> Tensor:
-    """Cross-entropy of finding the labels that fit a clip, averaged with that of finding the clips that a label fits.
+    """Compute the cross-entropy of retrieving labels by clips, averaged with that of retrieving clips by labels.
 
-    What fits equally well is equally right: with three clips of wood, each of them answers "wood" with a third.
+    All fitting answers are equally right: with three clips of wood, the target for "wood" is a third for each of them.
 
     Args:
         clips: (n, D), unit vectors of frames or sounds.
         labels: (m, D), unit vectors of words.
         logit_scale: scalar that multiplies cosine similarities.
-        fits: (n, m), whether a label fits a clip. What fits nothing does not count.
+        fits: (n, m), whether a label fits a clip. Clips and labels that fit nothing are ignored.
 
     Returns:
-        The loss, scalar; 0 where nothing fits.
+        The loss, scalar; 0 if nothing fits.
 
     Source: Khosla et al., "Supervised Contrastive Learning", 2020.
     """
@@ -74,7 +75,7 @@ def label_loss(clips: Tensor, labels: Tensor, logit_scale: Tensor, fits: Tensor)
 
 
 def _symmetric_cross_entropy(logits: Tensor) -> Tensor:
-    """Mean over groups, rows and columns of (groups, n, n) logits whose right answers lie on the diagonal."""
+    """Average over groups, rows and columns of (groups, n, n) logits whose right answers are on the diagonal."""
     n_groups, n, _ = logits.shape
     target = torch.arange(n, device=logits.device).repeat(n_groups)
     by_video, by_audio = (F.cross_entropy(side.flatten(0, 1), target) for side in (logits, logits.mT))

@@ -1,4 +1,4 @@
-"""The label tower: words of Greatest Hits, materials and actions, as an embedding beside frames and sounds."""
+"""The label tower: embeds the words of Greatest Hits, materials and actions, in the space of frames and sounds."""
 
 import re
 from collections.abc import Sequence
@@ -6,13 +6,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from common.errors import InputError
+from cavp.video_tower import MAX_WIDTH
+from common.errors import InputError, check_range
 from data.greatest_hits import ACTIONS, MATERIALS
 
 KINDS = tuple(tuple(sorted(kind)) for kind in (MATERIALS, ACTIONS))
-"""The vocabulary by what its words name."""
+"""The vocabulary by kind: materials, then actions."""
 WORDS = tuple(word for kind in KINDS for word in kind)
-"""The vocabulary, in the order of the rows of the tower's weights."""
+"""The vocabulary in the order of the rows of the tower's weights."""
 _ALIKE = {
     "plastic-bag": "plastic bag, plastic bags, bag, bags",
     "carpet": "carpets, rug, rugs",
@@ -74,14 +75,14 @@ _EMPTY = frozenset(
 
 
 def words_of(text: str) -> list[int]:
-    """Rows of the words in a text, in the order of the text, each once.
+    """Return the row numbers of the words in a text, in the order of the text, each once.
 
     Args:
-        text: for instance "hitting a plastic bag with a drumstick"; words that stand for one of `WORDS` count as it,
-            those that say nothing of a sound are left out.
+        text: for instance "hitting a plastic bag with a drumstick". Synonyms of a word in `WORDS` count as that word;
+            words that do not describe a sound are skipped.
 
     Raises:
-        InputError: a word is not known, or none is left.
+        InputError: a word is unknown, or no word is left.
     """
     rest = f" {' '.join(re.findall(r'[a-z-]+', text.lower()))} "
     for phrase in _PHRASES:
@@ -89,17 +90,17 @@ def words_of(text: str) -> list[int]:
     spoken = [word for word in rest.split() if word not in _EMPTY]
     unknown = [word for word in spoken if word not in _KNOWN]
     if unknown or not spoken:
-        what = f"holds {unknown[0]!r}, which" if unknown else "holds no word that"
-        raise InputError(f"The prompt {text!r} {what} this model knows not: use {', '.join(WORDS)}, or a sound.")
+        what = f"holds {unknown[0]!r}, which is no word that" if unknown else "holds no word that"
+        raise InputError(f"The prompt {text!r} {what} this model knows: use {', '.join(WORDS)}, or a sound.")
     return list(dict.fromkeys(WORDS.index(_KNOWN[word]) for word in spoken))
 
 
 class LabelTower(nn.Module):
-    """A small network over the mean of the words' vectors, which do not depend on their order.
+    """A small network on the mean of the words' vectors, which makes the embedding independent of their order.
 
     Args:
         embed_dim: width D of the embedding.
-        width: of the words' vectors and of the layer within.
+        width: width of the words' vectors and of the hidden layer.
 
     Attributes:
         embed_dim: width D of the embedding.
@@ -107,6 +108,8 @@ class LabelTower(nn.Module):
 
     def __init__(self, embed_dim: int = 512, width: int = 256) -> None:
         super().__init__()
+        for name, value in (("embed_dim", embed_dim), ("width", width)):
+            check_range(f"label_encoder.{name}", value, 1, MAX_WIDTH, whole=True)
         self.embed_dim = embed_dim
         self.words = nn.EmbeddingBag(len(WORDS), width, mode="mean")
         self.layers = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, embed_dim))
@@ -115,7 +118,7 @@ class LabelTower(nn.Module):
         """Embed sets of words.
 
         Args:
-            rows: B lists of places in `WORDS`, at least one each.
+            rows: B lists of indices into `WORDS`, at least one index each.
 
         Returns:
             (B, D), not normalised.

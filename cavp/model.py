@@ -10,14 +10,15 @@ from torch.nn import functional as F
 
 from cavp.audio_tower import Cnn14
 from cavp.label_tower import LabelTower, words_of
-from cavp.video_tower import SlowOnly
+from cavp.video_tower import MAX_WIDTH, SlowOnly
+from common.errors import InputError, check_range
 
 INITIAL_TEMPERATURE = 0.07
 
 
 @dataclass(frozen=True)
 class ContrastiveOutput:
-    """What a contrastive loss needs of a batch of clips.
+    """Embeddings of a batch of clips, as a contrastive loss needs them.
 
     Attributes:
         video: (B, D), L2-normalised clip embeddings of the frames.
@@ -31,17 +32,17 @@ class ContrastiveOutput:
 
 
 class Cavp(nn.Module):
-    """Frames, and where an audio tower is given also sounds, as unit vectors of one space.
+    """A model that embeds frames and, with the optional towers, sounds and words as unit vectors of one space.
 
     Args:
         video_encoder: the video tower.
-        spec_encoder: the audio tower; None where only frames are embedded, as in the Foley model. The logit scale
-            exists only beside it.
-        label_encoder: a tower for words, which the published model has not; None: without.
+        spec_encoder: the audio tower; None if only frames are embedded, as in the Foley model. The logit scale exists
+            only together with it.
+        label_encoder: a tower for words, which the published model does not have; or None.
         embed_dim: width D of the embedding.
 
     Raises:
-        ValueError: another tower's embedding has another width.
+        InputError: embed_dim is out of range, or a tower has another embedding width.
 
     Source: Luo et al., "Diff-Foley", 2023, section 3.1.
     """
@@ -55,9 +56,10 @@ class Cavp(nn.Module):
         embed_dim: int = 512,
     ) -> None:
         super().__init__()
+        check_range("embed_dim of CAVP", embed_dim, 1, MAX_WIDTH, whole=True)
         for name, tower in (("audio", spec_encoder), ("label", label_encoder)):
             if tower is not None and tower.embed_dim != embed_dim:
-                raise ValueError(
+                raise InputError(
                     f"The {name} tower has embeddings of width {tower.embed_dim} and the video tower of {embed_dim}: "
                     "give all the same embed_dim."
                 )
@@ -73,8 +75,8 @@ class Cavp(nn.Module):
         """Embed frames.
 
         Args:
-            frames: (B, T, 3, H, W), RGB in 0..1 without mean or standard deviation removed; 4 per second at 224 x 224
-                is what the published weights know.
+            frames: (B, T, 3, H, W), RGB in 0..1, not standardised; the published weights were trained on 4 frames per
+                second at 224 x 224.
             pool: whether to embed the clip (maximum over time) instead of each frame.
 
         Returns:
@@ -85,7 +87,7 @@ class Cavp(nn.Module):
         """
         if frames.ndim != 5 or frames.shape[2] != 3 or not frames.is_floating_point():
             raise ValueError(
-                f"Frames of shape {tuple(frames.shape)} and type {frames.dtype} where (B, T, 3, H, W) of floating "
+                f"Frames have shape {tuple(frames.shape)} and type {frames.dtype} where (B, T, 3, H, W) of floating "
                 "point in 0..1 was expected: permute the axes and divide bytes by 255."
             )
         features = self.video_project_head(self.video_encoder(frames.transpose(1, 2)))
@@ -119,7 +121,7 @@ class Cavp(nn.Module):
 
         Raises:
             ValueError: the model was built without its label tower.
-            InputError: a text has a word that is not known, or none.
+            InputError: a text has an unknown word, or no known word.
         """
         if self.label_encoder is None:
             raise ValueError("This CAVP has no label tower: load one that exp=mini_cavp.yaml trained.")
@@ -144,5 +146,5 @@ class Cavp(nn.Module):
 
 
 def _unit(features: Tensor, *, pool: bool) -> Tensor:
-    """Scale (B, T, D) to unit length per time step; when pooled, the maximum over time first, which gives (B, D)."""
+    """Scale (B, T, D) to unit length per time step; if pooled, scale the maximum over time (B, D) instead."""
     return F.normalize(features.amax(dim=1) if pool else features, dim=-1)

@@ -1,4 +1,4 @@
-"""Owns the training of CAVP: the loss of a batch, and what is measured on the validation set."""
+"""Owns the training of CAVP: the loss of a batch and the metrics of the validation set."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -24,19 +24,19 @@ LARGEST_LOGIT_SCALE = 100.0
 
 
 class CavpTraining(Training):
-    """Trains both towers of a ``Cavp`` to tell segments apart: semantic loss + ``temporal_weight`` x temporal loss.
+    """Trains a ``Cavp`` to distinguish segments: semantic loss + ``temporal_weight`` x temporal loss (+ label loss).
 
-    With several devices the segments of all of them are told apart, as with one device and a larger batch.
+    With several devices a segment is contrasted with those of all devices, as with one device and a larger batch.
 
-    Validation takes the losses and the retrieval metrics over the whole set at once, which needs memory for the
-    similarities of all its segments (3,000 segments: 36 MB); they do not depend on the size of the batches.
+    Validation computes the losses and the retrieval metrics over the whole set at once. This needs memory for the
+    similarities of all segments (3,000 segments: 36 MB); the results do not depend on the batch size.
 
     Args:
         model: the model, with its audio tower; all of it is optimised.
-        spectrogram: what the audio tower reads, from the wave of the segments.
-        optimizer: makes the optimiser from groups of parameters; what has one axis or none does not decay.
+        spectrogram: computes the audio tower's input from the wave of the segments.
+        optimizer: makes the optimiser from groups of parameters; parameters with at most one axis get no weight decay.
         temporal_weight: λ, weight of the temporal loss, at least 0.
-        label_weight: weight of the losses of words, at least 0; more needs a model with a label tower.
+        label_weight: weight of the label losses, at least 0; a weight above 0 needs a model with a label tower.
         **common: schedule, seed (of dropout) and configuration, see ``Training``.
 
     Source: Luo et al., "Diff-Foley", 2023, section 3.1; the bound of the logit scale is CLIP's (Radford et al., 2021).
@@ -59,12 +59,12 @@ class CavpTraining(Training):
         self.label_weight = label_weight
         if bool(label_weight) != (model.label_encoder is not None):
             raise InputError(
-                f"training.label_weight is {label_weight}, and the model has {'no' if label_weight else 'a'} label "
-                "tower: give a weight above 0 with one (model=cavp_mini), and 0 without"
+                f"training.label_weight is {label_weight}, but the model has {'no' if label_weight else 'a'} label "
+                "tower: give a weight above 0 with a label tower (model=cavp_mini), and 0 without one"
             )
 
     def training_step(self, batch: Segments, batch_idx: int) -> Tensor:
-        """Loss of a training batch; its dropout depends on the seed, the epoch and the number of the batch only."""
+        """Compute the loss of a training batch; dropout depends only on the seed, the epoch and the batch number."""
         generator = self.generator(self.current_epoch, batch_idx, self.global_rank)
         with self.seeded(generator):
             output = self.embed(batch)
@@ -80,24 +80,24 @@ class CavpTraining(Training):
         return loss
 
     def on_train_batch_end(self, outputs: STEP_OUTPUT, batch: Segments, batch_idx: int) -> None:
-        """Keeps the logit scale between 1 and 100."""
+        """Limit the logit scale to 1 … 100."""
         assert self.model.logit_scale is not None
         with torch.no_grad():
             self.model.logit_scale.clamp_(0, math.log(LARGEST_LOGIT_SCALE))
 
     def on_validation_epoch_start(self) -> None:
-        """Starts a new collection of embeddings."""
+        """Start a new collection of embeddings."""
         self._validated: list[tuple[Tensor, Tensor, Tensor]] = []
         self._validated_labels: list[str] = []
 
     def validation_step(self, batch: Segments, batch_idx: int) -> None:
-        """Embeds a batch."""
+        """Embed a batch and store the result."""
         output = self.embed(batch)
         self._validated.append((output.video, output.audio, batch.recording))
         self._validated_labels += batch.label
 
     def on_validation_epoch_end(self) -> None:
-        """Logs ``valid_loss``, its parts and the retrieval metrics, over the whole validation set."""
+        """Log ``valid_loss``, its parts and the retrieval metrics over the whole validation set."""
         own = [torch.cat(parts) for parts in zip(*self._validated, strict=True)]
         self._validated.clear()
         assert self.model.logit_scale is not None
@@ -108,13 +108,13 @@ class CavpTraining(Training):
             output = ContrastiveOutput(own[0], own[1], logit_scale)
             of_words = {"label_loss": self._label_loss(output, self._validated_labels, self.generator(0))}
         video, audio, recordings = self._gathered(*own)
-        # what several devices got twice, to have as many each, counts once; the order is that of one device
+        # samplers repeat items so that all devices have equally many: count each once, in the order of one device
         first = torch.from_numpy(np.unique(recordings.cpu().numpy(), return_index=True)[1])
         video, audio, recordings = video[first], audio[first], recordings[first]
         losses = self._losses(video, audio, logit_scale, recordings) | of_words
         losses["loss"] = losses["loss"] + self.label_weight * losses.get("label_loss", 0.0)
         found = losses | retrieval_metrics(video, audio)
-        # of words each device compares its own share; the rest is the same on all
+        # each device computes the label loss of its own share; all other values are equal on all devices
         self.log_dict({f"valid_{name}": value for name, value in found.items()}, sync_dist=bool(of_words))
 
     def embed(self, batch: Segments) -> ContrastiveOutput:
@@ -134,10 +134,10 @@ class CavpTraining(Training):
         )
 
     def _label_loss(self, output: ContrastiveOutput, labels: Sequence[str], generator: torch.Generator) -> Tensor:
-        """Sum of the losses against each group of words, each the mean of those of frames and of sounds.
+        """Return the sum of the losses over groups of words, each the mean over frames and sounds.
 
-        They are compared with the words of each kind alone, and with the labels of the batch, of which words are left
-        out at random; what is left of a label fits every recording of this device that has all of its words.
+        The groups are the words of each kind, and the labels of the batch with some words dropped at random. A label,
+        after dropping, fits every recording of this device whose label contains all of its words.
         """
         n_segments = output.video.shape[1]
         words = [words_of(label) if label else [] for label in labels]
@@ -159,7 +159,7 @@ class CavpTraining(Training):
         return torch.stack(losses).sum() / 2
 
     def _log_accuracy(self, video: Tensor, audio: Tensor) -> None:
-        """Logs how often the nearest material is the annotated one, of all recordings with one."""
+        """Log the share of annotated recordings whose nearest material is the annotated one."""
         for name, embeddings in (("video", video), ("audio", audio)):
             heard = heard_materials(self.model, F.normalize(embeddings.mean(dim=1), dim=-1))
             right = [
@@ -170,17 +170,17 @@ class CavpTraining(Training):
             self.log(f"valid_{name}_material_accuracy", float(np.mean(right)), sync_dist=True)
 
     def _gathered(self, video: Tensor, audio: Tensor, recordings: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The same of all devices, with the gradient that this one's share has in the whole."""
+        """Return the embeddings of all devices, with this device's share of the whole gradient."""
         if self.trainer.world_size == 1:
             return video, audio, recordings
-        # as one tensor, whose gradient is contiguous: others are exchanged wrongly
+        # as one tensor, whose gradient is contiguous: non-contiguous gradients are exchanged wrongly
         pairs = torch.stack((video, audio), dim=1)
         gather: Any = self.all_gather
         video, audio = gather(pairs, sync_grads=pairs.requires_grad).flatten(0, 1).unbind(1)
         return video, audio, gather(recordings).flatten()
 
     def _losses(self, video: Tensor, audio: Tensor, logit_scale: Tensor, recordings: Tensor) -> dict[str, Tensor]:
-        """The loss and its two parts, in float32."""
+        """Return the loss and its two parts, in float32."""
         with torch.autocast(self.device.type, enabled=False):
             parts = contrastive_losses(video, audio, logit_scale, recordings)
         loss = parts.semantic + self.temporal_weight * parts.temporal
@@ -188,13 +188,13 @@ class CavpTraining(Training):
 
 
 def _some(words: Sequence[int], generator: torch.Generator) -> list[int]:
-    """A random choice of at least one of several words, each choice as likely as any other."""
+    """Return a random non-empty subset of the words; all subsets are equally likely."""
     choice = int(torch.randint(1, 2 ** len(words), (), generator=generator))
     return [word for place, word in enumerate(words) if choice >> place & 1]
 
 
 def _grouped(optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer], parameters: list[nn.Parameter]) -> Any:
-    """The optimiser, without weight decay for biases, normalisation and the logit scale."""
+    """Make the optimiser without weight decay for biases, normalisation and the logit scale."""
     decayed = [parameter for parameter in parameters if parameter.ndim > 1]
     others = [parameter for parameter in parameters if parameter.ndim <= 1]
     return optimizer([{"params": decayed}, {"params": others, "weight_decay": 0.0}])

@@ -1,4 +1,4 @@
-"""How well frames find their sound, sounds their frames among all others, and both the word for what they are."""
+"""Retrieval metrics: how well frames find their sound, sounds their frames, and both the word for their material."""
 
 from torch import Tensor
 
@@ -9,10 +9,10 @@ RECALLED_AT = (1, 5, 10)
 
 
 def ranks(similarity: Tensor) -> Tensor:
-    """Places at which the right answers come; a tie counts as lost, and so does what is no number.
+    """Return the ranks of the right answers; ties and NaN count against the right answer.
 
     Args:
-        similarity: (…, n, n); row i asks, column i is its right answer.
+        similarity: (…, n, n); row i is a query and column i its right answer.
 
     Returns:
         (…, n), from 1 to n.
@@ -22,7 +22,7 @@ def ranks(similarity: Tensor) -> Tensor:
 
 
 def retrieval_metrics(video: Tensor, audio: Tensor) -> dict[str, float]:
-    """Recall at 1, 5 and 10 and the median rank, both ways, among all segments; and the accuracy in time.
+    """Compute recall at 1, 5 and 10 and the median rank, both ways, over all segments; and the temporal accuracy.
 
     Args:
         video: (R, K, D), unit vectors of the frames of K segments of each of R recordings.
@@ -30,8 +30,8 @@ def retrieval_metrics(video: Tensor, audio: Tensor) -> dict[str, float]:
 
     Returns:
         `video_to_audio_R@1` … `audio_to_video_R@10`, shares from 0 to 1; `video_to_audio_median_rank` and its
-        counterpart, from 1 to R K; `temporal_accuracy`, the share of segments whose frames find their sound among the
-        K of the recording, both ways averaged: 1 / K by chance.
+        counterpart, from 1 to R K; `temporal_accuracy`, the share of segments whose frames find their sound among the K
+        of the recording, averaged over both directions: 1 / K by chance.
     """
     similarity = video.flatten(0, 1) @ audio.flatten(0, 1).mT
     metrics: dict[str, float] = {}
@@ -45,7 +45,7 @@ def retrieval_metrics(video: Tensor, audio: Tensor) -> dict[str, float]:
 
 
 def heard_materials(model: Cavp, embeddings: Tensor) -> list[str]:
-    """The material whose word lies nearest to each embedding, of all materials of Greatest Hits.
+    """Return the material of Greatest Hits whose word is nearest to each embedding.
 
     Args:
         model: a model with its label tower.

@@ -1,4 +1,4 @@
-"""The log-mel spectrogram that the audio tower reads, computed where the sound is."""
+"""The log-mel spectrogram that the audio tower reads, computed on the device of the sound."""
 
 import torch
 from torch import Tensor, nn
@@ -10,14 +10,14 @@ WINDOW_SAMPLES = 1024
 HOP_SAMPLES = 256
 LOWEST_HZ, HIGHEST_HZ = 125.0, 7600.0
 FLOOR = 1e-5
-"""Smallest magnitude that has a logarithm here; below what the scale keeps, so that silence is 0."""
+"""Smallest magnitude before the logarithm; it is below the lower end of the scale, so silence becomes 0."""
 
 
 class LogMel(nn.Module):
-    """Log-mel spectrogram in 0..1: 0 up to a magnitude of 0.0001, 1 from a magnitude of 10 on.
+    """Log-mel spectrogram in 0..1: 0 for magnitudes up to 0.0001, 1 for magnitudes of 10 and above.
 
     Args:
-        sample_rate_hz: samples a second of the sound, at least 15,200; 16,000 in the published model.
+        sample_rate_hz: samples per second of the sound, at least 15,200; 16,000 in the published model.
         n_mels: mel bands (Slaney's scale and area normalisation) from 125 to 7600 Hz; 128 in the published model.
 
     Raises:
@@ -30,8 +30,8 @@ class LogMel(nn.Module):
         super().__init__()
         if sample_rate_hz < 2 * HIGHEST_HZ:
             raise InputError(
-                f"spectrogram.sample_rate_hz is {sample_rate_hz}, expected at least {2 * HIGHEST_HZ:g}, since the "
-                "spectrogram reaches half of that: give 16000"
+                f"spectrogram.sample_rate_hz is {sample_rate_hz}, expected at least {2 * HIGHEST_HZ:g}, twice the "
+                "highest frequency of the spectrogram: give 16000"
             )
         self.mel = MelSpectrogram(
             sample_rate_hz,

@@ -8,13 +8,17 @@ from collections import OrderedDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from common.errors import check_range
+
 EXPANSION = 4
+MAX_WIDTH = 2**20
+"""Largest number of channels in a part of CAVP; far more than would fit into memory."""
 BLOCKS_PER_STAGE = (3, 4, 6, 3)
 TEMPORAL_KERNEL_PER_STAGE = (1, 1, 3, 3)
 
 
 def _conv_norm(n_in: int, n_out: int, kernel: tuple[int, int, int], spatial_stride: int = 1) -> nn.Sequential:
-    """A convolution that keeps the number of frames, and its batch normalisation, under the published names."""
+    """Make a convolution that keeps the number of frames and its batch normalisation, with the published names."""
     padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
     stride = (1, spatial_stride, spatial_stride)
     conv = nn.Conv3d(n_in, n_out, kernel, stride=stride, padding=padding, bias=False)
@@ -48,7 +52,7 @@ class Bottleneck(nn.Module):
 
 
 def _stage(n_in: int, n_inner: int, *, n_blocks: int, temporal_kernel: int, spatial_stride: int) -> nn.Sequential:
-    """A stage of bottlenecks, the first of which takes the stride."""
+    """Make a stage of bottlenecks; the first one has the stride."""
     first = Bottleneck(n_in, n_inner, temporal_kernel=temporal_kernel, spatial_stride=spatial_stride)
     rest = (
         Bottleneck(n_inner * EXPANSION, n_inner, temporal_kernel=temporal_kernel, spatial_stride=1)
@@ -60,7 +64,7 @@ def _stage(n_in: int, n_inner: int, *, n_blocks: int, temporal_kernel: int, spat
 class SlowOnly(nn.Module):
     """ResNet3D-50 without any temporal stride: one feature vector per frame.
 
-    Only the last two stages look at neighbouring frames, so that a frame's features depend on nine frames either side.
+    Only the last two stages see neighbouring frames; a frame's features depend on nine frames on either side.
 
     Args:
         base_channels: channels after the first convolution; 64 in the published model.
@@ -68,11 +72,12 @@ class SlowOnly(nn.Module):
     Attributes:
         n_features: width of the output, 32 x base_channels.
 
-    Source: Feichtenhofer et al., "SlowFast Networks for Video Recognition", 2019 (its slow pathway alone).
+    Source: Feichtenhofer et al., "SlowFast Networks for Video Recognition", 2019 (only the slow pathway).
     """
 
     def __init__(self, base_channels: int = 64) -> None:
         super().__init__()
+        check_range("video_encoder.base_channels", base_channels, 1, MAX_WIDTH, whole=True)
         self.conv1 = _conv_norm(3, base_channels, (1, 7, 7), spatial_stride=2)
         self.maxpool = nn.MaxPool3d((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
         n_in = base_channels

@@ -1,4 +1,4 @@
-"""Reading CAVP's weights: from a file or from tensors by name, whatever wraps them, at whatever size it was trained."""
+"""Reading CAVP's weights from a file or a state dict, with any key prefix and any model size."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ from common.weights import WeightSelection, load_into, read_weights
 
 FIRST_VIDEO_KEY = "video_encoder.conv1.conv.weight"
 AUDIO_KEYS = ("spec_encoder.", "logit_scale", "label_encoder.")
-"""What keys of weights begin with that a model of frames alone has no use for."""
+"""Prefixes of the keys that a model of frames alone does not need."""
 LABEL_KEY = "label_encoder.words.weight"
 
 
@@ -23,11 +23,11 @@ def cavp_from_state_dict(state: Mapping[str, Tensor], *, with_audio: bool = Fals
     """Build CAVP at the size of its weights and load them.
 
     Args:
-        state: key → weights; keys may carry a common prefix (`module.` in Diff-Foley's file,
-            `model.conditioner.conditioners.frames.stage1_model.` in Stable-Foley's) and have others beside them.
-        with_audio: whether to build the audio tower too, and the label tower if there is one; without, their weights
-            are left aside.
-        source: what errors call them.
+        state: weights by key; keys may have a common prefix (`module.` in Diff-Foley's file,
+            `model.conditioner.conditioners.frames.stage1_model.` in Stable-Foley's), and other keys may be present.
+        with_audio: whether to build the audio tower too, and the label tower if there is one; otherwise their weights
+            are ignored.
+        source: name of the weights in errors.
 
     Returns:
         The model in eval mode.
@@ -37,18 +37,18 @@ def cavp_from_state_dict(state: Mapping[str, Tensor], *, with_audio: bool = Fals
     """
     weights, prefix = _own_weights(state, with_audio=with_audio, source=source)
     try:
-        with torch.device("meta"):  # the weights bring their memory
+        with torch.device("meta"):  # loading the weights allocates the memory
             model = _untrained(weights, with_audio=with_audio)
     except KeyError as error:
-        raise InputError(f"{source} lacks {prefix}{error.args[0]}; give weights of CAVP that are complete.") from error
+        raise InputError(f"{source} lacks {prefix}{error.args[0]}; give complete weights of CAVP.") from error
     except RuntimeError as error:
-        raise InputError(f"{source} states sizes that are not possible ({error}); give weights of CAVP.") from error
+        raise InputError(f"{source} has weights of impossible sizes ({error}); give weights of CAVP.") from error
     load_into(model, weights, source=source)
     return model.eval()
 
 
 def _own_weights(state: Mapping[str, Tensor], *, with_audio: bool, source: object) -> tuple[WeightSelection, str]:
-    """CAVP's weights under its own names, and the prefix that they have in `state`."""
+    """Select CAVP's weights under its own names; return them and the prefix that they have in `state`."""
     prefixes = [key.removesuffix(FIRST_VIDEO_KEY) for key in state if key.endswith(FIRST_VIDEO_KEY)]
     if len(prefixes) != 1:
         raise InputError(
@@ -62,12 +62,12 @@ def _own_weights(state: Mapping[str, Tensor], *, with_audio: bool, source: objec
 
 
 def _untrained(state: Mapping[str, Tensor], *, with_audio: bool) -> Cavp:
-    """Build the model whose sizes the weights show."""
+    """Build the model with the sizes that the weights have."""
 
     def n_out(key: str) -> int:
         shape = tuple(state[key].shape)
         if not shape or 0 in shape:
-            raise InputError(f"{key} has shape {shape}, from which no size can be read; give weights of CAVP.")
+            raise InputError(f"{key} has shape {shape}, expected a size above 0; give weights of CAVP.")
         return shape[0]
 
     embed_dim = n_out("video_project_head.weight")
@@ -98,8 +98,8 @@ def trainable_cavp(
         spec_encoder: the audio tower.
         label_encoder: the label tower, or None.
         embed_dim: width D of the embedding.
-        weights: file to start from, of all towers at this size (Diff-Foley's `cavp_epoch66.ckpt` has the default
-            one); None: as the towers are.
+        weights: file of initial weights for all towers, which must have this size (Diff-Foley's `cavp_epoch66.ckpt`
+            has the default size); None: the towers keep their weights.
 
     Returns:
         The model in training mode.
@@ -116,7 +116,7 @@ def trainable_cavp(
 
 
 def load_cavp(path: str | Path, *, with_audio: bool = False) -> Cavp:
-    """Read CAVP from a file, for instance Diff-Foley's `cavp_epoch66.ckpt`.
+    """Load CAVP from a file, for instance Diff-Foley's `cavp_epoch66.ckpt`.
 
     Args:
         path: `.safetensors`, or a file that `torch.save` wrote.

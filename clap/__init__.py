@@ -1,1 +1,1 @@
-"""Sounds and texts in one space: LAION-CLAP behind one file."""
+"""Embeddings of sounds and texts in one space; the only package that touches laion-clap."""

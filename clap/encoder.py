@@ -1,4 +1,4 @@
-"""LAION-CLAP: embeds sounds (HTSAT-tiny) and, where wanted, texts (RoBERTa) in one space.
+"""LAION-CLAP: embeds sounds (HTSAT-tiny) and, on request, texts (RoBERTa) in one space.
 
 Importing this file loads neither laion-clap nor transformers; building an encoder does.
 
@@ -32,7 +32,7 @@ EMBED_DIM = 512
 MAX_TEXT_TOKENS = 77
 INT16_MAX = 32767
 UNUSED_KEYS = ("audio_transform.", "text_transform.", "logit_scale_", "text_branch.embeddings.position_ids")
-"""What keys of LAION's checkpoints begin with that no embedding needs; the last is a constant of older transformers."""
+"""Prefixes of keys in LAION's checkpoints that embedding does not need; the last is a constant of old transformers."""
 TEXT_KEYS = ("text_branch.", "text_projection.")
 FUSION_KEYS = "audio_branch.patch_embed.mel_conv2d."
 TOKENIZER = "FacebookAI/roberta-base"
@@ -42,10 +42,10 @@ _ALIAS = "_laion_clap_inner"
 
 
 def _import_htsat() -> ModuleType:
-    """The module of laion-clap that holds HTSAT, without running `laion_clap/__init__.py`.
+    """Import the module of laion-clap that holds HTSAT, without running `laion_clap/__init__.py`.
 
-    That file edits `sys.path` and asks a hub for three tokenizers. Here the folder of its inner package is registered
-    as an empty package of another name, within which the module's relative imports work.
+    That file edits `sys.path` and downloads three tokenizers. Here the folder of the inner package is registered as an
+    empty package with another name, within which the module's relative imports work.
     """
     if _ALIAS not in sys.modules:
         found = importlib.util.find_spec("laion_clap")
@@ -61,26 +61,26 @@ def _import_htsat() -> ModuleType:
 
 
 def _projection(n_in: int) -> nn.Sequential:
-    """The head of a branch, with the published key names."""
+    """Make the head of a branch, with the published key names."""
     return nn.Sequential(nn.Linear(n_in, EMBED_DIM), nn.ReLU(), nn.Linear(EMBED_DIM, EMBED_DIM))
 
 
 def _roberta_base() -> "RobertaConfig":
-    """The sizes of roberta-base, where they are not the defaults of transformers."""
+    """Return the configuration of roberta-base."""
     from transformers import RobertaConfig
 
     return RobertaConfig(vocab_size=50265, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5)
 
 
 def _load_tokenizer(folder: Path | None, n_entries: int) -> "RobertaTokenizer":
-    """RoBERTa's tokenizer from a folder, or else from the hub or its local cache, checked to be whole.
+    """Load RoBERTa's tokenizer from a folder, or from the hub or its local cache, and check that it is complete.
 
-    Where files are missing transformers hands back a tokenizer without merges, or one of special tokens alone.
+    If files are missing, transformers returns a tokenizer without merges, or one with special tokens only.
     """
     from transformers import RobertaTokenizer
 
     if folder is None:
-        remedy = f"or fill that cache once with network by `{DOWNLOAD}`, or use a sound prompt"
+        remedy = f"or fill that cache once by `{DOWNLOAD}` while there is network, or use a sound prompt"
         files = [hub_file(TOKENIZER, name, remedy=remedy) for name in TOKENIZER_FILES]
         folder = files[0].parent
     whole = all((folder / name).is_file() for name in TOKENIZER_FILES)
@@ -94,7 +94,7 @@ def _load_tokenizer(folder: Path | None, n_entries: int) -> "RobertaTokenizer":
 
 
 def _read_clap(path: Path, *, text: bool) -> WeightSelection:
-    """The weights that an encoder with or without text branch has, out of a checkpoint of LAION's training."""
+    """Read the weights for an encoder with or without text branch from a checkpoint of LAION's training."""
     state = read_weights(path)
     unused = UNUSED_KEYS if text else UNUSED_KEYS + TEXT_KEYS
     names = {key.removeprefix("module."): key for key in state}
@@ -102,19 +102,19 @@ def _read_clap(path: Path, *, text: bool) -> WeightSelection:
 
 
 class ClapEncoder(nn.Module):
-    """Sounds, and where asked for also texts, as unit vectors of one space; frozen and in eval mode.
+    """A frozen encoder of sounds and, on request, texts as unit vectors of one space, always in eval mode.
 
     Module names are those of LAION's checkpoints.
 
     Args:
         weights: checkpoint of LAION's HTSAT-tiny model, without feature fusion (`630k-audioset-best.pt`) or with it
-            (`630k-audioset-fusion-best.pt`): the file decides. None: random weights without fusion, always the same.
+            (`630k-audioset-fusion-best.pt`): its keys decide. None: random weights without fusion, always the same.
         text: whether to build the text branch too.
-        sample_rate_hz: sample rate of the sounds that will be given.
+        sample_rate_hz: sample rate of the input sounds.
         tokenizer: folder with RoBERTa's `vocab.json` and `merges.txt`, for text; None: from the hub or its cache.
 
     Raises:
-        InputError: laion-clap is not installed, the tokenizer cannot be had, or the weights cannot be read or do not
+        InputError: laion-clap is not installed, the tokenizer is not available, or the weights cannot be read or do not
             fit (the first ten keys are listed).
     """
 
@@ -136,7 +136,7 @@ class ClapEncoder(nn.Module):
         state = None if weights is None else _read_clap(Path(weights), text=text)
         self.fusion = any(key.startswith(FUSION_KEYS) for key in state or ())
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(0)  # of the CPU alone; torch.manual_seed would reach the GPUs too
+            torch.default_generator.manual_seed(0)  # CPU only; torch.manual_seed would also seed the GPUs
             self.audio_branch: nn.Module = htsat.create_htsat_model(self.audio_config, self.fusion, "aff_2d")
             self.audio_projection = _projection(config["embed_dim"])
             self.text_branch: nn.Module | None = None
@@ -159,10 +159,10 @@ class ClapEncoder(nn.Module):
         """Embed sounds (B, C, N), -1..1 at `sample_rate_hz`, as (B, 512), L2-normalised, always in float32.
 
         Channels are averaged. A sound shorter than 10 s is repeated as often as it fits and padded with silence. A
-        longer one is covered by the smallest number of evenly spaced 10 s windows, whose embeddings are averaged; a
-        model with feature fusion reads it at once instead, as the whole shrunk to the frames of 10 s and three chunks
-        of 10 s. laion-clap draws the start of each chunk from a third of the range of possible starts; here it is the
-        middle of that third.
+        longer one is covered by the smallest number of evenly spaced 10 s windows, whose embeddings are averaged. A
+        model with feature fusion instead reads a longer sound in one pass, as the whole resized to the number of frames
+        of 10 s, and three 10 s chunks. laion-clap draws the start of each chunk at random from a third of the possible
+        starts; here it is the middle of that third.
 
         Raises:
             InputError: the sound has no samples.
@@ -178,22 +178,22 @@ class ClapEncoder(nn.Module):
             return F.normalize(embeddings.unflatten(0, (len(wave), -1)).mean(dim=1), dim=-1)
 
     def _fill(self, mono: Tensor) -> Tensor:
-        """Repeat sounds (B, N) shorter than 10 s as often as they fit and pad them to it; longer ones stay."""
+        """Repeat sounds (B, N) shorter than 10 s as often as they fit and pad them to 10 s; keep longer ones."""
         repeated = mono.repeat(1, max(1, self.window_samples // mono.shape[-1]))
         return F.pad(repeated, (0, max(0, self.window_samples - repeated.shape[-1])))
 
     def _windows(self, mono: Tensor) -> Tensor:
-        """Cover (B, N), at least 10 s, with evenly spaced windows: (B · n_windows, 10 s), those of a sound in a row."""
+        """Cover (B, N), at least 10 s, with evenly spaced windows: (B · n_windows, 10 s), grouped by sound."""
         n, n_window = mono.shape[-1], self.window_samples
         n_windows = math.ceil(n / n_window)
         starts = [(n - n_window) * i // max(n_windows - 1, 1) for i in range(n_windows)]
         return torch.stack([mono[:, start : start + n_window] for start in starts], dim=1).flatten(0, 1)
 
     def _whole_and_chunks(self, mono: Tensor) -> dict[str, Tensor]:
-        """What HTSAT with fusion reads of (B, N), at least 10 s: four log-mels (B, 4, T, 64), and who is longer (B,).
+        """Return HTSAT's input with fusion for (B, N), at least 10 s: log-mels (B, 4, T, 64) and a longer flag (B,).
 
-        Sounds longer by less than a frame do not count as longer; of those HTSAT reads the first log-mel alone. The
-        whole is shrunk without anti-aliasing, as it was when the weights were trained (torchvision before 0.17).
+        Sounds longer than 10 s by less than a frame do not count as longer; HTSAT then reads only the first log-mel.
+        The whole is resized without anti-aliasing, as in the training of the weights (torchvision before 0.17).
         """
         mel = self._log_mel(mono)
         n_frames, n_bands = self.window_samples // self.audio_config.hop_size + 1, self.audio_config.mel_bins
@@ -206,7 +206,7 @@ class ClapEncoder(nn.Module):
         return {"mel_fusion": torch.stack([whole, *chunks], dim=1), "longer": longer}
 
     def _log_mel(self, mono: Tensor) -> Tensor:
-        """Log-mel spectrograms (B, T, 64) in dB, 100 frames a second, of sounds (B, N)."""
+        """Compute log-mel spectrograms (B, T, 64) in dB, 100 frames a second, of sounds (B, N)."""
         c = self.audio_config
         mel = torchaudio.transforms.MelSpectrogram(
             c.sample_rate, n_fft=c.window_size, hop_length=c.hop_size, f_min=c.fmin, f_max=c.fmax, n_mels=c.mel_bins
@@ -215,7 +215,7 @@ class ClapEncoder(nn.Module):
 
     @torch.no_grad()
     def embed_text(self, prompts: Sequence[str]) -> Tensor:
-        """Embed texts as (B, 512), L2-normalised, in float32 even under autocast; beyond 77 tokens a text is cut.
+        """Embed texts as (B, 512), L2-normalised, in float32 even under autocast; texts are truncated to 77 tokens.
 
         Raises:
             InputError: the encoder was built without its text branch.
@@ -237,8 +237,8 @@ def clap_encoder(weights: str | None, random_weights: bool, text: bool = False) 
     """Return LAION-CLAP with the published weights, `630k-audioset-best.pt` or `630k-audioset-fusion-best.pt`.
 
     Raises:
-        InputError: the weights are not given where random ones will not do, cannot be read or do not fit, or the
-            tokenizer cannot be had.
+        InputError: no weights are given and random ones are not allowed, the weights cannot be read or do not fit, or
+            the tokenizer is not available.
     """
     path = encoder_weights("paths.clap", "630k-audioset-best.pt of LAION-CLAP", weights, random_weights)
     return ClapEncoder(path, text=text)

@@ -1,1 +1,1 @@
-"""What every package needs: errors, files, weights, pickles, tables, parallel work, devices and stopwatches."""
+"""Tools that every package uses: errors, files, weights, pickles, tables, parallel work, devices and stopwatches."""

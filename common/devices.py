@@ -6,7 +6,7 @@ from common.errors import InputError
 
 
 def pick_device(name: str | None) -> torch.device:
-    """The named device, or the first of cuda, mps, cpu that is there.
+    """Return the named device, or the first available of cuda, mps and cpu.
 
     Raises:
         InputError: the device is not available.

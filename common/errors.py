@@ -1,4 +1,4 @@
-"""The one kind of error a user can cause, and how a command line shows it and an interrupt from the keyboard."""
+"""The one kind of error that a user can cause, and how command lines report it and keyboard interrupts."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from numbers import Integral, Real
 
 LARGEST_SEED = 2**32 - 1
-"""What every source of random numbers takes."""
+"""Largest seed that every random generator accepts."""
 
 
 class InputError(ValueError):
@@ -16,17 +16,17 @@ class InputError(ValueError):
 
 
 def check_range(name: str, value: object, least: float, most: float, *, whole: bool = False) -> None:
-    """Refuse a value that is no number in a range, before memory or time is taken for it.
+    """Refuse a value that is not a number in a range, before memory or time is spent on it.
 
     Args:
-        name: Its option or key, for the error.
+        name: Option or key of the value, for the error.
         value: The value.
-        least: The smallest that is allowed.
-        most: The largest that is allowed.
+        least: Smallest allowed value.
+        most: Largest allowed value.
         whole: Whether it must be a whole number.
 
     Raises:
-        InputError: Naming the value and the range.
+        InputError: The value is not such a number.
     """
     is_number = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
     if not (is_number and least <= value <= most):  # type: ignore[operator]
@@ -35,26 +35,26 @@ def check_range(name: str, value: object, least: float, most: float, *, whole: b
 
 
 def check_seed(seed: int, name: str = "--seed") -> None:
-    """Refuse a seed that is no whole number of 32 bits, which every generator takes.
+    """Refuse a seed that is not a whole number of 32 bits, which every random generator accepts.
 
     Raises:
-        InputError: Naming the value.
+        InputError: The seed is not such a number.
     """
     check_range(name, seed, 0, LARGEST_SEED, whole=True)
 
 
 def printable(text: object) -> str:
-    """Return a text on one line: line breaks and other characters that cannot be shown as escapes, as in `repr`."""
+    """Return a text on one line; line breaks and unprintable characters become escapes, as in `repr`."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(text))
 
 
 def end_on_interrupt() -> None:
-    """Have an interrupt from the keyboard end the process at once, with status 130, until `user_errors` takes over.
+    """Make a keyboard interrupt end the process at once with status 130, until `user_errors` takes over.
 
-    Commands call this before their imports, which take seconds: an exception there would show as a traceback, or be
-    lost in a library's own code.
+    Commands call this before their slow imports: an exception during these would show a traceback, or be lost in a
+    library's own code.
     """
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else interrupts are ignored, as by nohup
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # otherwise they are ignored, as under nohup
         signal.signal(signal.SIGINT, _end_interrupted)
 
 
@@ -65,7 +65,7 @@ def _end_interrupted(*_: object) -> None:
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """End a command line cleanly; stands above `main` as a decorator, or around its body.
+    """End a command line with one sentence instead of a traceback; use it as a decorator of `main`, or around its body.
 
     Raises:
         SystemExit: Status 2 after an `InputError`, whose sentence goes to stderr without a traceback; status 130 after
@@ -76,7 +76,7 @@ def user_errors() -> Iterator[None]:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         yield
     except InputError as error:
-        sentence = str(error).rsplit("InputError: ", 1)[-1].strip()  # a process that reads puts its traceback before
+        sentence = str(error).rsplit("InputError: ", 1)[-1].strip()  # worker processes prepend their traceback
         sys.stderr.write(f"error: {printable(sentence)}\n")
         raise SystemExit(2) from None
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Files as a whole: written so that a reader never meets half of one, and a sentence for those that cannot be read."""
+"""Atomic writing of files and folders, locks, and checks that a file can be read or written."""
 
 import errno
 import functools
@@ -18,17 +18,17 @@ from common.errors import InputError
 
 PARTIAL = ".partial-"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_ABANDONED_S = 24 * 3600  # no writer leaves its file untouched for that long
+_ABANDONED_S = 24 * 3600  # a writer that is alive changes its file more often
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary file to write, which takes the place of `path` only once the block has ended well.
+    """Yield a temporary file to write, which replaces `path` only after the block has succeeded.
 
-    The temporary file lies beside `path` and has its suffix, by which writers of media choose the format. It is removed
-    when the block fails or is interrupted; a file already at `path` then stays as it was. What was written is on the
-    disk before it takes that place, so that a power cut leaves the old file or the new one. What writers that were
-    killed left in the folder is removed with the first file that a process writes there.
+    The temporary file is beside `path` and has the same suffix, by which media writers choose the format. It is removed
+    if the block fails or is interrupted; a file already at `path` then stays unchanged. Data are flushed to the disk
+    before the replacement, so that after a power cut the old or the new file is there. The first file that a process
+    writes in a folder also removes the temporary files of killed writers there.
 
     Args:
         path: The file to write. Missing parent folders are created.
@@ -37,7 +37,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         The (empty) temporary file.
 
     Raises:
-        InputError: `path` is a folder, or its folder cannot be created or written, or has no room.
+        InputError: `path` is a folder, or its folder cannot be created or written, or the disk is full.
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder, not a file to write: give a file name inside it")
@@ -52,7 +52,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise InputError(f"{path.parent} cannot be written ({reason}): give an output in a writable folder") from error
     try:
         yield temporary
-        temporary.chmod(mode)  # some writers replace the file by one that its owner alone can read
+        temporary.chmod(mode)  # some writers replace the file by one that only its owner can read
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -67,12 +67,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_files(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder for files that belong together; they move to `folder` once the block has ended well.
+    """Yield a temporary folder for files that belong together; they move to `folder` after the block has succeeded.
 
-    Each replaces a file of the same name. When the block fails or is interrupted none of them appears.
+    Each replaces a file of the same name. If the block fails or is interrupted, none of them appears.
 
     Args:
-        folder: Where the files go. Missing folders are created.
+        folder: Destination of the files. Missing folders are created.
 
     Yields:
         The (empty) temporary folder, in which files are written by `atomic_path`.
@@ -98,15 +98,15 @@ def atomic_files(folder: Path) -> Iterator[Path]:
 
 
 def _beside(path: Path, suffix: str = "") -> Path:
-    """A new name beside a path that tells which process writes there."""
+    """Return a new name beside a path that identifies the process that writes there."""
     return path.with_name(f"{PARTIAL}{_machine()}-{os.getpid()}-{token_hex(8)}{suffix}")
 
 
 @functools.cache
 def _machine() -> str:
-    """Name the place where numbers of processes are unique: a machine since its start, or a container on it."""
-    names = [platform.node()]  # two machines that share a folder may have the same
-    with suppress(OSError):  # Linux alone has these
+    """Return a name of the machine since its start, or of a container on it: process numbers are unique there."""
+    names = [platform.node()]  # may be equal on two machines that share a folder
+    with suppress(OSError):  # only Linux has these
         names.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
         names.append(str(Path("/proc/self/ns/pid").readlink()))
     return hashlib.sha256(" ".join(names).encode()).hexdigest()[:8]
@@ -114,14 +114,14 @@ def _machine() -> str:
 
 @functools.cache
 def _remove_abandoned(folder: Path) -> None:
-    """Remove the temporary files and folders in a folder whose writers are gone; once a folder in each process.
+    """Remove the temporary files and folders in a folder whose writers are gone; once per folder and process.
 
-    A file of another machine says nothing about its writer but that it is alive while the file changes.
+    Of writers on other machines only the time of the last change is known: a recent change means that they are alive.
     """
     for path in folder.glob(f"{PARTIAL}*"):
         machine, _, rest = path.name.removeprefix(PARTIAL).partition("-")
         number = rest.partition("-")[0]
-        with suppress(OSError):  # another process may remove it, or it may not be ours to remove
+        with suppress(OSError):  # another process may have removed it, or removal may not be allowed
             if machine == _machine() and number.isdecimal():
                 is_abandoned = not _is_alive(int(number))
             else:
@@ -131,8 +131,8 @@ def _remove_abandoned(folder: Path) -> None:
 
 
 def _is_alive(process_id: int) -> bool:
-    """Whether a process of this machine is there, its own or another's; unknown counts as alive."""
-    if os.name == "nt":  # where the question would end the process
+    """Return whether a process of this machine exists, whoever owns it; unknown counts as alive."""
+    if os.name == "nt":  # os.kill would end the process there
         return True
     try:
         os.kill(process_id, 0)
@@ -144,8 +144,8 @@ def _is_alive(process_id: int) -> bool:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have a new name in a folder written to the disk, where the system can."""
-    with suppress(OSError):  # Windows opens no folders, some network folders cannot do this
+    """Flush a new name in a folder to the disk, where the system supports it."""
+    with suppress(OSError):  # Windows cannot open folders, and some network folders cannot be flushed
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
@@ -155,14 +155,14 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder to fill, which takes the place of `path` only once the block has ended well.
+    """Yield a temporary folder to fill, which replaces `path` only after the block has succeeded.
 
-    The temporary folder lies beside `path`. It is removed when the block fails or is interrupted; what was at `path`
-    then stays as it was. A process that is killed leaves it to `remove_partial`; one that is killed while it replaces a
-    folder can leave neither the old nor the new one.
+    The temporary folder is beside `path`. It is removed if the block fails or is interrupted; a folder already at
+    `path` then stays unchanged. If a process is killed, `remove_partial` removes what it left; if it is killed while
+    replacing a folder, neither the old nor the new folder may be at `path`.
 
     Args:
-        path: The folder to write. One that is there is replaced; missing parent folders are created.
+        path: The folder to write. An existing one is replaced; missing parent folders are created.
 
     Yields:
         The (empty) temporary folder.
@@ -172,7 +172,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         OSError: The folder cannot be created or moved.
     """
     if path.exists() and not path.is_dir():
-        raise InputError(f"{path} is a file, not a folder to write: move it away")
+        raise InputError(f"{path} is a file, expected a folder to write: move it away")
     temporary, replaced = _beside(path), _beside(path)
     try:
         temporary.mkdir(parents=True)
@@ -189,13 +189,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file while the block runs; a lock that a killed process left does not count.
+    """Hold a lock file while the block runs; the lock of a killed process is ignored.
 
     Args:
-        path: The lock file, in the folder that it keeps others out of. Missing folders are created.
+        path: The lock file, in the folder that it protects. Missing folders are created.
 
     Raises:
-        InputError: Another process holds it, or its folder cannot be written.
+        InputError: Another process holds the lock, or the folder cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -203,18 +203,18 @@ def locked(path: Path) -> Iterator[None]:
             try:
                 yield
             finally:
-                with suppress(PermissionError):  # on Windows, where the file is open; there FileLock removes it
+                with suppress(PermissionError):  # on Windows the file is open, and FileLock removes it
                     path.unlink(missing_ok=True)
     except Timeout as error:
         raise InputError(f"another run works in {path.parent}: wait for it, or give another folder") from error
     except OSError as error:
         reason = error.strerror or str(error)
-        raise InputError(f"{path.parent} cannot be written ({reason}): give a folder that can") from error
+        raise InputError(f"{path.parent} cannot be written ({reason}): give a writable folder") from error
 
 
 @contextmanager
 def only_run_in(folder: Path, *others: Path) -> Iterator[None]:
-    """Keep other runs out of a folder, and remove what one that was stopped left there, and in the others.
+    """Keep other runs out of a folder, and remove what a stopped run left in it and in `others`.
 
     Raises:
         InputError: Another run works there, or the folder cannot be written.
@@ -230,10 +230,10 @@ def only_run_in(folder: Path, *others: Path) -> Iterator[None]:
 
 
 def remove_partial(folder: Path) -> int:
-    """Remove what writers of `atomic_path` and `atomic_folder` that were killed left in a folder; none may be at work.
+    """Remove what killed writers of `atomic_path` and `atomic_folder` left in a folder; no writer may be at work there.
 
     Returns:
-        How many files and folders there were.
+        Number of files and folders removed.
     """
     left = list(folder.glob(f"{PARTIAL}*"))
     for path in left:
@@ -249,36 +249,36 @@ def _remove(path: Path) -> None:
 
 
 def check_writable_folder(folder: Path, option: str) -> None:
-    """Refuse, before any work, an output folder that cannot be written or made.
+    """Refuse, before any work, an output folder that cannot be written or created.
 
     Args:
-        folder: the folder, there or not.
+        folder: the folder, existing or not.
         option: the option that names it, for the error.
 
     Raises:
-        InputError: naming both.
+        InputError: the folder cannot be written or created.
     """
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
-        raise InputError(f"{option} {folder} cannot be written: give a folder that can")
+        raise InputError(f"{option} {folder} cannot be written: give a writable folder")
 
 
 def same_file(a: Path, b: Path) -> bool:
-    """Return whether two paths lead to one file, which is there."""
+    """Return whether two paths lead to the same existing file."""
     return a.exists() and b.exists() and a.samefile(b)
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, read in parts."""
+    """Return the SHA-256 of a file's bytes, as hexadecimal digits; the file is read in parts."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_readable(path: Path) -> None:
-    """Refuse a file that is not there or cannot be opened.
+    """Refuse a file that does not exist or cannot be opened.
 
     Raises:
-        InputError: saying which.
+        InputError: the file cannot be read.
     """
     try:
         if path.is_file():
@@ -287,11 +287,11 @@ def check_readable(path: Path) -> None:
         problem = "is a folder" if path.is_dir() else "does not exist"
     except OSError as error:
         problem = f"cannot be opened ({error.strerror})"
-    raise InputError(f"{path} {problem}; expected a file that can be read: check the path.")
+    raise InputError(f"{path} {problem}; expected a readable file: check the path.")
 
 
 def damaged(path: Path, kind: str, error: Exception) -> InputError:
-    """The error for a file that a reader of its kind refused, with the reader's reason."""
+    """Return the error for a file that its reader refused, with the reader's reason."""
     text = str(error).rsplit("WeightsUnpickler error:", 1)[-1].strip()  # torch puts advice before the cause
     reason = text.splitlines()[0] if text else type(error).__name__
     return InputError(f"{path} cannot be read as {kind} ({reason}); it may be cut short or damaged: copy it again.")

@@ -1,4 +1,4 @@
-"""Files of the Hugging Face hub, from its cache or by download, and a sentence for whatever goes wrong."""
+"""Files of the Hugging Face hub, from the local cache or by download, and one-sentence errors for all failures."""
 
 import re
 from pathlib import Path
@@ -12,24 +12,25 @@ UNREACHABLE = (httpx2.ConnectError, httpx2.TimeoutException, httpx2.ProxyError, 
 
 
 def hub_file(repo_id: str, filename: str, *, remedy: str = "") -> Path:
-    """A file of the hub: from the local cache without any request, else downloaded with the user's token.
+    """Return a file of the hub: from the local cache without any request, or downloaded with the user's token.
 
     Args:
         repo_id: ``owner/name``.
-        filename: its path in the repository.
-        remedy: ends the sentence of every error, such as "or give a local file with paths.cavp=FILE".
+        filename: path of the file in the repository.
+        remedy: end of the sentence of every error, such as "or give a local file with paths.cavp=FILE".
 
     Returns:
-        Its path in the cache of huggingface_hub, where it appears whole or not at all.
+        Path of the file in the cache of huggingface_hub, where it appears only when it is complete.
 
     Raises:
-        InputError: it is not cached and cannot be had: no network, no access, no such file, no room.
+        InputError: the file is not cached and cannot be downloaded: no network, no access, no such file, or a full
+            disk.
     """
     try:
         cached = try_to_load_from_cache(repo_id, filename)
         if isinstance(cached, str):
             return Path(cached)
-        # One request without retries: where there is no network, hf_hub_download by itself tries for minutes.
+        # One request without retries: without network, hf_hub_download alone would retry for minutes.
         get_hf_file_metadata(hf_hub_url(repo_id, filename), timeout=constants.HF_HUB_ETAG_TIMEOUT)
         return Path(hf_hub_download(repo_id, filename))
     except (httpx2.HTTPError, OSError, RuntimeError, errors.HFValidationError) as error:  # RuntimeError: from hf_xet
@@ -37,20 +38,20 @@ def hub_file(repo_id: str, filename: str, *, remedy: str = "") -> Path:
 
 
 def _problem(error: Exception, repo_id: str, filename: str) -> str:
-    """What kept a file from being had and what to do: a sentence without its full stop."""
+    """Return the reason why a file is not available and a remedy: a sentence without its full stop."""
     file, cache, reason = f"{filename} of {repo_id}", f"the cache {constants.HF_HUB_CACHE}", first_sentence(error)
     download = f"`hf download {repo_id} {filename} --local-dir FOLDER`"
-    by_hand = f"(on a machine with network, {download} gets the file, to be copied here and named by its path)"
+    by_hand = f"(or run {download} on a machine with network, copy the file here and give its path)"
     elsewhere = "name another folder with `export HF_HUB_CACHE=FOLDER`"
     if isinstance(error, errors.HfHubHTTPError):
         return _refusal(error, repo_id, filename)
     if isinstance(error, errors.HFValidationError):
-        return f"{repo_id} is no repository of the hub; expected OWNER/NAME, as in https://huggingface.co/OWNER/NAME"
+        return f"{repo_id} is not a repository of the hub; expected OWNER/NAME, as in https://huggingface.co/OWNER/NAME"
     if isinstance(error, errors.OfflineModeIsEnabled):
         return f"{file} is not in {cache} and HF_HUB_OFFLINE=1 forbids its download: unset it {by_hand}"
     if isinstance(error, UNREACHABLE):
         return f"{file} is not cached and there is no network to {constants.ENDPOINT} ({reason}): check it {by_hand}"
-    if "No space left" in str(error):  # hf_xet says it in a RuntimeError
+    if "No space left" in str(error):  # hf_xet raises a RuntimeError
         return f"{file} does not fit in {cache} ({reason}): make room, or {elsewhere}"
     if isinstance(error, OSError) and error.errno:
         return f"{file} cannot be written to {cache} ({reason}): {elsewhere}"
@@ -58,7 +59,7 @@ def _problem(error: Exception, repo_id: str, filename: str) -> str:
 
 
 def _refusal(error: errors.HfHubHTTPError, repo_id: str, filename: str) -> str:
-    """The same for a request that the hub answers with an error."""
+    """Return the sentence for a request that the hub answered with an error, like `_problem`."""
     page, login = f"https://huggingface.co/{repo_id}", "log in with `hf auth login`"
     token = "authorization" in error.response.request.headers
     if token and error.response.status_code == 401:
@@ -69,7 +70,7 @@ def _refusal(error: errors.HfHubHTTPError, repo_id: str, filename: str) -> str:
     if isinstance(error, errors.RepositoryNotFoundError):
         return f"{repo_id} is not on the hub, or private: check {page} and {login}"
     if isinstance(error, errors.RemoteEntryNotFoundError):
-        return f"{repo_id} has no file {filename}: see {page}/tree/main for those it has"
+        return f"{repo_id} has no file {filename}: see {page}/tree/main for its files"
     reason = first_sentence(error)
     return f"The hub refuses {filename} of {repo_id} ({reason}): try again later, or check your token's rights"
 

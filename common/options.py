@@ -1,4 +1,4 @@
-"""Options of the command lines: one name, meaning, help text and check for the same thing in every command."""
+"""Options of the command lines: the same name, help text and check for the same thing in every command."""
 
 import argparse
 import os
@@ -32,7 +32,7 @@ def command_parser(prog: str, doc: str | None, *, epilog: str | None = None) -> 
     """Return a parser without options.
 
     Args:
-        prog: How the command is called, for instance ``python -m data.report``.
+        prog: Call of the command, for instance ``python -m data.report``.
         doc: Docstring of its module; the first line, without an example call after a colon, describes the command.
         epilog: Text at the end of the help.
     """
@@ -74,14 +74,14 @@ def add_number(
     Args:
         parser: The command's parser.
         name: The option.
-        least: The smallest number that is allowed.
-        most: The largest.
+        least: Smallest allowed number.
+        most: Largest allowed number.
         default: The default; an `int` allows only whole numbers.
-        help: What the number means.
-        metavar: Its unit in the help, or N for a count.
+        help: Meaning of the number.
+        metavar: Unit in the help, or N for a count.
 
     Raises:
-        InputError: When options are parsed, if the number lies outside the range.
+        InputError: When options are parsed, if the number is outside the range.
     """
     kind = type(default)
     check = partial(check_range, name, least=least, most=most, whole=kind is int)
@@ -93,7 +93,7 @@ def add_seed(parser: argparse.ArgumentParser, of: str, *, default: int = 0) -> N
 
     Args:
         parser: The command's parser.
-        of: What the seed is for.
+        of: Purpose of the seed, for the help.
         default: The default.
 
     Raises:
@@ -105,10 +105,10 @@ def add_seed(parser: argparse.ArgumentParser, of: str, *, default: int = 0) -> N
 
 
 def add_workers(parser: argparse.ArgumentParser, *, default: int | None = None) -> None:
-    """Add ``--workers``; the default is one for each core.
+    """Add ``--workers``; the default is one worker for each core.
 
     Raises:
-        InputError: When options are parsed, if this machine cannot hold that many.
+        InputError: When options are parsed, if the number is too large for this machine.
     """
     parser.add_argument(
         "--workers",
@@ -122,10 +122,10 @@ def add_workers(parser: argparse.ArgumentParser, *, default: int | None = None) 
 
 
 def add_clips(parser: argparse.ArgumentParser, *, default: int, least: int = 1, kind: str = "synthetic") -> None:
-    """Add ``--clips``, how many clips a benchmark or report makes.
+    """Add ``--clips``, the number of clips that a benchmark or report makes.
 
     Raises:
-        InputError: When options are parsed, if it lies outside `least` to `MOST_CLIPS`.
+        InputError: When options are parsed, if it is outside `least` to `MOST_CLIPS`.
     """
     add_number(parser, "--clips", least, MOST_CLIPS, default=default, help=f"number of {kind} clips")
 
@@ -134,18 +134,18 @@ def add_batch_size(parser: argparse.ArgumentParser, *, default: int) -> None:
     """Add ``--batch-size``.
 
     Raises:
-        InputError: When options are parsed, if it lies outside 1 to `MOST_AT_ONCE`.
+        InputError: When options are parsed, if it is outside 1 to `MOST_AT_ONCE`.
     """
     add_number(parser, "--batch-size", 1, MOST_AT_ONCE, default=default, help="clips or chunks processed at once")
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One of several parts of the work, which machines that share a folder divide between them.
+    """One of several parts of the work, for machines that share a folder and divide the work between them.
 
     Args:
         index: Number of the part, from 0.
-        count: How many parts there are.
+        count: Number of parts.
     """
 
     index: int = 0
@@ -189,7 +189,7 @@ def add_checkpoint(parser: argparse.ArgumentParser, of: str, *, default: Path | 
 
     Args:
         parser: The command's parser.
-        of: What wrote it: a training, an experiment.
+        of: What the checkpoint holds, for the help, such as a training or an experiment.
         default: The bundled checkpoint; None makes the option required.
     """
     parser.add_argument(
@@ -221,10 +221,10 @@ def add_level_match(parser: argparse.ArgumentParser) -> None:
 
 
 def add_num_samples(parser: argparse.ArgumentParser, *, default: int = 1) -> None:
-    """Add ``--num-samples``, how many sounds are made of one input.
+    """Add ``--num-samples``, the number of sounds for one input.
 
     Raises:
-        InputError: When options are parsed, if it lies outside 1 to `MOST_SAMPLES`.
+        InputError: When options are parsed, if it is outside 1 to `MOST_SAMPLES`.
     """
     samples = "sounds to make, with seeds that count up"
     add_number(parser, "--num-samples", 1, MOST_SAMPLES, default=default, help=samples)

@@ -1,4 +1,4 @@
-"""Work on many clips in several processes, with a progress bar, constant memory and a clean end, whatever ends it."""
+"""Work on many clips in several processes, with a progress bar, constant memory, and no process left behind."""
 
 import multiprocessing
 import os
@@ -22,14 +22,14 @@ Result = TypeVar("Result")
 
 
 def check_workers(n_workers: int, option: str = "--workers") -> None:
-    """Refuse a number of processes that this machine cannot hold: at most 16, or four a processor.
+    """Refuse a number of processes that is too large for this machine: more than 16 and more than four per processor.
 
     Args:
-        n_workers: The processes.
-        option: The option or key, for the error.
+        n_workers: Number of processes.
+        option: Option or key, for the error.
 
     Raises:
-        InputError: Naming the value.
+        InputError: The number is negative or too large.
     """
     check_range(option, n_workers, 0, max(16, 4 * (os.cpu_count() or 1)), whole=True)
 
@@ -37,23 +37,23 @@ def check_workers(n_workers: int, option: str = "--workers") -> None:
 def for_each(
     function: Callable[[Job], Result], jobs: Sequence[Job], n_workers: int, title: str, *, few_jobs: int = FEW_JOBS
 ) -> Iterator[Result]:
-    """Applies a function to every job, in processes of their own with one torch thread each.
+    """Apply a function to every job in separate processes, each with one torch thread.
 
-    Jobs are started in their order, so that an even load needs the longest first. The progress bar counts what is
-    done, whatever the order. However this process ends, the others end with it, at once and in the middle of a job.
+    Jobs start in the given order, so put the longest first for an even load. The progress bar counts finished jobs in
+    whatever order they finish. However this process ends, its workers end with it at once, even in the middle of a job.
 
     Args:
-        function: What to do; it and the jobs must be picklable.
-        jobs: What to do it to.
-        n_workers: Processes; 0 does all in this one.
-        title: Stands before the progress bar.
-        few_jobs: Fewer jobs than this are done in this process: starting others takes longer.
+        function: Function of a job; it and the jobs must be picklable.
+        jobs: Arguments of the function.
+        n_workers: Number of processes; 0 runs all jobs in this process.
+        title: Title of the progress bar.
+        few_jobs: Fewer jobs than this run in this process, since starting others would take longer.
 
     Yields:
         The results in order of the jobs.
 
     Raises:
-        InputError: A process was ended from outside, for instance for want of memory.
+        InputError: A process was killed from outside, for instance because memory ran out.
     """
     with tqdm(total=len(jobs), desc=title, unit="clip", delay=2, smoothing=0) as bar:
         if n_workers == 0 or len(jobs) < few_jobs:
@@ -63,13 +63,13 @@ def for_each(
                 yield result
             return
         with _executor(min(n_workers, len(jobs))) as executor:
-            with _interrupts_ignored():  # the processes, which start here, inherit it: an interrupt is for this one
+            with _interrupts_ignored():  # processes started here inherit this: only this process handles interrupts
                 futures = [executor.submit(function, job) for job in jobs]
             for future in futures:
                 future.add_done_callback(lambda done: _count(done, bar))
             futures.reverse()
             try:
-                while futures:  # a result is let go once it is handed over
+                while futures:  # popping frees each result after it is yielded
                     yield futures.pop().result()
             except BrokenProcessPool as error:
                 reason = f"one of {n_workers} workers was ended (out of memory?)"
@@ -83,7 +83,7 @@ def _count(future: Future[Result], bar: tqdm) -> None:
 
 @contextmanager
 def _executor(n_processes: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that work until the block is left, or until this process is gone."""
+    """Yield an executor whose processes end when the block is left, or when this process is gone."""
     context = multiprocessing.get_context("spawn")
     watched, held = context.Pipe(duplex=False)
     executor = ProcessPoolExecutor(n_processes, context, initializer=_prepare, initargs=(watched,))
@@ -96,7 +96,7 @@ def _executor(n_processes: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _prepare(watched: Connection) -> None:
-    """Prepares a process: one thread of torch, and another that ends it when the other end of the pipe is closed."""
+    """Limit a worker to one torch thread, and make it end when the other end of the pipe is closed."""
     torch.set_num_threads(1)
     threading.Thread(target=_end_with, args=(watched,), daemon=True).start()
 

@@ -1,4 +1,4 @@
-"""Owns reading pickled files, which could run code: what they hold is read, and never run."""
+"""Owns reading pickled files: their contents are read without ever running code in them."""
 
 import contextlib
 import functools
@@ -20,7 +20,7 @@ from common.errors import InputError
 from common.files import check_readable, damaged
 
 N_LISTED = 10
-"""How many names a refusal lists."""
+"""Largest number of names in a refusal."""
 UNREADABLE = (
     SafetensorError,
     pickle.UnpicklingError,
@@ -38,14 +38,14 @@ UNREADABLE = (
     ArithmeticError,
     MemoryError,
 )
-"""What torch and the zip reader raise on damaged files."""
+"""Exceptions that torch and the zip reader raise on damaged files."""
 
 
 def read_pickle(path: Path) -> dict[str, Any]:
-    """Content of a file that ``torch.save`` wrote (``.ckpt``, ``.pt``), memory-mapped; code in it is never run.
+    """Read a file that ``torch.save`` wrote (``.ckpt``, ``.pt``), memory-mapped; code in it is never run.
 
     Raises:
-        InputError: the file is missing, damaged, holds no dictionary, or could run code.
+        InputError: the file is missing, damaged, does not hold a dictionary, or could run code.
     """
     check_readable(path)
     try:
@@ -53,7 +53,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
         if is_zip and (part := _damaged_part(path, path.stat().st_size, path.stat().st_mtime_ns)):
             raise ValueError(f"the checksum of {part} is wrong")
         with torch.serialization.safe_globals(_numpy_scalars()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickle protocols; what cannot be read raises
+            warnings.simplefilter("ignore")  # about pickle protocols; unreadable files raise
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except UNREADABLE as error:
         if objects := _objects_in(path):
@@ -62,15 +62,15 @@ def read_pickle(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path} holds a {type(content).__name__}; expected a dictionary of weights: check the path.")
     if odd := _odd_part(content):
-        raise InputError(f"{path} is refused, since it holds {odd}, as no training leaves it: use one that you trust.")
+        raise InputError(f"{path} is refused, since it holds {odd}, which no training writes: use one that you trust.")
     return content
 
 
 def _odd_part(content: Any) -> str | None:
-    """Name what only a file made by hand holds; None if there is nothing.
+    """Name content that only a manipulated file holds; None if there is none.
 
-    torch gives attributes to dictionaries and tensors as a file asks, which then stand for their methods; it takes
-    functions as values; and a tensor may have a shape without the numbers, or repeat a few, to exceed any memory.
+    torch lets a file set attributes of dictionaries and tensors, which then hide their methods. It accepts functions as
+    values. A tensor may have a shape without the numbers for it, or repeat a few numbers, to exceed any memory.
     """
     waiting, seen = [content], set()
     while waiting:
@@ -97,13 +97,13 @@ def _is_whole(tensor: torch.Tensor) -> bool:
 
 @functools.lru_cache(maxsize=8)
 def _damaged_part(path: Path, _size: int, _changed_ns: int) -> str | None:
-    """Name of the first part of a zip file whose checksum is wrong; torch itself does not look at them."""
+    """Return the name of the first part of a zip file with a wrong checksum, or None; torch does not check them."""
     with zipfile.ZipFile(path) as file:
         return file.testzip()
 
 
 def _numpy_scalars() -> list[Any]:
-    """What unpickling numpy's numbers takes, which some training scripts leave beside the weights; it runs no code."""
+    """List what unpickling numpy's numbers needs; some scripts store them beside the weights. It runs no code."""
     rebuild: Any = np.float64(0).__reduce__()[0]
     names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
     kinds = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
@@ -111,7 +111,7 @@ def _numpy_scalars() -> list[Any]:
 
 
 def _objects_in(path: Path) -> list[str]:
-    """Names of what a pickle would import beyond tensors and plain values; empty where none can be found."""
+    """List the names that a pickle would import beyond tensors and plain values; empty if none can be found."""
     try:
         with torch.serialization.safe_globals(_numpy_scalars()):
             return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
@@ -120,11 +120,11 @@ def _objects_in(path: Path) -> list[str]:
 
 
 def _imports(path: Path) -> list[str]:
-    """What a bare pickle imports, as far as it can be followed; nothing is run."""
+    """List the names that a bare pickle imports, as far as it can be parsed; nothing is run."""
     names: set[str] = set()
     texts: list[str] = []
-    with contextlib.suppress(*UNREADABLE), path.open("rb") as file:  # until what follows is no pickle
-        while file.peek(1):  # old releases of torch write several, one after the other
+    with contextlib.suppress(*UNREADABLE), path.open("rb") as file:  # until something that is not a pickle
+        while file.peek(1):  # old releases of torch write several pickles in a row
             for operation, argument, _ in pickletools.genops(file):
                 if operation.name == "GLOBAL":
                     names.add(str(argument).replace(" ", "."))
@@ -137,7 +137,7 @@ def _imports(path: Path) -> list[str]:
 
 
 def _refusal(path: Path, objects: list[str]) -> str:
-    """The sentence for a pickle that is more than weights."""
+    """Return the error sentence for a pickle that holds more than weights."""
     target = path.with_suffix(".safetensors")
     program = (
         "import torch, safetensors.torch as s; "
@@ -146,6 +146,6 @@ def _refusal(path: Path, objects: list[str]) -> str:
     )
     return (
         f"{path} is refused, since loading it would run code: it holds Python objects ({', '.join(objects[:N_LISTED])})"
-        " beside tensors. If you trust where it comes from, convert it once and give the result: "
+        " besides tensors. If you trust its source, convert it once and give the result: "
         f"python -c {shlex.quote(program)}"
     )

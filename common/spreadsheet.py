@@ -1,4 +1,4 @@
-"""CSV files that people open and save in spreadsheets: text that never runs as a formula, and tables in any dialect."""
+"""CSV files that people open and save in spreadsheets: cells that never run as formulas, and tables in any dialect."""
 
 import codecs
 import csv
@@ -21,9 +21,9 @@ class Line:
     """A line of a table.
 
     Args:
-        number: Its number in the file, from 1.
+        number: Line number in the file, from 1.
         cells: Its cells, without surrounding white space.
-        separator: What separates them.
+        separator: Character that separates them.
     """
 
     number: int
@@ -31,7 +31,7 @@ class Line:
     separator: str
 
     def __str__(self) -> str:
-        """Return how an error names the line."""
+        """Return the description of the line in errors."""
         text = self.separator.join(self.cells)
         return f"line {self.number}, `{text if len(text) <= _MOST_SHOWN else f'{text[:_MOST_SHOWN]}…'}`,"
 
@@ -39,7 +39,7 @@ class Line:
 def guarded(text: str) -> str:
     """Return a cell that spreadsheets show as text and never run as a formula.
 
-    Text that begins like a formula gets a leading apostrophe, and so does text that already has apostrophes there, so
+    Text that begins like a formula gets a leading apostrophe. Such text with apostrophes before it gets one more, so
     that `unguarded` restores every text.
 
     Source:
@@ -56,8 +56,9 @@ def unguarded(cell: str) -> str:
 def read_table(path: Path, header: Sequence[str]) -> list[Line]:
     """Read a table as spreadsheets save it.
 
-    Cells are separated by commas, semicolons or tabs; the text is UTF-8 or, with a byte order mark, UTF-16; header and
-    cells may be quoted, the header in any case. Empty lines, and empty cells at the end of a line, are left out.
+    Cells are separated by commas, semicolons or tabs. The text is UTF-8, or UTF-16 with a byte order mark. Header and
+    cells may be quoted, and the header may be in any case. Empty lines, and empty cells at the end of a line, are
+    skipped.
 
     Args:
         path: The CSV file.
@@ -104,7 +105,7 @@ def _text_of(path: Path) -> str:
 
 
 def _lines(text: str, separator: str) -> list[Line]:
-    """Split a text into lines that are not empty."""
+    """Split a text into lines, without the empty ones."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     lines = []
     for row in reader:

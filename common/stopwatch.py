@@ -1,4 +1,4 @@
-"""Owns measuring how long the stages of a piece of work take."""
+"""Owns measuring the durations of the stages of a task."""
 
 import contextlib
 import time
@@ -13,17 +13,17 @@ _Value = TypeVar("_Value")
 
 @dataclass
 class Stopwatch:
-    """Seconds that each stage took, in the order in which they began.
+    """Durations of stages in seconds, in the order in which the stages began.
 
     Attributes:
-        stage_s: name of the stage → seconds, summed over its runs, less those of stages within it.
+        stage_s: name of the stage → seconds, summed over its runs, without the time of stages within it.
     """
 
     stage_s: dict[str, float] = field(default_factory=dict)
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add the time spent within to the stage's; work that a CUDA device still has to do counts too."""
+        """Add the time spent in the block to a stage, including work that is still queued on a CUDA device."""
         self.stage_s.setdefault(name, 0.0)
         start_s, counted_s = time.perf_counter(), sum(self.stage_s.values())
         try:
@@ -35,7 +35,7 @@ class Stopwatch:
             self.stage_s[name] += time.perf_counter() - start_s - within_s
 
     def timed(self, name: str, values: Iterable[_Value]) -> Iterator[_Value]:
-        """The same values; the time that each takes to come is added to the stage's."""
+        """Yield the same values; the time until each value arrives is added to the stage."""
         iterator = iter(values)
         while True:
             with self.stage(name):
@@ -46,5 +46,5 @@ class Stopwatch:
             yield value
 
     def __str__(self) -> str:
-        """All stages on one line."""
+        """Return all stages and their seconds on one line."""
         return ", ".join(f"{name} {seconds:.2f}" for name, seconds in self.stage_s.items())

@@ -1,4 +1,4 @@
-"""Owns weight files: reading tensors without running code, and putting them into modules with every mismatch named."""
+"""Owns weight files: reading tensors without running code, and loading them into modules with all mismatches named."""
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
@@ -14,45 +14,45 @@ from common.files import check_readable, damaged
 from common.pickles import read_pickle
 
 N_LISTED = 10
-"""How many differences an error names."""
+"""Largest number of differences that an error lists."""
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 WHOLES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)
 
 
 class _LazyWeights(Mapping[str, Tensor]):
-    """Tensors by name of which none is read before it is asked for, nor to see which there are.
+    """Tensors by name; a tensor is read only when it is accessed, and listing the names reads none.
 
     Args:
-        names: name here → name where it is read from.
+        names: name in this mapping → name in the source.
     """
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self.names = dict(names)
 
     def __contains__(self, key: object) -> bool:
-        """Whether there is a tensor of that name."""
+        """Return whether there is a tensor of that name."""
         return key in self.names
 
     def __iter__(self) -> Iterator[str]:
-        """Names, in the order given."""
+        """Iterate over the names in the given order."""
         return iter(self.names)
 
     def __len__(self) -> int:
-        """Number of tensors."""
+        """Return the number of tensors."""
         return len(self.names)
 
 
 class SafetensorsFile(_LazyWeights):
     """Tensors of a safetensors file by name, memory-mapped one at a time.
 
-    Nothing stays in memory once a tensor is let go: reading a file of 5 GB tensor by tensor takes the memory of its
-    largest.
+    A released tensor leaves nothing in memory: reading a file of 5 GB tensor by tensor needs the memory of its largest
+    tensor.
 
     Args:
         path: the file.
 
     Attributes:
-        metadata: texts by name that came with the tensors.
+        metadata: texts by name that the file stores with the tensors.
 
     Raises:
         InputError: the file is missing or damaged.
@@ -63,23 +63,23 @@ class SafetensorsFile(_LazyWeights):
         self.path = path
         try:
             with safe_open(path, "pt") as file:
-                super().__init__({key: key for key in file.keys()})  # noqa: SIM118 - it is no dictionary
+                super().__init__({key: key for key in file.keys()})  # noqa: SIM118 - it is not a dictionary
                 self.metadata: dict[str, str] = file.metadata() or {}
         except (SafetensorError, OSError) as error:
             raise damaged(path, "safetensors", error) from error
 
     def __getitem__(self, key: str) -> Tensor:
-        """The tensor of that name."""
+        """Read the tensor of that name."""
         with safe_open(self.path, "pt") as file:
             return file.get_tensor(self.names[key])
 
 
 class WeightSelection(_LazyWeights):
-    """Some tensors of ``source`` under names of their own, still read one at a time.
+    """Some tensors of ``source`` under other names, still read one at a time.
 
     Args:
         source: tensors by name.
-        names: name here → name there.
+        names: name here → name in ``source``.
     """
 
     def __init__(self, source: Mapping[str, Tensor], names: Mapping[str, str]) -> None:
@@ -87,19 +87,19 @@ class WeightSelection(_LazyWeights):
         self.source = source
 
     def __getitem__(self, key: str) -> Tensor:
-        """The tensor of that name."""
+        """Read the tensor of that name."""
         return self.source[self.names[key]]
 
     def starting_with(self, *prefixes: str) -> "WeightSelection":
-        """Those whose name begins with one of the prefixes."""
+        """Return the tensors whose name begins with one of the prefixes."""
         return WeightSelection(self.source, {k: v for k, v in self.names.items() if k.startswith(prefixes)})
 
 
 def read_weights(path: Path) -> Mapping[str, Tensor]:
-    """Tensors of a weight file by name, memory-mapped.
+    """Read the tensors of a weight file by name, memory-mapped.
 
     Args:
-        path: ``.safetensors``, or what ``torch.save`` wrote; there the tensors may be under ``state_dict``.
+        path: ``.safetensors``, or a file that ``torch.save`` wrote, in which the tensors may be under ``state_dict``.
 
     Raises:
         InputError: the file is missing, damaged, holds something else, or could run code.
@@ -108,7 +108,7 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether a file is in the format of safetensors, by its name or else by its beginning.
+    """Return whether a file is in the safetensors format, by its suffix or its first bytes.
 
     Raises:
         InputError: the file is missing or cannot be opened.
@@ -119,15 +119,15 @@ def is_safetensors(path: Path) -> bool:
 
 
 def state_dict_of(content: Mapping[str, Any], source: object) -> Mapping[str, Tensor]:
-    """The tensors by name in what ``read_pickle`` gave, bare or under ``state_dict``.
+    """Return the tensors by name in a result of ``read_pickle``, bare or under ``state_dict``.
 
     Raises:
-        InputError: there are none, or other things among them.
+        InputError: there are no tensors, or other things among them.
     """
     state = content.get("state_dict", content)
     weights = isinstance(state, Mapping) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items())
     if not weights or not state:
-        raise InputError(f"{source} holds no weights by name; expected a state dict, bare or under 'state_dict'.")
+        raise InputError(f"{source} holds no weights by name; give a file with a state dict, bare or as 'state_dict'.")
     return state
 
 
@@ -141,11 +141,11 @@ def load_into(
 ) -> None:
     """Load the tensors under ``prefix`` into ``module``; arguments and errors as in ``fitting_weights``.
 
-    Tensors are copied one by one, straight to the type that ``module`` has them in; a module on the meta device gets
-    its memory here. Where anything does not fit, ``module`` stays as it was.
+    Tensors are copied one by one and converted to the type that they have in ``module``; a module on the meta device
+    gets its memory here. If anything does not fit, ``module`` stays unchanged.
 
     Raises:
-        InputError: names the first ten differences.
+        InputError: anything does not fit; the error lists the first ten differences.
     """
     expected = module.state_dict()
     fitting = fitting_weights(module, state, source=source, prefix=prefix, optional=optional)
@@ -162,20 +162,20 @@ def fitting_weights(
     prefix: str = "",
     optional: Collection[str] = (),
 ) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of ``state`` that belong to ``module``, one by one; none may be missing, left over or not finite.
+    """Yield the tensors of ``state`` that belong to ``module``; none may be missing, unexpected or not finite.
 
     Args:
-        module: gives names and shapes; may be on the meta device.
-        state: tensors by full name; those without ``prefix`` are not looked at.
-        source: named in the error.
-        prefix: cut from the names.
-        optional: names (without prefix) that may be missing in ``state``, or be there without being used.
+        module: provides names and shapes; may be on the meta device.
+        state: tensors by full name; those without ``prefix`` are ignored.
+        source: name of the weights in errors.
+        prefix: removed from the names.
+        optional: names (without prefix) that may be missing in ``state``, or be present without being used.
 
     Yields:
         Name (without prefix) and tensor.
 
     Raises:
-        InputError: after the last tensor, if anything does not fit; names the first ten differences.
+        InputError: after the last tensor, if anything does not fit; lists the first ten differences.
     """
     own = {key.removeprefix(prefix) for key in state if key.startswith(prefix)}
     expected, allowed = module.state_dict(), set(optional)
@@ -198,10 +198,10 @@ def fitting_weights(
 
 
 def refuse_differences(problems: list[str], source: object) -> None:
-    """Raise the error that names the first ten differences between weights and a model, if there are any.
+    """Raise an error that lists the first ten differences between weights and a model, if there are any.
 
     Raises:
-        InputError: there are.
+        InputError: there are differences.
     """
     if problems:
         more = f" and {len(problems) - N_LISTED} more" if len(problems) > N_LISTED else ""
@@ -212,7 +212,7 @@ def refuse_differences(problems: list[str], source: object) -> None:
 
 
 def weights_sha256(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 of names, shapes and float32 values, in the order of the names: the same in whatever file they are."""
+    """Return the SHA-256 of names, shapes and float32 values in the order of the names, whatever the file format."""
     digest = hashlib.sha256()
     for key in sorted(state):
         value = state[key].detach().cpu().float().contiguous()
@@ -222,36 +222,36 @@ def weights_sha256(state: Mapping[str, Tensor]) -> str:
 
 
 def check_sha256(found: str, expected: str | None, *, source: object, option: str, part: str) -> None:
-    """Compare a checksum of ``weights_sha256`` with the one that a checkpoint names.
+    """Compare a checksum from ``weights_sha256`` with the one that a checkpoint names.
 
     Args:
-        found: of the weights at hand.
-        expected: of those the checkpoint was trained over; None accepts any.
-        source: their file.
-        option: the key of the configuration that names this file.
-        part: the key of the part, whose ``sha256`` is expected.
+        found: checksum of the given weights.
+        expected: checksum of the weights that the checkpoint was trained with; None accepts any.
+        source: file of the given weights.
+        option: configuration key that names this file.
+        part: configuration key of the part, whose ``sha256`` is expected.
 
     Raises:
         InputError: they differ.
     """
     if expected not in (None, found):
         raise InputError(
-            f"{source} has weights with the SHA-256 {found[:12]}…, but the checkpoint was trained over weights with "
+            f"{source} has weights with the SHA-256 {found[:12]}…, but the checkpoint was trained with weights of "
             f"{str(expected)[:12]}…; give those with --set {option}=FILE, or accept any with --set {part}.sha256=null."
         )
 
 
 def encoder_weights(option: str, name: str, path: str | None, random_weights: bool) -> Path | None:
-    """Where the published weights of a frozen encoder are; None for random ones.
+    """Return the path of the published weights of a frozen encoder; None for random weights.
 
     Args:
-        option: the configuration's key, named in the error.
-        name: the file where it is published, named in the error.
+        option: the configuration's key, for the error.
+        name: name of the file where it is published, for the error.
         path: the key's value.
-        random_weights: whether random weights will do.
+        random_weights: whether random weights are allowed.
 
     Raises:
-        InputError: there is no path and random weights will not do.
+        InputError: there is no path, and random weights are not allowed.
     """
     if path is None and not random_weights:
         raise InputError(

@@ -39,11 +39,11 @@ class Remix:
         InputError: A value lies outside what is stated above.
     """
 
-    min_piece_s: float = 1.0
-    max_piece_s: float = 5.0
-    gain_db: Sequence[float] = (-18.0, 6.0)
-    mute_probability: float = 0.1
-    crossfade_s: float = 0.01
+    min_piece_s: float
+    max_piece_s: float
+    gain_db: Sequence[float]
+    mute_probability: float
+    crossfade_s: float
 
     def __post_init__(self) -> None:
         if not 0 < self.min_piece_s <= self.max_piece_s < math.inf:

@@ -143,7 +143,7 @@ class FeatureCache:
         return f"{name} {self._digests[feature]}"
 
     def holds(self, chunk: SourceChunk, factors: Sequence[float]) -> bool:
-        """Whether the features of a chunk, for all the factors, are there and whole."""
+        """Return whether the features of a chunk, for all the factors, are there and whole."""
         try:
             with safe_open(self.path(chunk), "pt") as file:
                 return {self._stored(name) for name in self.tensor_names(factors)} <= set(file.keys())

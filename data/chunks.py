@@ -160,7 +160,7 @@ class ChunkDataset(EpochDataset[Item | None], ABC):
         self._damaged[number] = True
 
     def _is_left_out(self, number: int) -> bool:
-        """Whether a chunk is damaged and such are skipped."""
+        """Return whether a chunk is damaged and damaged ones are skipped."""
         if self._skip_damaged and not self._damaged[number]:
             try:
                 self._read(self.chunks[number], self._spec.duration_s)

@@ -45,7 +45,7 @@ class Failure:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """All options, with their defaults."""
+    """Return all options, with their defaults."""
     settings = ProcessSettings()
     parser = command_parser("python -m data.preprocess", __doc__)
     add = parser.add_argument
@@ -90,7 +90,7 @@ def find_raw_clips(raw_dir: Path) -> list[RawClip]:
 
 
 def is_done(raw: RawClip, out_dir: Path) -> bool:
-    """Whether a clip's folder is there and made of the files as they are now.
+    """Return whether a clip's folder is there and made of the files as they are now.
 
     Raises:
         InputError: The name cannot be that of a folder or a line in a split file, or belongs to something else.

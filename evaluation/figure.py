@@ -31,7 +31,7 @@ class Marks:
 
 
 def mark_onsets(reference_s: np.ndarray, generated_s: np.ndarray) -> Marks:
-    """Divides the onsets of a reference and of a generated sound, times in seconds (K,)."""
+    """Divide the onsets of a reference and of a generated sound into met, missed and extra; times in seconds (K,)."""
     pairs = match_onsets(reference_s, generated_s)
     is_met = np.isin(np.arange(len(generated_s)), [pair[1] for pair in pairs])
     is_missed = ~np.isin(np.arange(len(reference_s)), [pair[0] for pair in pairs])
@@ -68,7 +68,7 @@ def clip_figure(reference: Tensor, generated: Mapping[str, Tensor], onsets_s: np
 
 
 def webp_bytes(figure: Figure) -> bytes:
-    """The figure as a WebP picture."""
+    """Return the figure as a WebP picture."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="webp", pil_kwargs={"quality": 75})
     return buffer.getvalue()
@@ -84,7 +84,7 @@ def _draw_envelope(axes: Axes, wave: Tensor, title: str, *, fill: bool = False) 
 
 
 def _draw_spectrogram(axes: Axes, wave: Tensor, title: str, highest_db: float) -> None:
-    """Levels of mel bands below `highest_db`."""
+    """Return levels of mel bands below `highest_db`."""
     levels_db = log_mel_db(wave.mean(dim=0).numpy(), SAMPLE_RATE_HZ)
     duration_s = wave.shape[-1] / SAMPLE_RATE_HZ
     axes.imshow(
@@ -103,12 +103,12 @@ def _draw_spectrogram(axes: Axes, wave: Tensor, title: str, highest_db: float) -
 
 
 def _draw_marks(axes: Axes, times_s: np.ndarray, style: tuple[str, str]) -> None:
-    """Marks in the strip below the spectrogram."""
+    """Draw marks in the strip below the spectrogram."""
     colour, marker = style
     axes.plot(times_s, np.full(len(times_s), -STRIP_ROWS / 2), marker, color=colour, markersize=6)
 
 
 def _mel_rows(n_mels: int) -> np.ndarray:
-    """Rows of a mel spectrogram up to half the sample rate in which the frequencies of the ticks lie."""
+    """Return rows of a mel spectrogram up to half the sample rate in which the frequencies of the ticks lie."""
     tops = librosa.hz_to_mel(np.array([*TICKS_HZ, SAMPLE_RATE_HZ / 2]))
     return n_mels * tops[:-1] / tops[-1]

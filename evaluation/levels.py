@@ -51,5 +51,5 @@ def rms_correlation(generated: Tensor, reference: Tensor, sample_rate_hz: int) -
 
 
 def is_silent(wave: Tensor) -> bool:
-    """Whether no sample of a sound (C, N) reaches -60 dB of full scale."""
+    """Return whether no sample of a sound (C, N) reaches -60 dB of full scale."""
     return float(wave.abs().amax()) < SILENT_PEAK

@@ -85,7 +85,7 @@ def detect_onsets(wave: Tensor, sample_rate_hz: int) -> Onsets:
 
 
 def suppress_neighbours(onsets: Onsets) -> Onsets:
-    """Onsets without those that have a more confident one less than 0.05 s away (non-maximum suppression)."""
+    """Return onsets without those that have a more confident one less than 0.05 s away (non-maximum suppression)."""
     kept: list[int] = []
     for i in np.argsort(-onsets.confidence, kind="stable"):
         distances = np.abs(onsets.samples[kept] - onsets.samples[i])

@@ -1,1 +1,1 @@
-"""Video and sound in and out, envelopes and loudness; the only package that touches PyAV, decord and soundfile."""
+"""Reading and writing of video and sound, envelopes, loudness; only this package uses PyAV, decord and soundfile."""

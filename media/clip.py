@@ -1,4 +1,4 @@
-"""How long a clip is in seconds, samples and frames: the one place where lengths are derived from durations."""
+"""Durations of clips in seconds, samples and frames: the one place that derives lengths from durations."""
 
 import math
 from dataclasses import dataclass
@@ -21,37 +21,37 @@ def count_at_rate(duration_s: float, rate_hz: float) -> int:
 
 
 def part_duration_s(source: object, whole_s: float, start_s: float, duration_s: float | None) -> float:
-    """Return how many seconds a part of a recording lasts, as asked for by `--start` and `--duration`, above 0.
+    """Return the duration in seconds, above 0, of the part of a recording that `--start` and `--duration` select.
 
     Args:
         source: The recording, named in errors.
-        whole_s: How long it is.
+        whole_s: Duration of the recording.
         start_s: Start of the part.
-        duration_s: How long the part is to be; None: to the end.
+        duration_s: Duration of the part; None: to the end.
 
     Raises:
-        InputError: The part lies outside the recording.
+        InputError: The part is outside the recording.
     """
     if not 0 <= start_s < whole_s:
         raise InputError(f"--start {start_s} lies outside {source}; give 0 to {whole_s:.2f} seconds.")
     rest_s = whole_s - start_s
     asked_s = rest_s if duration_s is None else duration_s
     if not 0 < asked_s <= rest_s + 1e-3:
-        raise InputError(f"--duration {duration_s} does not fit {source}; give at most {rest_s:.2f} s, above 0.")
+        raise InputError(f"--duration {duration_s} does not fit {source}; give more than 0 and at most {rest_s:.2f} s.")
     return asked_s
 
 
 def check_memory(n_samples: int, n_frames: int, width_px: int, height_px: int) -> None:
-    """Refuse clips that take more than 4 GiB each, sound as float32 and frames as RGB in 8 bits.
+    """Refuse a clip that takes more than 4 GiB: its sound as float32 and its frames as 8-bit RGB.
 
     Raises:
-        InputError: Naming what a clip takes.
+        InputError: The clip takes more; the error gives the amount.
     """
     n_bytes = 4 * n_samples + 3 * n_frames * width_px * height_px
     if n_bytes > MOST_CLIP_BYTES:
         raise InputError(
             f"a clip with {n_samples:,} samples and {n_frames:,} frames of {width_px}x{height_px} pixels takes "
-            f"{n_bytes / 2**30:,.1f} GiB, expected at most {MOST_CLIP_BYTES / 2**30:.0f}: lower its duration, "
+            f"{n_bytes / 2**30:,.1f} GiB, expected at most {MOST_CLIP_BYTES / 2**30:.0f} GiB: lower its duration, "
             "frame rate or frame size"
         )
 
@@ -62,13 +62,13 @@ class ClipSpec:
 
     Args:
         duration_s: Duration in seconds, 0.001 to 3600.
-        sample_rate_hz: Samples a second of the sound, a whole number from 1 to 192,000.
+        sample_rate_hz: Samples per second of the sound, a whole number from 1 to 192,000.
         n_channels: Channels of the sound, 1 or 2.
-        frame_rate_hz: Video frames a second, 0.001 to 1000.
+        frame_rate_hz: Video frames per second, 0.001 to 1000.
         frame_size_px: Width and height of a frame in pixels, whole numbers from 1 to 8192, or one number for both.
 
     Raises:
-        InputError: A value lies outside what is stated above, or all together take too much memory, see `check_memory`.
+        InputError: A value is outside its range, or a clip would take too much memory, see `check_memory`.
     """
 
     duration_s: float = 10.0
@@ -78,11 +78,11 @@ class ClipSpec:
     frame_size_px: int | tuple[int, int] = 224
 
     def __post_init__(self) -> None:
-        if isinstance(self.frame_size_px, list):  # as configurations have it
+        if isinstance(self.frame_size_px, list):  # from a configuration
             object.__setattr__(self, "frame_size_px", tuple(self.frame_size_px))
         sizes_px = self.frame_size_px if isinstance(self.frame_size_px, tuple) else 2 * (self.frame_size_px,)
         if len(sizes_px) != 2:
-            raise InputError(f"clip.frame_size_px is {sizes_px}, expected width and height, or one number for both")
+            raise InputError(f"clip.frame_size_px is {sizes_px}: give width and height, or one number for both")
         check_range("clip.duration_s", self.duration_s, 0.001, 3600)
         check_range("clip.sample_rate_hz", self.sample_rate_hz, 1, 192_000, whole=True)
         check_range("clip.n_channels", self.n_channels, 1, 2, whole=True)
@@ -93,12 +93,12 @@ class ClipSpec:
 
     @property
     def n_samples(self) -> int:
-        """Samples a channel."""
+        """Number of samples in a channel."""
         return count_at_rate(self.duration_s, self.sample_rate_hz)
 
     @property
     def n_frames(self) -> int:
-        """Video frames."""
+        """Number of video frames."""
         return count_at_rate(self.duration_s, self.frame_rate_hz)
 
     @property

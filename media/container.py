@@ -1,7 +1,7 @@
-"""An open media file: its streams, when it starts and ends, its packets and frames, and what is wrong with it.
+"""An open media file: its streams, its start and end, its packets and frames, and checks for damage.
 
-Every time is a fraction of seconds, so that two files with the same frames give the same answers. What FFmpeg reports,
-at once or while reading, becomes an `InputError`; so does damage that FFmpeg passes over in silence.
+Every time is a fraction of seconds, so that two files with the same frames give the same results. Errors that FFmpeg
+reports, at once or while reading, become an `InputError`; so does damage that FFmpeg ignores.
 """
 
 import heapq
@@ -20,24 +20,24 @@ from common.errors import InputError
 
 MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
 MATROSKA = "matroska,webm"
-_LEAVES_OUT_DAMAGE = {MATROSKA, "mpegts"}  # which shows in what is there of all streams together
-_EXACT_SEEK = {MP4, MATROSKA, "wav"}  # others (raw MP3, MPEG-TS) guess, and are read from their start
-_NO_MEDIA = {"tty", "image2"}  # FFmpeg takes any text for an animation
-_SEEK_LEAD_S = 1  # decoders of sound need a run-up, and frames are stored out of order
-_ONE_FRAME_A_PACKET = {"h264", "hevc", "vp9", "av1"}  # others have packets that say "as before"
-_MOST_FRAMES_LOST = 2  # in a row; the second field of an interlaced frame may be a packet without a frame of its own
+_LEAVES_OUT_DAMAGE = {MATROSKA, "mpegts"}  # FFmpeg skips damage in these; only a gap in all streams shows it
+_EXACT_SEEK = {MP4, MATROSKA, "wav"}  # seeking in others (raw MP3, MPEG-TS) is a guess: they are read from the start
+_NO_MEDIA = {"tty", "image2"}  # FFmpeg reads any text as an animation
+_SEEK_LEAD_S = 1  # sound decoders need some time before the first sample, and frames are stored out of order
+_ONE_FRAME_A_PACKET = {"h264", "hevc", "vp9", "av1"}  # other codecs have packets that repeat the last frame
+_MOST_FRAMES_LOST = 2  # in a row; the second field of an interlaced frame may be a packet without its own frame
 _LONGEST_HOLE_S = 0.25
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[InputContainer]:
-    """An open media file; what FFmpeg finds wrong with it, at once or later, becomes an `InputError`."""
+    """Open a media file for reading; errors that FFmpeg reports, at once or later, become an `InputError`."""
     if not path.is_file():
         problem = "is a folder" if path.is_dir() else "does not exist"
         raise InputError(f"{path} {problem}: give the path of a video or sound file")
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty: copy or download it again, or give another file")
-    # FFmpeg takes what stands before a colon for a protocol, but not in a path from the root
+    # FFmpeg reads text before a colon as a protocol, but not in an absolute path
     name = str(path.absolute() if ":" in str(path) else path)
     try:
         with av.open(name, metadata_errors="replace") as container:
@@ -52,7 +52,7 @@ def opened(path: Path) -> Iterator[InputContainer]:
 
 
 def _stated_size(path: Path, container: InputContainer) -> int:
-    """Bytes the file should have at least by what its header says; 0 where it says nothing."""
+    """Return the smallest size in bytes that the file must have by its header; 0 if the header does not tell."""
     if container.format.name == MP4:
         last = [entry for stream in container.streams for entry in stream.index_entries[-1:]]
         return max((entry.pos + entry.size for entry in last), default=0)
@@ -60,10 +60,10 @@ def _stated_size(path: Path, container: InputContainer) -> int:
 
 
 def _stated_matroska_size(path: Path) -> int:
-    """End of the element that holds everything, 0 where it is open, as in live recordings.
+    """Return the end of the element that holds everything; 0 if its size is unknown, as in live recordings.
 
-    Source: RFC 8794 (EBML), sections 4 to 6: an element is its id, its size and its content; the zeros before the first
-    one of an id or size tell its length, and a size of only ones is not known.
+    Source: RFC 8794 (EBML), sections 4 to 6: an element consists of its id, its size and its content. The number of
+    zero bits before the first one bit of an id or size gives its length; a size of ones only is unknown.
     """
     with path.open("rb") as file:
         while (first := file.read(1)) and first[0]:
@@ -82,13 +82,13 @@ def _stated_matroska_size(path: Path) -> int:
 
 
 def video_stream(container: InputContainer) -> Any:
-    """The moving picture, None without one; a cover of a sound is none."""
+    """Return the moving picture, or None; cover art of a sound does not count."""
     streams = (stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic)
     return next((stream for stream in streams if stream.codec_context), None)
 
 
 def need_video(path: Path, container: InputContainer) -> Any:
-    """The moving picture; without one, or without a decoder for it, an `InputError`."""
+    """Return the moving picture; raise an `InputError` if there is none, or no decoder for it."""
     stream = video_stream(container)
     if stream is None:
         raise InputError(f"{path} holds no moving picture that can be decoded: give a video, H.264 in MP4 for instance")
@@ -96,12 +96,12 @@ def need_video(path: Path, container: InputContainer) -> Any:
 
 
 def sound_stream(container: InputContainer) -> Any:
-    """The first sound, None without one."""
+    """Return the first sound, or None."""
     return next((stream for stream in container.streams.audio if stream.codec_context), None)
 
 
 def origin_s(container: InputContainer) -> Fraction:
-    """Time stamp at which a player starts to show the file; times before it are a run-up of the sound decoder."""
+    """Return the time stamp at which a player starts to show the file; the sound decoder may need earlier packets."""
     start_s = Fraction(container.start_time or 0, av.time_base)  # rounded to microseconds
     exact_s = [_seconds(stream, stream.start_time) for stream in container.streams if stream.start_time is not None]
     nearest_s = min(exact_s, key=lambda time_s: abs(time_s - start_s), default=start_s)
@@ -113,21 +113,21 @@ def _seconds(stream: Any, ticks: int) -> Fraction:
 
 
 def stated_end_s(stream: Any) -> Fraction | None:
-    """Time stamp at which a stream ends by its header; None where there is only a way through all packets."""
+    """Return the time stamp at which a stream ends by its header; None if only reading all packets can tell."""
     if stream.duration is None:
         return None
     return _seconds(stream, (stream.start_time or 0) + stream.duration)
 
 
 class Packets:
-    """The packets of some streams in the order of the file, read once: iterating again goes on where it stopped.
+    """The packets of some streams in the order of the file, read once: iterating again continues where it stopped.
 
     Args:
         container: An open file.
-        streams: Which of its streams.
+        streams: Some of its streams.
 
     Raises:
-        InputError: While iterating, the file ends early or misses a part.
+        InputError: While iterating, the file ends early or a part of it is missing.
     """
 
     def __init__(self, container: InputContainer, *streams: Any) -> None:
@@ -137,7 +137,7 @@ class Packets:
         self._read = self._packets()
 
     def end_s(self, stream: Any) -> Fraction:
-        """Time stamp at which the last packet of a stream ends, of those read so far."""
+        """Return the time stamp at which the last packet of a stream ends, among those read so far."""
         return self._ends_s.get(stream.index, Fraction(0))
 
     def __iter__(self) -> Iterator[Any]:
@@ -160,7 +160,7 @@ class Packets:
             self._check_hole(self.container.size - n_bytes, Fraction(self.container.duration or 0, av.time_base))
 
     def _check_hole(self, n_bytes: int, time_s: Fraction) -> None:
-        """Refuses a jump in time over as many bytes as the time would take."""
+        """Refuse a jump in time that skips about as many bytes as its duration would take."""
         end_s = max(self._ends_s.values())
         hole_s = float(time_s - end_s)
         duration_s = max(self.container.duration or 0, int(time_s * av.time_base)) / av.time_base
@@ -169,7 +169,7 @@ class Packets:
 
 
 def end_of(packets: Packets) -> Fraction:
-    """Return the time stamp at which a single stream ends: by its header, else by its packets, which are read."""
+    """Return the time stamp at which the only stream ends: by its header, or by reading all its packets."""
     (stream,) = packets.streams
     stated = stated_end_s(stream)
     if stated is not None:
@@ -180,21 +180,22 @@ def end_of(packets: Packets) -> Fraction:
 
 
 def decoded(packets: Packets, start_s: Fraction = Fraction(0), thread_count: int = 0) -> Iterator[Any]:
-    """Frames of picture and sound, each kind in order of time.
+    """Yield frames of picture and sound, each kind in order of time.
 
     Args:
         packets: Packets of one picture, one sound, or both, not yet read.
-        start_s: Time stamp from which on frames are wanted; some before it come too, and all where seeking is inexact.
-        thread_count: Threads that decode a frame together, if it is stored in parts; 0 takes one a core.
+        start_s: Time stamp of the first frame needed; some earlier frames come too, and all of them if seeking is
+            inexact.
+        thread_count: Threads that decode a frame together, if it is stored in slices; 0 uses one thread per core.
 
     Raises:
         InputError: While iterating, the file is damaged: a packet cannot be decoded, or its frame is marked as damaged
-            or never comes. What a decoder does not notice passes.
+            or never comes. Damage that a decoder does not notice is not reported.
     """
     container = packets.container
     for stream in packets.streams:
         stream.codec_context.thread_count = thread_count
-        # by parts of a frame: threads that work on frames each may miss marking a damaged one
+        # slices: threads that decode whole frames may fail to mark a damaged one
         stream.codec_context.thread_type = "SLICE"
     lead_s = start_s - _SEEK_LEAD_S
     if lead_s > 0 and container.format.name in _EXACT_SEEK:
@@ -205,17 +206,17 @@ def decoded(packets: Packets, start_s: Fraction = Fraction(0), thread_count: int
 
 
 class _Decoder:
-    """The decoder of one stream, and the account of what went in and came out."""
+    """The decoder of one stream, and the balance of packets and frames."""
 
     def __init__(self, container: InputContainer, stream: Any) -> None:
         self._container = container
         self._counts = stream.codec_context.codec.canonical_name in _ONE_FRAME_A_PACKET
         self._is_picture = stream.type == "video"
-        self._key_pts: int | None = None  # of the first key frame; what precedes it lacks what it builds on
+        self._key_pts: int | None = None  # of the first key frame; frames before it lack their references
         self._awaited: list[int] = []  # time stamps of packets whose frames are still to come
 
     def decode(self, packet: Any) -> Iterator[Any]:
-        """Frames that are ready after a packet; the last packet is empty and gets the rest."""
+        """Yield the frames that are ready after a packet; the last packet is empty and yields the rest."""
         is_last = packet.pts is None and not packet.size
         if self._key_pts is None and (packet.is_keyframe or not self._is_picture):
             self._key_pts = packet.pts or 0
@@ -235,7 +236,7 @@ class _Decoder:
             self._check_lost(None, packet.time_base)
 
     def _check_lost(self, pts: int | None, time_base: Fraction) -> None:
-        """Refuses a run of packets before a time stamp, or to the end, of which no frame came."""
+        """Refuse a run of packets, before a time stamp or the end, that gave no frame."""
         lost: list[int] = []
         while self._awaited and (pts is None or self._awaited[0] <= pts):
             awaited = heapq.heappop(self._awaited)
@@ -253,11 +254,11 @@ def _damage(container: InputContainer, time_s: Fraction) -> InputError:
 
 
 def no_frame(path: Path) -> InputError:
-    """The error for a picture of which nothing can be shown."""
+    """Return the error for a picture without any frame that can be decoded."""
     return InputError(f"{path}: no frame of its picture can be decoded: give an undamaged video")
 
 
 def check_start(path: Path, start_s: float) -> None:
-    """Refuses a start that is no time of a file."""
+    """Refuse a start that is not a possible time in a file."""
     if not 0 <= start_s < math.inf:
         raise InputError(f"{path} cannot be read from {start_s} s: give a finite time from 0")

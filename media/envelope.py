@@ -1,4 +1,4 @@
-"""Loudness over time: RMS envelopes of sounds, from a fine one to the smooth one that controls a model, and as CSV."""
+"""Loudness over time: RMS envelopes of sounds, the smooth envelope that controls a model, and envelopes as CSV."""
 
 import csv
 import math
@@ -17,6 +17,8 @@ from common.spreadsheet import Line, read_table
 
 FINE_RATE_HZ = 125.0
 _FINE_SAMPLE_RATE_HZ = 16_000
+PUBLISHED_WINDOW_SAMPLES, PUBLISHED_SMOOTHING_SAMPLES = 10_000, 2_000
+"""Lengths of Stable-V2A's control envelope (arXiv 2412.15023), of sound at 44.1 kHz."""
 _FINE_WINDOW_SAMPLES = 512
 _FINE_HOP_SAMPLES = 128
 _CSV_HEADER = ["time_s", "rms"]
@@ -27,16 +29,16 @@ _HIGHEST_CSV_RMS = 1000
 
 @dataclass(frozen=True, eq=False)
 class Envelope:
-    """RMS values on an even grid: value i lies at (i + 0.5) / rate_hz, the middle of its slot of time.
+    """RMS values on an even grid: value i is at (i + 0.5) / rate_hz, the middle of its time slot.
 
-    That holds for a sample of a sound and for a frame of a fine envelope alike.
+    This holds for samples of a sound and for values of a fine envelope alike.
 
     Args:
         rms: RMS amplitudes, at least 0, 1 = full scale (..., T) with T at least 1.
-        rate_hz: Values a second, above 0.
+        rate_hz: Values per second, above 0.
 
     Raises:
-        InputError: No value, or a rate that is not a finite number above 0.
+        InputError: There is no value, or the rate is not a finite number above 0.
     """
 
     rms: Tensor
@@ -57,11 +59,11 @@ class Envelope:
 def fine_envelope(wave: Tensor, sample_rate_hz: int) -> Envelope:
     """Return the envelope (..., T) at 125 Hz of a sound (..., C, N): RMS of its 16 kHz mono over 512 samples every 128.
 
-    The sound is extended by 192 samples on each side, mirrored (with zeros where it is too short to mirror), so that
+    The sound is extended by 192 samples on each side, by reflection (or by zeros if it is too short for that), so that
     value i is centred on its slot. T is the number of whole slots, at least 1 (10 s: 1250).
 
     Raises:
-        InputError: The sound holds no sample.
+        InputError: The sound has no samples.
 
     Source:
         Video-Foley (arXiv 2408.11915), temporal condition, without its low-pass (`low_passed`).
@@ -79,17 +81,17 @@ def fine_envelope(wave: Tensor, sample_rate_hz: int) -> Envelope:
 
 
 def low_passed(envelope: Envelope, cutoff_hz: float = 7.8125) -> Envelope:
-    """Return an envelope without fast changes, neither earlier nor later than before, and nowhere below 0.
+    """Return an envelope without fast changes, without delay, and nowhere below 0.
 
-    An elliptic filter of order 4 (ripple 0.01 dB, 120 dB down) goes over it forwards and backwards. A hit so begins to
-    rise before it is heard, about half a period of the cutoff.
+    An elliptic filter of order 4 (ripple 0.01 dB, 120 dB attenuation) runs forwards and backwards. The level therefore
+    begins to rise about half a period of the cutoff before a hit.
 
     Args:
         envelope: Envelope, rms (..., T).
-        cutoff_hz: End of what passes, above 0 and below half of the envelope's rate.
+        cutoff_hz: End of the pass band, above 0 and below half of the envelope's rate.
 
     Raises:
-        InputError: A cutoff outside its range.
+        InputError: The cutoff is outside its range.
 
     Source:
         Video-Foley (arXiv 2408.11915): its target, with the default cutoff at 125 Hz.
@@ -99,7 +101,7 @@ def low_passed(envelope: Envelope, cutoff_hz: float = 7.8125) -> Envelope:
             f"a low-pass at {cutoff_hz} Hz is not possible for {envelope.rate_hz} values a second: give more than 0 "
             f"and less than {envelope.rate_hz / 2}"
         )
-    from scipy.signal import ellip, filtfilt  # takes a second to import, which few need
+    from scipy.signal import ellip, filtfilt  # slow to import, and rarely needed
 
     b, a = ellip(4, 0.01, 120, cutoff_hz, fs=envelope.rate_hz)
     rms = filtfilt(b, a, envelope.rms.double().cpu().numpy(), axis=-1, method="gust")
@@ -107,20 +109,20 @@ def low_passed(envelope: Envelope, cutoff_hz: float = 7.8125) -> Envelope:
 
 
 def instant_envelope(wave: Tensor, sample_rate_hz: int) -> Envelope:
-    """Return the finest envelope (..., C, N) of a sound, its magnitudes; every longer window follows from it."""
+    """Return the finest envelope (..., C, N) of a sound: the magnitudes of its samples."""
     return Envelope(wave.abs(), float(sample_rate_hz))
 
 
 def sliding_mean(values: Tensor, window_samples: int, *, causal: bool) -> Tensor:
-    """Return moving averages (..., N), float64, of values (..., N), in time proportional to N, whatever the window.
+    """Return moving averages (..., N), float64, of values (..., N), in time proportional to N for any window.
 
     Samples before the start and after the end count as 0, and the divisor is always `window_samples`.
 
     Args:
         values: Values (..., N).
         window_samples: Length W of the window, at least 1.
-        causal: True: output n averages samples n - W + 1 … n. False: n - W // 2 … n - W // 2 + W - 1, which is what
-            padding by W // 2 zeros on both sides, averaging, and cutting to N gives.
+        causal: True: output n averages samples n - W + 1 … n. False: it averages n - W // 2 … n - W // 2 + W - 1, as if
+            the values were padded by W // 2 zeros on both sides, averaged, and cut to N.
 
     Raises:
         InputError: The window is shorter than one sample.
@@ -140,26 +142,26 @@ def control_envelope(
     *,
     n_samples: int,
     sample_rate_hz: int,
-    window_samples: int = 10_000,
-    smoothing_samples: int = 2_000,
+    window_samples: int = PUBLISHED_WINDOW_SAMPLES,
+    smoothing_samples: int = PUBLISHED_SMOOTHING_SAMPLES,
 ) -> Tensor:
-    """Return the smooth envelope (..., N) at the rate of the sound, float32, as a model is controlled by it.
+    """Return the smooth envelope (..., N) at the rate of the sound, float32, that controls a model.
 
-    The energy (squared RMS) is interpolated onto the samples, averaged over the past `window_samples`, turned back into
-    an RMS, and smoothed by a centred moving average. Applied to `instant_envelope` this is the published definition.
+    The energy (squared RMS) is interpolated to the samples, averaged over the past `window_samples`, converted back to
+    RMS, and smoothed by a centred moving average. Applied to `instant_envelope`, this is the published definition.
 
     Args:
         envelope: Any envelope, rms (..., T). Before its start and after its end the sound counts as silent.
         n_samples: Length N of the result, at least 1.
-        sample_rate_hz: Samples a second of the result.
+        sample_rate_hz: Samples per second of the result.
         window_samples: Length of the RMS window, at least 1.
-        smoothing_samples: Length of the moving average, at least 1; 1 smooths nothing.
+        smoothing_samples: Length of the moving average, at least 1; 1 disables smoothing.
 
     Raises:
-        InputError: A length below 1.
+        InputError: A length is below 1.
 
     Source:
-        Stable-V2A (arXiv 2412.15023): window 10,000 and smoothing 2,000 at 44.1 kHz.
+        Stable-V2A (arXiv 2412.15023), whose lengths are the defaults.
     """
     if n_samples < 1:
         raise InputError(f"a control envelope of {n_samples} samples is not possible: give 1 or more")
@@ -169,7 +171,7 @@ def control_envelope(
 
 
 def _energy_at_samples(envelope: Envelope, n_samples: int, sample_rate_hz: int) -> Tensor:
-    """Return the energy (..., N), float64, linear between middles of slots; unchanged where the rates are equal."""
+    """Return the energy (..., N), float64, interpolated between slot middles; unchanged if the rates are equal."""
     energy = _to_float64(envelope.rms).square()
     n_values = energy.shape[-1]
     sample = torch.arange(n_samples, dtype=torch.float64, device=energy.device)
@@ -181,7 +183,7 @@ def _energy_at_samples(envelope: Envelope, n_samples: int, sample_rate_hz: int) 
 
 
 def _to_float64(values: Tensor) -> Tensor:
-    """Convert to float64; on the CPU where the device (Apple's) has none."""
+    """Convert to float64, on the CPU if the device (Apple's) does not support it."""
     return values.to(device="cpu" if values.device.type == "mps" else values.device, dtype=torch.float64)
 
 
@@ -191,13 +193,13 @@ def write_envelope_csv(path: Path, envelope: Envelope, start_s: float = 0.0) -> 
     Args:
         path: File to write, header `time_s,rms`.
         envelope: One envelope, rms (T,).
-        start_s: Where it starts in the video, in seconds from 0; before that the table says silence.
+        start_s: Start of the envelope in the video, in seconds from 0; the table states silence before it.
 
     Raises:
-        InputError: A batch of envelopes, or a path that cannot be written.
+        InputError: There are several envelopes, or the path cannot be written.
     """
     if envelope.rms.ndim != 1:
-        raise InputError(f"an envelope of shape {tuple(envelope.rms.shape)} is no single one: write one row of it")
+        raise InputError(f"an envelope of shape {tuple(envelope.rms.shape)} is not a single one: write one row of it")
     time_s = start_s + (np.arange(len(envelope.rms)) + 0.5) / envelope.rate_hz
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -207,25 +209,25 @@ def write_envelope_csv(path: Path, envelope: Envelope, start_s: float = 0.0) -> 
 
 
 def read_envelope_csv(path: Path, duration_s: float | None = None, start_s: float = 0.0) -> Envelope:
-    """Read an envelope from a table of times and RMS values, in any increasing steps.
+    """Read an envelope from a table of increasing times and RMS values.
 
-    Times that are the middles of even slots, as `write_envelope_csv` makes them, are taken as they are. All others are
-    points of a curve, which is read off at 125 Hz up to the last of them, straight between points and level before the
-    first. The table may have the form of any spreadsheet, see `common.spreadsheet.read_table`, with decimal points or
-    commas.
+    If the times are the middles of even slots, as `write_envelope_csv` writes them, the values are used unchanged.
+    Otherwise the points define a curve, straight between points and constant before the first, which is sampled at 125
+    Hz up to the last point. The table may have the form of any spreadsheet, see `common.spreadsheet.read_table`, with
+    decimal points or commas.
 
     Args:
         path: CSV file with the header `time_s,rms`; seconds from the start of the video, 0 to 86,400 (24 h), and RMS
             amplitudes, 0 to 1000 (+60 dBFS).
-        duration_s: Seconds that are needed, from `start_s`, above 0; None: up to the last time.
-        start_s: Where the envelope is to start in the video, in seconds from 0.
+        duration_s: Seconds needed, from `start_s`, above 0; None: up to the last time.
+        start_s: Start of the envelope in the video, in seconds from 0.
 
     Returns:
         Envelope with rms (T,), float32, from `start_s` on; it may end before `duration_s`.
 
     Raises:
-        InputError: The file is missing or no such table, a value lies outside its range, times are not in order, even
-            times are closer than 192,000 a second, or no time is after `start_s`.
+        InputError: The file is missing or not such a table, a value is outside its range, times are not in order, even
+            times are closer than 192,000 per second, or no time is after `start_s`.
     """
     time_s, rms = _read_points(path)
     if start_s > 0 and time_s[-1] <= start_s:
@@ -238,7 +240,7 @@ def read_envelope_csv(path: Path, duration_s: float | None = None, start_s: floa
     if start_s > 0:
         is_even, time_s = rate_hz is not None, time_s - start_s
         first = int(np.count_nonzero(time_s <= 0))
-        is_even |= first > 0 and time_s[first - 1] > -1e-6  # what `write_envelope_csv` puts before the slots of a part
+        is_even |= first > 0 and time_s[first - 1] > -1e-6  # the line before a part by `write_envelope_csv`
         rate_hz = _even_rate_hz(path, time_s[first:]) if is_even else None
     is_curve = rate_hz is None
     if rate_hz is None:
@@ -252,26 +254,26 @@ def read_envelope_csv(path: Path, duration_s: float | None = None, start_s: floa
 
 
 def _even_rate_hz(path: Path, time_s: np.ndarray) -> float | None:
-    """Return the slots a second, if the times are the middles of even slots from time 0 on; None if they are not."""
+    """Return the slots per second if the times are the middles of even slots from time 0 on; otherwise None."""
     rate_hz = (len(time_s) - 0.5) / time_s[-1] if time_s[-1] > 0 else 0.0
     if not np.allclose(time_s * rate_hz, np.arange(len(time_s)) + 0.5, rtol=0, atol=1e-2):
         return None
     if rate_hz > _HIGHEST_CSV_RATE_HZ:
         raise InputError(
-            f"{path} holds {rate_hz:.4g} values a second, expected at most {_HIGHEST_CSV_RATE_HZ:,}: "
+            f"{path} holds {rate_hz:.4g} values per second, expected at most {_HIGHEST_CSV_RATE_HZ:,}: "
             "give times in seconds"
         )
     return float(rate_hz)
 
 
 def _read_points(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read times and RMS values of a CSV file, checked."""
+    """Read and check the times and RMS values of a CSV file."""
     lines = read_table(path, _CSV_HEADER)
     points = np.array([_point(path, line) for line in lines])
     backwards = np.flatnonzero(np.diff(points[:, 0]) <= 0)
     if len(backwards):
         raise InputError(
-            f"{path}, {lines[backwards[0] + 1]} is not later than the line before it: sort the times, each once"
+            f"{path}, {lines[backwards[0] + 1]} is not later than the line before it: sort the times without repeats"
         )
     return points[:, 0], points[:, 1]
 
@@ -282,7 +284,7 @@ def _point(path: Path, line: Line) -> tuple[float, float]:
         time_s, rms = (float(cell.replace(",", ".")) for cell in line.cells)
     except ValueError:
         raise InputError(f"{path}, {line} holds no numbers: give a time in seconds and an RMS amplitude") from None
-    if not 0 <= time_s <= _LAST_CSV_TIME_S:  # not a number is in no range
+    if not 0 <= time_s <= _LAST_CSV_TIME_S:  # also refuses NaN
         raise InputError(
             f"{path}, {line} has the time {time_s:g} s: give 0 to {_LAST_CSV_TIME_S:,} (24 h), in seconds from the "
             "start of the video"

@@ -1,4 +1,4 @@
-"""From decoded pictures to frames as they are shown, at even times and of one size."""
+"""Conversion of decoded pictures to frames as a player shows them, at even times and of one size."""
 
 import math
 import sys
@@ -22,18 +22,18 @@ from media.container import Packets, check_start, no_frame, origin_s, stated_end
 Size = int | tuple[int, int] | None
 TimedImage = tuple[Fraction, Callable[[], Tensor]]
 
-_LARGEST_DENOMINATOR = 10**6  # tells 30,000 / 1,001 from the floating-point number next to it
+_LARGEST_DENOMINATOR = 10**6  # recovers 30,000 / 1,001 from its floating-point approximation
 
 
 @dataclass(frozen=True, eq=False)
 class FrameWindow:
-    """Some frames of a video.
+    """Some consecutive frames of a video.
 
     Args:
-        first: Number of the first of them; the windows of a video follow each other without gap.
+        first: Number of the first frame; the windows of a video follow each other without gaps.
         frames: Frames (n, 3, H, W), uint8, RGB.
-        lateness_s: Even time less the time stamp of the frame that stands there (n,), float64; negative where the frame
-            was taken later.
+        lateness_s: Grid time minus time stamp of the frame used there (n,), seconds, float64; negative if the frame was
+            taken later.
     """
 
     first: int
@@ -42,18 +42,18 @@ class FrameWindow:
 
 
 def as_fraction(value: float) -> Fraction:
-    """Return the fraction that was meant by a rate or time in floating point."""
+    """Return the fraction that a rate or time in floating point stands for."""
     return Fraction(value).limit_denominator(_LARGEST_DENOMINATOR)
 
 
 class FrameGrid:
-    """Picks the frames nearest to even times out of frames that come in order of time.
+    """Selects the frames nearest to even times from frames in order of time.
 
     Args:
         start_s: First of the times, as a time stamp.
-        frame_rate_hz: How many times a second, above 0.
-        window_frames: Frames that are handed out at once, at least 1.
-        n_frames: How many times there are, None where the end is not known yet.
+        frame_rate_hz: Times per second, above 0.
+        window_frames: Frames in a window, at least 1.
+        n_frames: Number of times; None if the end is not known yet.
     """
 
     def __init__(self, start_s: Fraction, frame_rate_hz: float, window_frames: int, n_frames: int | None) -> None:
@@ -68,25 +68,25 @@ class FrameGrid:
 
     @property
     def is_full(self) -> bool:
-        """Whether all times have their frames."""
+        """True if all times have their frames."""
         return self._n_done >= self._n_frames
 
     @property
     def is_empty(self) -> bool:
-        """Whether no frame came."""
+        """True if no frame was added."""
         return self._shown is None
 
     def add(self, frame: TimedImage) -> Iterator[FrameWindow]:
-        """Take the next frame, its time stamp and how to get it, and gives the windows that are complete."""
+        """Add the next frame, given by its time stamp and its decoding function, and yield the completed windows."""
         if self._shown is not None:
-            middle_s = (self._shown[0] + frame[0]) / 2  # of two as near the earlier counts
+            middle_s = (self._shown[0] + frame[0]) / 2  # a tie goes to the earlier frame
             yield from self._repeat(math.floor((middle_s - self._start_s) * self._rate_hz) + 1)
         self._shown = frame
 
     def finish(self, n_frames: int) -> Iterator[FrameWindow]:
-        """Give the windows that are left, with the last frame for all times that follow, when no more frames come."""
+        """Yield the remaining windows after the last frame, which is used for all remaining times."""
         self._n_frames = n_frames
-        if self._n_done > n_frames:  # a last time just past the end turns out to be none
+        if self._n_done > n_frames:  # the last time is past the end
             self._n_done, self._n_ready = self._n_done - 1, self._n_ready - 1
             self._lateness_s.pop()
         yield from self._repeat(n_frames)
@@ -94,13 +94,13 @@ class FrameGrid:
             yield self._window()
 
     def _repeat(self, n_done: int) -> Iterator[FrameWindow]:
-        """Take the frame now shown until so many times are done."""
+        """Use the current frame for times until `n_done` times are done."""
         n_done = min(n_done, self._n_frames)
         if self._shown is None or n_done <= self._n_done:
             return
         image = self._shown[1]()
         while self._n_done < n_done:
-            if self._n_ready == self._window_frames:  # not before there is a frame more: it may be the last time
+            if self._n_ready == self._window_frames:  # only with another frame: `finish` may drop the last
                 yield self._window()
             if self._ready is None:
                 n_most = min(self._window_frames, self._n_frames - self._n_done)
@@ -120,15 +120,15 @@ class FrameGrid:
 
 
 def shown_px(stream: Any, quarter_turns: int) -> tuple[int, int]:
-    """Return width and height of a picture with square pixels, turned."""
+    """Return width and height of a picture after rotation, in square pixels."""
     width = max(1, round(stream.width * (stream.sample_aspect_ratio or 1)))
     return (stream.height, width) if quarter_turns % 2 else (width, stream.height)
 
 
 def orientation(picture: Any) -> tuple[bool, int]:
-    """Return whether a picture is shown mirrored left to right, and how often it is then turned left by 90 degrees.
+    """Return whether a picture is shown mirrored left to right, and by how many quarter turns to the left after that.
 
-    To ask keeps the picture in memory until Python looks for cycles: ask one of a file.
+    Reading the side data keeps the picture in memory until Python collects cycles: do it once per file.
 
     Source: FFmpeg's libavutil/display.h: the matrix maps rows (x, y, 1) of the stored picture to those shown.
     """
@@ -143,11 +143,11 @@ def orientation(picture: Any) -> tuple[bool, int]:
 
 
 class View:
-    """Shows decoded pictures as a player does: with square pixels, mirrored and turned as the file says, in RGB.
+    """Converts decoded pictures to what a player shows: square pixels, mirrored and rotated as the file says, in RGB.
 
     Args:
         stream: The picture.
-        size_px: Width and height of the result, one number for both (the aspect is not kept); None: as shown.
+        size_px: Width and height of the result, or one number for both (the aspect is not kept); None: as shown.
     """
 
     def __init__(self, stream: Any, size_px: Size) -> None:
@@ -157,18 +157,18 @@ class View:
         self._reformatter = VideoReformatter()
 
     def timed(self, picture: Any) -> TimedImage:
-        """Return the time stamp of a decoded picture, and how to get it."""
+        """Return the time stamp of a decoded picture, and a function that converts it."""
         return picture.pts * picture.time_base, partial(self.show, picture)
 
     def show(self, picture: Any) -> Tensor:
-        """Return a decoded picture, or its stored pixels (H, W, 3) in RGB, as a frame (3, H, W), uint8."""
+        """Convert a decoded picture, or its stored pixels (H, W, 3) in RGB, to a frame (3, H, W), uint8."""
         if isinstance(picture, np.ndarray):
             picture = av.VideoFrame.from_ndarray(picture, format="rgb24")
         self._orientation = self._orientation or orientation(picture)
         is_mirrored, quarter_turns = self._orientation
         self._size_px = self._size_px or shown_px(self._stream, quarter_turns)
         width, height = self._size_px[::-1] if quarter_turns % 2 else self._size_px
-        how = Interpolation.BILINEAR  # widened when it shrinks, which is what others call antialiasing
+        how = Interpolation.BILINEAR  # with antialiasing when it shrinks
         if (width, height) != (picture.width, picture.height):
             how |= Interpolation.ACCURATE_RND | Interpolation.BITEXACT  # the same on every processor
         rgb = self._reformatter.reformat(picture, width, height, "rgb24", interpolation=how, threads=1)
@@ -178,19 +178,19 @@ class View:
 
 
 class FrameLine:
-    """The picture of an open file on its way to windows of frames at even times.
+    """Makes windows of frames at even times from the picture of an open file.
 
     Args:
         path: The file, for messages.
-        packets: Its packets, those of the picture first.
-        frame_rate_hz: Frames a second, above 0, as the next four see `media.reading.iter_frames`.
+        packets: Its packets, with the picture as the first stream.
+        frame_rate_hz: Frames per second, above 0; for this and the following see `media.reading.iter_frames`.
         size_px: Width and height.
         start_s: Time of the first frame in seconds from the start of the file.
-        duration_s: Seconds of the frames.
-        window_frames: Frames of a window.
+        duration_s: Duration of the frames in seconds.
+        window_frames: Frames in a window.
 
     Raises:
-        InputError: There can be no such frames.
+        InputError: Such frames are not possible.
     """
 
     def __init__(
@@ -215,17 +215,17 @@ class FrameLine:
         self.view = View(self._stream, size_px)
 
     def add(self, picture: Any) -> Iterator[FrameWindow]:
-        """Take the next decoded picture and give the windows that are complete."""
+        """Add the next decoded picture and yield the completed windows."""
         return self.grid.add(self.view.timed(picture))
 
     def finish(self) -> Iterator[FrameWindow]:
-        """Give the windows that are left when as much is decoded as is wanted, or there is."""
+        """Yield the remaining windows after everything needed is decoded."""
         if self.grid.is_empty:
             raise no_frame(self._path)
         return self.grid.finish(self._n_frames(stated_end_s(self._stream)))
 
     def _n_frames(self, stated_end_s: Fraction | None) -> int:
-        """Count all frames, if the picture ends where its header says, else where the packets read so far end."""
+        """Count all frames, up to the end that the header states, or else up to the end of the packets read so far."""
         if self._duration_s is not None:
             return count_at_rate(self._duration_s, self._frame_rate_hz)
         end_s = self._packets.end_s(self._stream) if stated_end_s is None else stated_end_s
@@ -236,7 +236,7 @@ class FrameLine:
 
 
 def _check_frames(path: Path, start_s: float, frame_rate_hz: float, size_px: Size, window_frames: int) -> None:
-    """Refuse frames that cannot be."""
+    """Refuse impossible frame rates, sizes, starts and windows."""
     check_start(path, start_s)
     count_at_rate(1.0, frame_rate_hz)
     if size_px is not None and min((size_px,) if isinstance(size_px, int) else size_px) < 1:

@@ -1,7 +1,7 @@
-"""Frames of a video by decord, the frame reader beside PyAV.
+"""Frames of a video by decord, the alternative to PyAV as a frame reader.
 
-PyAV's time as a share of decord's, the checks included (``python -m benchmarks.readers``, seed 0, median of 7 pairs,
-one thread a decoder, two shared x86-64 cores, PyAV 18.1, decord 0.6). Where decord gives the same frames, it is slower,
+Ratio of PyAV's time to decord's, checks included (``python -m benchmarks.readers``, seed 0, median of 7 pairs, one
+thread per decoder, two shared x86-64 cores, PyAV 18.1, decord 0.6). Where decord gives the same frames, it is slower,
 so the reader `auto` is PyAV for every video:
 
     video                  every frame, stored size   10 s at 4 frames a second, 224x224
@@ -36,7 +36,7 @@ def need_decord(option: str) -> Any:
     """Return the decord package.
 
     Args:
-        option: What asked for it, for the error.
+        option: Option that needs it, for the error.
 
     Raises:
         InputError: It is not installed; it exists for x86-64 only.
@@ -44,23 +44,23 @@ def need_decord(option: str) -> Any:
     try:
         import decord
     except (ImportError, OSError) as error:
-        raise InputError(f"{option} needs the package decord, which cannot be imported ({error}): take pyav") from error
+        raise InputError(f"{option} needs the package decord, which cannot be imported ({error}): use pyav") from error
     return decord
 
 
 def images_by_decord(path: Path, packets: Packets, view: View, start_s: Fraction) -> Iterator[TimedImage]:
-    """Yield the frames of a video from a time on: the time stamp of each, and how to decode it.
+    """Yield the frames of a video from a time on: the time stamp of each, and a function that decodes it.
 
-    decord is right about videos in MP4 and Matroska that are shown as they are stored and whose key frames start anew.
-    It invents frames for clips cut by stream copy, miscounts when it seeks in videos with open groups of pictures, and
-    does not turn pictures. Those are refused after a look at all packets. decord does not report damage within frames,
-    which PyAV does.
+    decord is right about videos in MP4 and Matroska that need no rotation and whose key frames do not depend on earlier
+    frames. It invents frames for clips cut by stream copy, miscounts when it seeks in videos with open groups of
+    pictures, and does not rotate pictures. Such videos are refused after a pass over all packets. decord does not
+    report damage within frames, which PyAV does.
 
     Args:
         path: The video.
         packets: Its packets, not yet read.
-        view: Gives frames their size.
-        start_s: Time stamp from which on frames are wanted; the frame before it comes too.
+        view: Converts frames to their size.
+        start_s: Time stamp of the first frame needed; the frame before it comes too.
 
     Raises:
         InputError: decord cannot read the video, or would give other frames.
@@ -74,13 +74,13 @@ def images_by_decord(path: Path, packets: Packets, view: View, start_s: Fraction
     times_s = [stamp * packets.streams[0].time_base for stamp in stamps]
     expected_s = np.array([float(time_s - times_s[0]) for time_s in times_s])
     if len(read_s) != len(times_s) or not np.allclose(read_s, expected_s, rtol=0, atol=_TIMES_AGREE_S):
-        raise _refused(path, "it counts or times the frames in another way")
+        raise _refused(path, "it counts or times the frames differently")
     for index in range(max(0, bisect(times_s, start_s) - 1), len(times_s)):
         yield times_s[index], partial(with_reason, lambda i=index: view.show(reader[i].asnumpy()))
 
 
 def _with_reason(path: Path, expected: type[Exception], work: Callable[[], Any]) -> Any:
-    """Return what `work` gives; an error of decord becomes one sentence."""
+    """Return the result of `work`; an error of decord becomes an `InputError`."""
     try:
         return work()
     except expected as error:
@@ -93,25 +93,25 @@ def _refused(path: Path, reason: str) -> InputError:
 
 
 def _stamps(path: Path, packets: Packets) -> list[int]:
-    """Return the time stamps of all frames in order, from the packets alone."""
+    """Return the sorted time stamps of all frames, from the packets alone."""
     if packets.container.format.name not in _FORMATS:
         raise _refused(path, "it is neither MP4 nor Matroska")
     if packets.streams[0].codec_context.codec.canonical_name == "av1":
         raise _refused(path, "it has no decoder for AV1")
     pictures = [packet for packet in packets if packet.size and packet.pts is not None]
     if any(packet.is_discard for packet in pictures):
-        raise _refused(path, "it was cut by stream copy, and hides frames")
+        raise _refused(path, "it was cut by stream copy and hides frames")
     keys = itertools.accumulate((packet.pts if packet.is_keyframe else 0 for packet in pictures), max)
     if any(packet.pts < key for packet, key in zip(pictures, keys, strict=True)):
-        raise _refused(path, "its key frames do not start anew: open groups of pictures")
+        raise _refused(path, "its key frames depend on earlier frames: open groups of pictures")
     if not pictures:
         raise no_frame(path)
     return sorted(packet.pts for packet in pictures)
 
 
 def _check_orientation(path: Path) -> None:
-    """Refuse a picture that has to be turned or mirrored, which its first frame says."""
+    """Refuse a picture that has to be rotated or mirrored, according to its first frame."""
     with opened(path) as container:
         first = next(decoded(Packets(container, video_stream(container)), thread_count=1), None)
         if first is not None and orientation(first) != (False, 0):
-            raise _refused(path, "it has to be turned to be shown")
+            raise _refused(path, "it has to be rotated or mirrored")

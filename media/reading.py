@@ -1,8 +1,8 @@
-"""Reading media files: what they hold, their frames and their sound, at once or in windows.
+"""Reading media files: their properties, frames and sound, at once or in windows.
 
-Every time is counted from the start of the file as a player shows it, that is from where the first of its streams
-starts. What is shared lies in media/container.py (an open file and its decoders), media/frames.py, media/sound.py and
-media/frames_by_decord.py; media/writing.py writes such files. No other file touches PyAV, decord or soundfile.
+Every time is counted from the start of the file as a player shows it, that is from the start of its earliest stream.
+Shared parts are in media/container.py (an open file and its decoders), media/frames.py, media/sound.py and
+media/frames_by_decord.py; media/writing.py writes such files. No other file uses PyAV, decord or soundfile.
 
 Frames are read by PyAV or by decord, see `Reader`; sound is always read by PyAV.
 """
@@ -57,17 +57,17 @@ __all__ = [
 
 WINDOW_FRAMES = 64
 Reader = Literal["auto", "pyav", "decord"]
-"""What reads frames. `auto` is the faster of those that give the same frames: PyAV for every video measured so far, see
-`media.frames_by_decord`."""
+"""Names of frame readers. `auto` is the faster of those that give the same frames: PyAV for every video measured so
+far, see `media.frames_by_decord`."""
 READERS: tuple[Reader, ...] = get_args(Reader)
 
 
 def check_reader(reader: str, option: str) -> Reader:
-    """Return a frame reader's name if there is such a reader here.
+    """Return a frame reader's name if the reader exists and is installed.
 
     Args:
         reader: One of `READERS`.
-        option: The option or key, for the error.
+        option: Option or key, for the error.
 
     Raises:
         InputError: There is no such reader, or its package is not installed.
@@ -81,19 +81,19 @@ def check_reader(reader: str, option: str) -> Reader:
 
 @dataclass(frozen=True)
 class MediaInfo:
-    """What a media file holds: sizes are 0 without a picture, rate and channels of the sound None without one.
+    """Properties of a media file; sizes are 0 without a picture, sample rate and channels None without a sound.
 
     Args:
         path: The file.
-        duration_s: Seconds until its picture ends, or its sound where it has no picture.
-        width: Width of the picture as it is shown, in square pixels.
-        height: Height of the picture as it is shown, in square pixels.
-        frame_rate_hz: Frames a second on average as the header states it.
-        rotation_deg: Turn to the left by which the stored (or mirrored) picture is shown: 0, 90, 180 or 270.
-        has_video: Whether it holds a moving picture; cover art is none.
+        duration_s: Seconds until the end of the picture, or of the sound if there is no picture.
+        width: Width of the picture as shown, in square pixels.
+        height: Height of the picture as shown, in square pixels.
+        frame_rate_hz: Average number of frames per second that the header states.
+        rotation_deg: Rotation to the left by which the stored (or mirrored) picture is shown: 0, 90, 180 or 270.
+        has_video: Whether it holds a moving picture; cover art does not count.
         has_sound: Whether it holds a sound.
-        sample_rate_hz: Samples a second of its sound.
-        n_channels: Channels of its sound.
+        sample_rate_hz: Samples per second of the sound.
+        n_channels: Channels of the sound.
     """
 
     path: Path
@@ -109,7 +109,7 @@ class MediaInfo:
 
 
 def probe(path: Path) -> MediaInfo:
-    """Look into a video or sound file.
+    """Read the properties of a video or sound file.
 
     Raises:
         InputError: The file is missing, damaged or cut off, or holds neither picture nor sound.
@@ -136,7 +136,7 @@ def probe(path: Path) -> MediaInfo:
 
 
 def _first_quarter_turns(path: Path, packets: Packets) -> int:
-    """Return how often the picture is turned left to be shown, by its first frame."""
+    """Return the number of quarter turns to the left by which the picture is shown, according to its first frame."""
     first = next(decoded(packets, thread_count=1), None)
     if first is None:
         raise no_frame(path)
@@ -144,7 +144,7 @@ def _first_quarter_turns(path: Path, packets: Packets) -> int:
 
 
 def _duration_s(packets: Packets) -> float:
-    """Return the seconds from the start of the file to the end of its stream: by its header, else by its packets."""
+    """Return the seconds from the start of the file to the end of its stream, by the header or else by the packets."""
     return float(end_of(packets) - origin_s(packets.container))
 
 
@@ -157,26 +157,26 @@ def read_frames(
     duration_s: float | None = None,
     reader: Reader = "auto",
 ) -> Tensor:
-    """Read the frames of a video on an even grid of times, whatever the rate at which it was recorded.
+    """Read the frames of a video on an even grid of times, at any frame rate of the recording.
 
-    Frame i is the stored frame whose time is nearest to start_s + i / frame_rate_hz (of two as near the earlier), as a
-    player shows it: with square pixels, mirrored and turned as the file says.
+    Frame i is the stored frame whose time is nearest to start_s + i / frame_rate_hz (the earlier one in a tie), as a
+    player shows it: with square pixels, mirrored and rotated as the file says.
 
     Args:
         path: A video file.
-        frame_rate_hz: Frames a second of the result, above 0.
-        size_px: Width and height that frames get by smooth scaling, or one number for both (the aspect is not kept);
-            None keeps the size as shown, which `probe` tells.
+        frame_rate_hz: Frames per second of the result, above 0.
+        size_px: Width and height to which frames are scaled smoothly, or one number for both (the aspect is not kept);
+            None keeps the size as shown, which `probe` returns.
         start_s: Time of the first frame in seconds, at least 0.
         duration_s: Seconds to read, above 0; None reads to the end. Past the end the last frame is repeated.
-        reader: What decodes the frames. Both readers give the same bits at the stored size; at another size colours
+        reader: Decoder of the frames. Both readers give the same bits at the stored size; at another size colours
             differ slightly, since decord's frames are scaled after their conversion to RGB.
 
     Returns:
         Frames (T, 3, H, W), uint8, RGB, with T = duration_s * frame_rate_hz, rounded.
 
     Raises:
-        InputError: The file is no readable video, it is damaged, the times lie outside it, or the reader cannot read
+        InputError: The file is not a readable video, it is damaged, the times are outside it, or the reader cannot read
             it.
     """
     windows = iter_frames(
@@ -187,14 +187,14 @@ def read_frames(
 
 @dataclass(frozen=True)
 class FrameRequest:
-    """Which frames of a video are wanted, see `read_frames`.
+    """A selection of frames of a video, see `read_frames`.
 
     Args:
-        frame_rate_hz: Frames a second, above 0.
+        frame_rate_hz: Frames per second, above 0.
         size_px: Width and height, one number for both, or None for the size as shown.
         start_s: Time of the first frame in seconds, at least 0.
         duration_s: Seconds to read, above 0; None reads to the end.
-        window_frames: Frames of a window, at least 1; the last one may have fewer.
+        window_frames: Frames in a window, at least 1; the last window may have fewer.
     """
 
     frame_rate_hz: float
@@ -205,17 +205,17 @@ class FrameRequest:
 
 
 def iter_requests(path: Path, requests: Sequence[FrameRequest]) -> Iterator[tuple[int, FrameWindow]]:
-    """Read several grids of frames of a video, such as two rates and sizes, while its picture is decoded once.
+    """Yield several grids of frames of a video, such as two rates and sizes, from a single decoding of its picture.
 
     Args:
         path: A video file.
-        requests: At least one.
+        requests: At least one request.
 
     Yields:
         Number of the request, and a window of its frames; the windows of a request come in order.
 
     Raises:
-        InputError: As `read_frames`, while iterating.
+        InputError: As in `read_frames`, while iterating.
     """
     with opened(path) as container:
         packets = Packets(container, need_video(path, container))
@@ -254,16 +254,16 @@ def iter_frames(
     """Yield the frames of `read_frames` in windows, so that a long video needs no more memory than a short one.
 
     Args:
-        path: See `read_frames`, as all that follow but one.
-        frame_rate_hz: Frames a second.
+        path: See `read_frames`; this holds for all but `window_frames`.
+        frame_rate_hz: Frames per second.
         size_px: Width and height.
         start_s: Time of the first frame in seconds.
         duration_s: Seconds to read.
-        window_frames: Frames of a window, at least 1; the last one may have fewer.
-        reader: What decodes the frames.
+        window_frames: Frames in a window, at least 1; the last window may have fewer.
+        reader: Decoder of the frames.
 
     Raises:
-        InputError: As `read_frames`, while iterating.
+        InputError: As in `read_frames`, while iterating.
     """
     if check_reader(reader, "reader") != "decord":
         request = FrameRequest(frame_rate_hz, size_px, start_s, duration_s, window_frames)
@@ -292,26 +292,26 @@ def iter_media(
 ) -> Iterator[FrameWindow | SoundWindow]:
     """Yield the frames and the sound of a video from its start, in windows, with one pass over the file.
 
-    The frames are those of `read_frames` without `duration_s`, and the sound that of `read_sound`: frames cover
-    `probe(path).duration_s`, the sound runs from the start of the file to its own end, with silence where it starts
-    late or has gaps. Windows of a kind come in order; the two kinds come as they are ready.
+    The frames are those of `read_frames` without `duration_s`, and the sound is that of `read_sound`: frames cover
+    `probe(path).duration_s`; the sound runs from the start of the file to its own end, with silence where it starts
+    late or has gaps. Windows of each kind come in order; the two kinds are interleaved as they become ready.
 
     Args:
         path: A video file.
-        frame_rate_hz: Frames a second, above 0.
+        frame_rate_hz: Frames per second, above 0.
         size_px: Width and height of the frames, one number for both, or None for the size as shown.
-        sample_rate_hz: Samples a second of the sound, above 0.
+        sample_rate_hz: Samples per second of the sound, above 0.
         n_channels: Channels of the sound, 1 or 2.
-        window_frames: Frames of a window, at least 1; a window of sound lasts about a second.
-        thread_count: Threads that decode a frame together, if it is stored in parts, 0 for one a core. One is best
-            where every core has a process of its own: none waits for another.
-        reader: What decodes the frames, see `read_frames`; with decord there is a second pass for the sound.
+        window_frames: Frames in a window, at least 1; a window of sound lasts about a second.
+        thread_count: Threads that decode a frame together, if it is stored in slices; 0 for one per core. One thread is
+            best if every core has its own process, since no thread waits for another.
+        reader: Decoder of the frames, see `read_frames`; with decord there is a second pass for the sound.
 
     Yields:
-        Windows of frames, and windows of sound where the file has any.
+        Windows of frames, and windows of sound if the file has any.
 
     Raises:
-        InputError: While iterating, the file is no readable video, is damaged, or the reader cannot read it.
+        InputError: While iterating, the file is not a readable video, is damaged, or the reader cannot read it.
     """
     _check_sound(sample_rate_hz, n_channels)
     if reader == "decord":
@@ -337,13 +337,13 @@ def iter_media(
 def read_sound(
     path: Path, *, sample_rate_hz: int, n_channels: int = 2, start_s: float = 0.0, duration_s: float | None = None
 ) -> Tensor:
-    """Reads the sound of a sound or video file at a given rate and number of channels.
+    """Read the sound of a sound or video file at a given rate and number of channels.
 
-    A sound that starts late or has gaps is silent there, so that it stays in time with the picture.
+    Silence fills the start of a sound that starts late and gaps in it, so that it stays in time with the picture.
 
     Args:
         path: A sound or video file.
-        sample_rate_hz: Samples a second of the result, above 0.
+        sample_rate_hz: Samples per second of the result, above 0.
         n_channels: Channels of the result, 1 (more are mixed down) or 2 (one is doubled).
         start_s: Time of the first sample in seconds, at least 0.
         duration_s: Seconds to read, above 0; None reads to the end. Past the end there is silence.
@@ -389,15 +389,15 @@ def _line(
     start_s: Fraction,
     n_samples: int | None,
 ) -> SoundLine:
-    """Where the decoded pieces of a sound go."""
-    # MP4 says where the sound ends within the last packet, which FFmpeg decodes to its end
+    """Return the object that joins the decoded pieces of a sound."""
+    # MP4 states where the sound ends within the last packet, but FFmpeg decodes all of that packet
     end_s = stated_end_s(stream) if container.format.name == MP4 else None
     return SoundLine(container.name, sample_rate_hz, n_channels, start_s, n_samples, end_s)
 
 
 def _check_sound(sample_rate_hz: int, n_channels: int) -> None:
-    """Refuses a sound that cannot be."""
+    """Refuse an impossible number of channels or sample rate."""
     if n_channels not in (1, 2):
         raise InputError(f"{n_channels} channels are not possible: give 1 or 2")
     if sample_rate_hz < 1:
-        raise InputError(f"{sample_rate_hz} samples a second are not possible: give at least 1")
+        raise InputError(f"{sample_rate_hz} samples per second are not possible: give at least 1")

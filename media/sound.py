@@ -1,4 +1,4 @@
-"""From decoded pieces of sound to one that has no gaps, at a given rate and number of channels."""
+"""Conversion of decoded pieces of sound to one sound without gaps, at a given rate and number of channels."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from torch import Tensor
 
 from common.errors import InputError
 
-_LARGEST_JITTER_S = 0.02  # a smaller step in the time stamps of a sound is rounding, a larger one a gap
+_LARGEST_JITTER_S = 0.02  # smaller steps in the time stamps of a sound are rounding errors, larger ones are gaps
 _WINDOW_S = 1
 
 
 @dataclass(frozen=True, eq=False)
 class SoundWindow:
-    """Some samples of a sound.
+    """Some consecutive samples of a sound.
 
     Args:
-        first: Number of the first of them; the windows of a sound follow each other without gap.
+        first: Number of the first sample; the windows of a sound follow each other without gaps.
         wave: Sound (C, n), float32, full scale ±1.
     """
 
@@ -29,15 +29,15 @@ class SoundWindow:
 
 
 class SoundLine:
-    """Resamples pieces of sound that come in order of time, and joins them; where there is none, it is silent.
+    """Resamples pieces of sound in order of time and joins them; gaps become silence.
 
     Args:
         name: The file, for messages.
-        sample_rate_hz: Samples a second of the result.
+        sample_rate_hz: Samples per second of the result.
         n_channels: Channels of the result, 1 (more are mixed down) or 2 (one is doubled).
         start_s: Time stamp of the first sample.
-        n_samples: Samples in all, None for as many as there are.
-        end_s: Time stamp at which the sound ends at the latest, None where that is not known.
+        n_samples: Total number of samples; None for as many as there are.
+        end_s: Latest time stamp at which the sound ends; None if unknown.
     """
 
     def __init__(
@@ -61,23 +61,24 @@ class SoundLine:
 
     @property
     def is_full(self) -> bool:
-        """Whether all samples are there."""
+        """True if all samples were added."""
         return self._n_samples is not None and self._n_done >= self._n_samples
 
     def add(self, frame: Any) -> Iterator[SoundWindow]:
-        """Take the next decoded piece and give the windows that are complete."""
+        """Add the next decoded piece and yield the completed windows."""
         form = frame.format.name, frame.layout.name, frame.sample_rate
         if form != self._form:
             yield from self._drain()
             self._form = form
-            # Mono is doubled here, since the resampler would lower its level; it mixes down without clipping.
+            # The resampler would lower the level of doubled mono, so mono is doubled later; it mixes down without
+            # clipping.
             layout = "mono" if 1 in (self._n_channels, frame.layout.nb_channels) else "stereo"
             options = {"rematrix_maxval": "1.0"}
             self._resampler = av.AudioResampler(format="fltp", layout=layout, rate=self._rate_hz, options=options)
         yield from self._place(self._resampler.resample(frame))
 
     def finish(self) -> Iterator[SoundWindow]:
-        """Give the windows that are left, with silence to the end, when no more pieces come."""
+        """Yield the remaining windows after the last piece, with silence up to the end."""
         yield from self._drain()
         yield from self._silence(self._n_samples or 0)
         if self._ready:
@@ -88,7 +89,7 @@ class SoundLine:
             yield from self._place(self._resampler.resample(None))
 
     def _place(self, pieces: list[Any]) -> Iterator[SoundWindow]:
-        """Puts resampled pieces where they belong; what is there already stays."""
+        """Place resampled pieces at their positions; samples that are already there stay."""
         for piece in pieces:
             position = round((piece.pts * piece.time_base - self._start_s) * self._rate_hz)
             if self._expected is not None and abs(position - self._expected) <= _LARGEST_JITTER_S * self._rate_hz:
@@ -102,7 +103,7 @@ class SoundLine:
             yield from self._append(wave.expand(self._n_channels, -1))
 
     def _silence(self, end: int) -> Iterator[SoundWindow]:
-        """Fill up to a sample, a window at a time."""
+        """Add silence up to a sample, one window at a time."""
         while (n_missing := end - self._n_done) > 0 and not self.is_full:
             yield from self._append(torch.zeros(self._n_channels, min(n_missing, _WINDOW_S * self._rate_hz)))
 

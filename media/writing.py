@@ -24,14 +24,14 @@ from media.container import Packets, end_of, need_video, no_frame, opened, origi
 _OUTPUT_FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _TRIED_PACKETS = 100
 _AAC_BITS_PER_S = 256_000
-_H264_OPTIONS = {"x264-params": "mbtree=0"}  # with it, pictures below about 100 pixels give other bytes now and then
+_H264_OPTIONS = {"x264-params": "mbtree=0"}  # mbtree makes the bytes of pictures below about 100 pixels vary
 
 
 def write_wav(path: Path, wave: Tensor, sample_rate_hz: int) -> None:
-    """Write a sound (C, N), C 1 or 2, full scale ±1, as 24-bit PCM; what exceeds full scale is clipped.
+    """Write a sound (C, N), C 1 or 2, full scale ±1, as 24-bit PCM; samples beyond full scale are clipped.
 
     Raises:
-        InputError: The sound is empty or not finite, or the path cannot be written or is no .wav.
+        InputError: The sound is empty or not finite, or the path cannot be written or does not end in .wav.
     """
     if path.suffix.lower() != ".wav":
         raise InputError(f"{path} has the suffix `{path.suffix}`, expected .wav: change the name of the output")
@@ -41,9 +41,9 @@ def write_wav(path: Path, wave: Tensor, sample_rate_hz: int) -> None:
 
 
 def mp3_bytes(wave: Tensor, sample_rate_hz: int) -> bytes:
-    """Return a small MP3 of a sound (C, N) for web pages, of about 80 kB for 10 s of mono, clipped to full scale.
+    """Return a small MP3 of a sound (C, N) for web pages, about 80 kB for 10 s of mono, clipped to full scale.
 
-    The rate is one of MP3's, 44,100 Hz for instance.
+    The sample rate must be one that MP3 supports, such as 44,100 Hz.
 
     Raises:
         InputError: The sound is empty or not finite.
@@ -59,7 +59,7 @@ def write_video(path: Path, frames: Tensor, frame_rate_hz: float) -> None:
     Args:
         path: File to write, with the suffix .mp4, .mov or .mkv.
         frames: Frames (T, 3, H, W), uint8, RGB; an odd last row or column is doubled, since H.264 needs even sizes.
-        frame_rate_hz: Frames a second, above 0.
+        frame_rate_hz: Frames per second, above 0.
 
     Raises:
         InputError: The path cannot be written.
@@ -78,18 +78,18 @@ def write_video(path: Path, frames: Tensor, frame_rate_hz: float) -> None:
 
 
 def mux(video_path: Path, wave: Tensor, sample_rate_hz: int, out_path: Path) -> None:
-    """Write a video with a new sound: the picture is copied as it is stored, the sound replaces any other.
+    """Write a video with a new sound: the stored picture is copied, and the sound replaces any other.
 
-    The packets of the picture stay as they are, bit for bit, and so do their times, its turn and the shape of its
-    pixels, its chapters and its texts. Only start codes (MPEG-TS) become lengths where the format wants it. Matroska
-    cannot hide frames that were cut off without new compression: they show before the sound starts.
+    The packets of the picture are copied bit for bit, with their times, rotation, pixel shape, chapters and texts. Only
+    start codes (MPEG-TS) become lengths where the format needs them. Matroska cannot hide cut-off frames without new
+    compression: they are shown before the sound starts.
 
     Args:
         video_path: A video file.
-        wave: Sound (C, N) from the start of the video on, C 1 or 2, full scale ±1; stored as AAC. What goes beyond the
-            end of the picture is cut off, what is missing is silent; Matroska may add silence of up to 1024 samples.
-        sample_rate_hz: Samples a second of the sound.
-        out_path: File to write, with the suffix .mp4, .mov or .mkv, other than `video_path`.
+        wave: Sound (C, N) from the start of the video on, C 1 or 2, full scale ±1; stored as AAC. It is cut at the end
+            of the picture, or extended to it by silence; Matroska may add silence of up to 1024 samples.
+        sample_rate_hz: Samples per second of the sound.
+        out_path: File to write, with the suffix .mp4, .mov or .mkv, different from `video_path`.
 
     Raises:
         InputError: The video cannot be read, the sound is empty or not finite, the output cannot be written, or its
@@ -100,7 +100,7 @@ def mux(video_path: Path, wave: Tensor, sample_rate_hz: int, out_path: Path) -> 
         raise InputError(f"{out_path} is the video itself: give another output")
     rates_hz = sorted(av.Codec("aac", "w").audio_rates or [])
     if sample_rate_hz not in rates_hz:
-        raise InputError(f"AAC cannot hold {sample_rate_hz} samples a second: resample the sound to one of {rates_hz}")
+        raise InputError(f"AAC cannot hold {sample_rate_hz} Hz: resample the sound to one of {rates_hz}")
     samples = _playable(wave)
     durations, duration_s = _durations(video_path)
     n_missing = count_at_rate(duration_s, sample_rate_hz) - samples.shape[1]
@@ -133,9 +133,9 @@ def _copy_with_sound(
     durations: dict[int, int],
     n_packets: int | None = None,
 ) -> None:
-    """Copy the picture of a video, or its first packets, to a file or to memory, and sound (C, N) beside it."""
+    """Copy the picture of a video, or its first packets, to a file or to memory, together with sound (C, N)."""
     stream, suffix = need_video(video_path, source), out_path.suffix.lower()
-    # MP4 rounds its durations to milliseconds otherwise
+    # otherwise MP4 rounds durations to milliseconds
     options = {} if suffix == ".mkv" else {"movie_timescale": str(sample_rate_hz)}
     copying = _writing(f"the picture of {video_path} cannot be copied to {out_path}", _conversion(video_path))
     with copying, av.open(target_file, "w", format=_OUTPUT_FORMATS[suffix], options=options) as target:
@@ -158,7 +158,7 @@ def _conversion(video_path: Path) -> str:
 
 @contextmanager
 def _writing(failure: str, remedy: str | None = None) -> Iterator[None]:
-    """Make one sentence of what goes wrong while an output is written; the remedy is for anything but want of room."""
+    """Turn errors while an output is written into one sentence; `remedy` is for all causes but a full disk."""
     try:
         yield
     except (av.FFmpegError, soundfile.LibsndfileError, OSError) as error:
@@ -169,7 +169,7 @@ def _writing(failure: str, remedy: str | None = None) -> Iterator[None]:
 
 
 def _picture_like(stream: Any, target: OutputContainer, video_path: Path, out_path: Path) -> Any:
-    """Return a new stream of the output for the packets of a picture."""
+    """Add a stream to the output for the packets of a picture, and return it."""
     try:
         picture = target.add_stream_from_template(stream, opaque=True)
     except ValueError as error:
@@ -180,12 +180,12 @@ def _picture_like(stream: Any, target: OutputContainer, video_path: Path, out_pa
     if stream.sample_aspect_ratio:
         picture.codec_context.sample_aspect_ratio = stream.sample_aspect_ratio
     if stream.codec_context.codec.canonical_name == "hevc" and out_path.suffix.lower() != ".mkv":
-        picture.codec_context.codec_tag = "hvc1"  # players of Apple show no other
+        picture.codec_context.codec_tag = "hvc1"  # Apple's players need this tag
     return picture
 
 
 def _check_pixels(written: str | io.BytesIO, stream: Any, out_path: Path) -> None:
-    """Refuse an output that says another shape of its pixels than the video."""
+    """Refuse an output whose stated pixel shape differs from the video's."""
     with av.open(written) as container:
         if (container.streams.video[0].sample_aspect_ratio or 1) != (stream.sample_aspect_ratio or 1):
             raise InputError(f"{out_path} cannot hold pixels that are not square: give an output with suffix .mp4")
@@ -201,7 +201,7 @@ def _chapters(source: InputContainer) -> list[Any]:
 
 
 def _aac_packets(target: OutputContainer, samples: np.ndarray, sample_rate_hz: int) -> list[Any]:
-    """Return the sound (C, N) as packets of a new stream of the output."""
+    """Encode sound (C, N) as packets of a new stream of the output."""
     layout = "mono" if len(samples) == 1 else "stereo"
     stream = target.add_stream("aac", rate=sample_rate_hz, layout=layout, bit_rate=_AAC_BITS_PER_S)
     frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=layout)
@@ -210,9 +210,9 @@ def _aac_packets(target: OutputContainer, samples: np.ndarray, sample_rate_hz: i
 
 
 def _durations(path: Path) -> tuple[dict[int, int], float]:
-    """Return how long each frame is shown, by its time stamp, both in the units of the file; and the whole in seconds.
+    """Return the duration of each frame by its time stamp, in units of the file, and that of the video in seconds.
 
-    Packets say how long they last in order of decoding, which is another where frames have different durations.
+    Packets state their durations in order of decoding, which is the wrong order if frames have different durations.
     """
     with opened(path) as container:
         stream = need_video(path, container)
@@ -227,11 +227,11 @@ def _durations(path: Path) -> tuple[dict[int, int], float]:
 
 
 def _video_packets(source: InputContainer, picture: Any, durations: dict[int, int]) -> Iterator[Any]:
-    """Yield all packets of a video as packets of another, counted from the start of the file.
+    """Yield all packets of a video as packets of the output, with times from the start of the file.
 
-    Matroska stores no decoding times and FFmpeg does not know the first of them: they are counted back from the first
-    one known, a frame at a time. MP4 takes for the duration of the picture that from the first decoding time to the end
-    of the last packet.
+    Matroska stores no decoding times, and FFmpeg does not know the first ones: they are counted back from the first
+    known one, one frame duration at a time. MP4 defines the duration of the picture as the time from the first decoding
+    time to the end of the last packet.
     """
     stream = video_stream(source)
     packets = (packet for packet in Packets(source, stream) if packet.size)
@@ -264,12 +264,12 @@ def _playable(wave: Tensor) -> np.ndarray:
     if wave.ndim != 2 or wave.shape[0] not in (1, 2) or wave.shape[1] == 0:
         raise InputError(f"a sound of shape {tuple(wave.shape)} cannot be written: give (1 or 2 channels, samples)")
     if not wave.isfinite().all():
-        raise InputError("the sound holds samples that are not finite numbers: there is nothing to write")
+        raise InputError("the sound holds samples that are not finite numbers: generate it again, or give another")
     return wave.detach().float().clamp(-1, 1).cpu().contiguous().numpy()
 
 
 def _check_suffix(path: Path) -> None:
-    """Refuse an output whose suffix names no container for video."""
+    """Refuse an output whose suffix is not that of a video container."""
     if path.suffix.lower() not in _OUTPUT_FORMATS:
         expected = ", ".join(_OUTPUT_FORMATS)
         raise InputError(f"{path} has the suffix `{path.suffix}`, expected {expected}: change the output")

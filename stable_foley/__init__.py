@@ -1,1 +1,1 @@
-"""Stable-Foley: an envelope, and what it should sound like, become stereo sound (Stable-V2A, arXiv 2412.15023)."""
+"""Stable-Foley: generates stereo sound from an envelope, frames and prompts (Stable-V2A, arXiv 2412.15023)."""

@@ -1,7 +1,7 @@
-"""Owns stable-audio-tools: its diffusion transformer (DiT) and its VAE behind this project's names.
+"""Owns stable-audio-tools: wraps its diffusion transformer (DiT) and its VAE in this project's interfaces.
 
-No other file imports ``stable_audio_tools``. Models are described in that library's own ``model_config.json`` format,
-so the published Stable Audio Open, the small ``mini`` and the ``debug`` model of the tests are built alike.
+No other file imports ``stable_audio_tools``. Models are described in that library's ``model_config.json`` format, so
+the published Stable Audio Open, the small ``mini`` and the ``debug`` model of the tests are built in the same way.
 
 Shapes: B batch, C channels, N samples, Z latent channels (64 in Stable Audio Open), L latent steps,
 T tokens, D width of the transformer.
@@ -30,11 +30,11 @@ from stable_foley.mel_latent import MelLatent
 
 @contextlib.contextmanager
 def _without_what_is_not_used() -> Iterator[None]:
-    """Imports of stable-audio-tools take a third of the time, and print nothing.
+    """Make imports of stable-audio-tools within the block silent, and three times as fast.
 
-    It would load the compiler of torch to set its options, and Lightning for callbacks of a training of its own; where
-    the compiler cannot be imported it goes on without, and says so in a way that sets up the whole program's logging.
-    It prints a line for every CUDA kernel that is not installed.
+    The library would load torch's compiler to set its options, and Lightning for callbacks of its own training. If the
+    compiler cannot be imported, it continues, but its message sets up logging for the whole program. It also prints a
+    line for every CUDA kernel that is not installed.
     """
     handlers = list(logging.root.handlers)
     callbacks = ModuleType("stable_audio_tools.models.lora.callbacks")
@@ -64,16 +64,18 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 DIT, CODEC, CONDITIONERS = "model.model.", "pretransform.", "conditioner.conditioners."
 SECONDS = f"{CONDITIONERS}seconds_"
 PROJECTIONS = tuple(f"{CONDITIONERS}{key}.proj_out." for key in ("frames", "audio"))
-"""How the names of the backbone's weights begin, in its own files and in whole models."""
+"""Prefixes of the backbone's weights, in its own files and in whole models."""
 VAE_PARTS = {"encoder": "oobleck", "decoder": "oobleck", "bottleneck": "vae"}
+LIBRARY_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""Exceptions that stable-audio-tools raises on sizes that do not fit each other, few of which it checks itself."""
 MAX_LAYERS = 256
 """Ten times the depth of Stable Audio Open."""
 LIGHTNING = "model."
-"""What comes before every name in a checkpoint of the published training."""
+"""Prefix of every name in a checkpoint of the published training."""
 
 
 class LatentCodec(Protocol):
-    """What turns sound into latents and back: the published VAE or the fixed mel latent of ``mini``."""
+    """Interface between sound and latents: the published VAE or the fixed mel latent of ``mini``."""
 
     n_latent_channels: int
     samples_per_step: int
@@ -82,23 +84,23 @@ class LatentCodec(Protocol):
 
     @property
     def loss_weights(self) -> Tensor | float:
-        """How much an error of each latent channel counts in training (Z, 1), 1 on average."""
+        """Weight of the error of each latent channel in training (Z, 1), 1 on average."""
 
     def parameters_of(self, wave: Tensor) -> Tensor:
-        """Sound (B, C, N) → what its latents are drawn from (B, P, L), L = ceil(N / samples_per_step)."""
+        """Map sound (B, C, N) to the parameters (B, P, L) of its latents, L = ceil(N / samples_per_step)."""
 
     def draw(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """What ``parameters_of`` gave → latent (B, Z, L)."""
+        """Draw latents (B, Z, L) from the result of ``parameters_of``."""
 
     def encode(self, wave: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Sound (B, C, N) → latent (B, Z, L): both of these."""
+        """Map sound (B, C, N) to latents (B, Z, L): ``parameters_of``, then ``draw``."""
 
     def decode(self, latent: Tensor) -> Tensor:
-        """Latent (B, Z, L) → sound (B, C, L · samples_per_step)."""
+        """Map latents (B, Z, L) to sound (B, C, L · samples_per_step)."""
 
 
 def codec_id(codec: LatentCodec) -> str:
-    """Return what tells a codec from any other: its class and the checksum of its weights and settings."""
+    """Return an identifier of a codec: its class and the checksum of its weights and settings."""
     module = cast(nn.Module, codec)
     return f"{type(codec).__name__} {weights_sha256(module.state_dict() | dict(module.named_buffers()))}"
 
@@ -138,8 +140,8 @@ class DiT(DiffusionTransformer):
             t: noise level (B,), 0 (clean) to 1 (noise).
             tokens: cross-attention tokens (B, T, cond_token_dim), or None for none.
             global_embed: global condition (B, global_cond_dim), or None.
-            control_residuals: one (B, P + L / patch_size, D) a controlled layer, added to that layer's input; P is 1
-                for the prepended global condition, 0 with adaLN.
+            control_residuals: one (B, P + L / patch_size, D) for each controlled layer, added to that layer's input; P
+                is 1 for the prepended global condition, 0 with adaLN.
 
         Returns:
             v (B, Z, L).
@@ -156,9 +158,9 @@ class DiT(DiffusionTransformer):
     def hidden_states(
         self, x: Tensor, t: Tensor, tokens: Tensor | None, global_embed: Tensor | None, **transformer_inputs: Any
     ) -> list[Tensor]:
-        """Outputs (B, P + L / patch_size, D) of every layer, the prepended token, if any, first.
+        """Return the outputs (B, P + L / patch_size, D) of every layer; a prepended token, if any, comes first.
 
-        Arguments as in ``forward``; ``transformer_inputs`` are for hooks on the transformer inside.
+        Arguments are as in ``forward``; ``transformer_inputs`` are for hooks on the transformer inside.
         """
         _, info = super().forward(
             x,
@@ -175,9 +177,9 @@ class DiT(DiffusionTransformer):
 
 @dataclass(frozen=True)
 class _AddResidual:
-    """Pre-hook of transformer layer ``index``: takes the residuals out of the call and adds its own to the input.
+    """Pre-hook of transformer layer ``index``: removes the residuals from the call and adds its own to the input.
 
-    The residuals travel in the call itself, not in the module, so gradient checkpointing replays them correctly.
+    The residuals are arguments of the call, not state of the module, so gradient checkpointing replays them correctly.
     """
 
     index: int
@@ -199,7 +201,7 @@ class VaeLatent(nn.Module):
 
     def __init__(self, config: Mapping[str, Any], sample_rate_hz: int) -> None:
         super().__init__()
-        with warnings.catch_warnings():  # of a form of weight normalisation that published weights have
+        with warnings.catch_warnings():  # about the form of weight normalisation in published weights
             warnings.simplefilter("ignore", FutureWarning)
             self.model = create_autoencoder_from_config({"sample_rate": sample_rate_hz, "model": config})
         self.n_latent_channels = int(config["latent_dim"])
@@ -209,7 +211,7 @@ class VaeLatent(nn.Module):
         self.loss_weights = 1.0
 
     def parameters_of(self, wave: Tensor) -> Tensor:
-        """Mean, then scale before the bottleneck (B, 2 · 64, L) of sound (B, C, N); clip by clip to save memory."""
+        """Return mean, then unconstrained scale (B, 2 · 64, L) of sound (B, C, N); clip by clip to save memory."""
         wave = F.pad(wave, (0, -wave.shape[-1] % self.samples_per_step))
         return torch.cat([self.model.encoder(clip[None]) for clip in wave])
 
@@ -224,20 +226,20 @@ class VaeLatent(nn.Module):
         return self.draw(self.parameters_of(wave), generator)
 
     def decode(self, latent: Tensor) -> Tensor:
-        """Sound (B, C, L · samples_per_step) of a latent (B, Z, L); one clip at a time to save memory."""
+        """Map latents (B, Z, L) to sound (B, C, L · samples_per_step); one clip at a time to save memory."""
         return torch.cat([self.model.decoder(one[None]) for one in latent])
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A diffusion transformer with the latent space it works in.
+    """A diffusion transformer with its latent codec.
 
     Attributes:
         dit: the transformer, its weights loaded.
         codec: the latent codec, frozen, in eval mode, in float32.
-        conditioner_weights: weights of conditioners that came with the backbone (``seconds_start.…``, and the
-            ``proj_out`` of those that it was trained with), by name.
-        weights: the file the weights came from; None: random.
+        conditioner_weights: weights by name of conditioners that are stored with the backbone (``seconds_start.…``, and
+            the ``proj_out`` of those that it was trained with).
+        weights: the file of the weights; None: random.
         sha256: checksum of transformer and codec, see ``weights_sha256``; None: random.
     """
 
@@ -262,36 +264,47 @@ def build_backbone(
     gradient_checkpointing: bool = False,
     dtype: str = "float32",
 ) -> Backbone:
-    """Build the transformer and its latent codec, and load their weights straight in their type.
+    """Build the transformer and its latent codec, and load their weights directly in the final precision.
 
     Args:
         model_config: in the format of stable-audio-tools; ``model.pretransform.type`` is ``autoencoder`` (the VAE) or
             ``mel`` (fixed mel cepstra, no weights).
         weights: a file with keys ``model.model.…`` (transformer), ``pretransform.…`` (VAE) and
-            ``conditioner.conditioners.…``, as Stable Audio Open has and ``exp=train_backbone.yaml`` writes, or a folder
-            with ``model.safetensors`` or ``model.ckpt``; a published Stable-Foley checkpoint holds them too.
-        random_weights: whether random weights will do where ``weights`` is None.
-        hub_id: the repository whose ``model.safetensors`` is fetched where both are not given.
+            ``conditioner.conditioners.…``, as in Stable Audio Open and the output of ``exp=train_backbone.yaml``, or a
+            folder with ``model.safetensors`` or ``model.ckpt``; a published Stable-Foley checkpoint contains them too.
+        random_weights: whether random weights are allowed if ``weights`` is None.
+        hub_id: the repository whose ``model.safetensors`` is downloaded if there are no ``weights`` and random ones are
+            not allowed.
         sha256: expected checksum of transformer and codec; None accepts any.
         gradient_checkpointing: recompute activations in the backward pass.
-        dtype: of the transformer, one of ``DTYPES``; the codec is always in float32, so that it adds no noise.
+        dtype: precision of the transformer, one of ``DTYPES``; the codec is always in float32, so that it adds no
+            noise.
 
     Returns:
         The backbone, transformer trainable as built, codec frozen.
 
     Raises:
-        InputError: the file is missing, cannot be fetched, is damaged, of another size, or not the expected one.
+        InputError: the file is missing, cannot be downloaded, is damaged, of another size, or not the expected one.
     """
     if dtype not in DTYPES:
         raise InputError(f"dtype {dtype!r} is not known; expected one of {', '.join(DTYPES)}.")
     path = None if random_weights and weights is None else backbone_file(weights, hub_id)
-    where = contextlib.nullcontext() if path is None else torch.device("meta")  # weights from a file bring their memory
-    with where, default_dtype(DTYPES[dtype]):
-        dit = DiT(gradient_checkpointing=gradient_checkpointing, **dit_config(model_config))
-    codec = build_codec(model_config["model"]["pretransform"], int(model_config["sample_rate"]))
+    where = contextlib.nullcontext() if path is None else torch.device("meta")  # loading allocates memory
+    try:
+        with where, default_dtype(DTYPES[dtype]):
+            dit = DiT(gradient_checkpointing=gradient_checkpointing, **dit_config(model_config))
+        codec = build_codec(model_config["model"]["pretransform"], int(model_config["sample_rate"]))
+    except InputError:
+        raise
+    except LIBRARY_ERRORS as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"backbone.model_config describes no model ({type(error).__name__}: {reason}); expected a description in "
+            "the format of stable-audio-tools, as in configs/backbone: correct it."
+        ) from error
     if path is None:
         if not next(dit.parameters()).is_meta:
-            log.warning("the backbone has random weights: train or give some before anything else is trained over it")
+            log.warning("the backbone has random weights: train it or give weights before anything is trained with it")
         return Backbone(dit, cast(LatentCodec, codec))
     state = read_backbone(path)
     load_into(dit, state, prefix=DIT, source=path)
@@ -305,9 +318,9 @@ def build_backbone(
 
 
 def read_backbone(path: Path) -> WeightSelection:
-    """The weights of a backbone in a file, by Stable Audio Open's names for them.
+    """Read the weights of a backbone from a file, by Stable Audio Open's names for them.
 
-    A checkpoint of the published training holds them beside others, with a prefix.
+    A checkpoint of the published training contains them among others, with a prefix.
 
     Raises:
         InputError: the file is missing or damaged.
@@ -321,18 +334,18 @@ def read_backbone(path: Path) -> WeightSelection:
 
 
 def _is_of_conditioner(name: str) -> bool:
-    """Whether a weight is of the trained part of a conditioner."""
+    """Return whether a weight belongs to the trained part of a conditioner."""
     return name.startswith(SECONDS) or (name.startswith(CONDITIONERS) and ".proj_out." in name)
 
 
 def backbone_sha256(state: Mapping[str, Tensor]) -> str:
-    """Checksum of the transformer and the codec among the weights of a backbone, see ``weights_sha256``."""
+    """Return the checksum of transformer and codec among the weights of a backbone, see ``weights_sha256``."""
     return weights_sha256(WeightSelection(state, {key: key for key in state if key.startswith((DIT, CODEC))}))
 
 
 @contextlib.contextmanager
 def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """Within it, new floating-point tensors have this type."""
+    """Give new floating-point tensors this type within the block."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -342,7 +355,7 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
 
 
 def dit_config(model_config: Mapping[str, Any]) -> dict[str, Any]:
-    """The transformer's arguments in a ``model_config.json``, without those that describe the published ControlNet."""
+    """Return the transformer's arguments from a ``model_config.json``, without those of the published ControlNet."""
     config = dict(model_config["model"]["diffusion"]["config"])
     config.pop("controlnet_depth_factor", None)
     _check_layers("model.diffusion.config.depth", config.get("depth", 1))
@@ -350,13 +363,13 @@ def dit_config(model_config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_layers(option: str, n_layers: Any) -> None:
-    """Refuse more layers than could be built in a reasonable time."""
+    """Refuse a number of layers that could not be built in a reasonable time."""
     if not isinstance(n_layers, int) or not 1 <= n_layers <= MAX_LAYERS:
         raise InputError(f"{option} is {n_layers}; expected 1 to {MAX_LAYERS}: correct it.")
 
 
 def build_codec(pretransform: Mapping[str, Any], sample_rate_hz: int) -> nn.Module:
-    """The latent codec of the ``model.pretransform`` part of a ``model_config.json``: frozen, in eval mode."""
+    """Build the latent codec from the ``model.pretransform`` part of a ``model_config.json``: frozen, in eval mode."""
     kind = pretransform["type"]
     if kind == "autoencoder":
         parts = {part: pretransform["config"][part]["type"] for part in ("encoder", "decoder", "bottleneck")}

@@ -1,4 +1,4 @@
-"""What a training of the Foley model shows beside its loss: sounds, pictures and their measures."""
+"""Callbacks of a training of the Foley model: samples of sound, figures and their metrics."""
 
 import logging
 from pathlib import Path
@@ -9,6 +9,7 @@ import wandb
 from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor
 
+from common.errors import check_range
 from common.files import atomic_path
 from data.batch import FoleyBatch
 from evaluation.metrics import EnvelopeL1, OnsetF1
@@ -20,25 +21,33 @@ from stable_foley.sampler import SamplerSettings
 from training.loggers import log_figure
 
 log = logging.getLogger(__name__)
+MAX_COUNT = 1_000_000
+
+
+def _check_counts(name: str, every_n_epochs: int, n_clips: int) -> None:
+    """Refuse counts of epochs and clips below 1."""
+    check_range(f"callbacks.{name}.every_n_epochs", every_n_epochs, 1, MAX_COUNT, whole=True)
+    check_range(f"callbacks.{name}.n_clips", n_clips, 1, MAX_COUNT, whole=True)
 
 
 class SampleLogger(pl.Callback):
-    """Every so often generates sound for the first validation clips, driven by their true envelopes.
+    """Generates sound for the first validation clips every few epochs, controlled by their true envelopes.
 
-    Writes ``step…/<clip>.wav`` and ``.png`` (waveform, spectrogram and envelope of truth over generation) and passes
-    both to TensorBoard and wandb. List it before ``Ema``, as ``BestCheckpoint``.
+    Writes ``step…/<clip>.wav`` and ``.png`` (waveform, spectrogram and envelope of the true and the generated sound)
+    and passes both to TensorBoard and wandb. List it before ``Ema``, like ``BestCheckpoint``.
 
     Args:
-        folder: where to write.
-        settings: how to sample.
-        every_n_epochs: epochs between samples; only epochs that end in a validation give any.
-        n_clips: validation clips, from the first on.
-        seed: of the sampling noise.
+        folder: folder of the samples.
+        settings: settings of the sampler.
+        every_n_epochs: epochs between samples; only epochs that end in a validation give samples.
+        n_clips: number of validation clips, from the first on.
+        seed: seed of the sampling noise.
     """
 
     def __init__(
         self, folder: str, settings: SamplerSettings, every_n_epochs: int = 10, n_clips: int = 2, seed: int = 0
     ) -> None:
+        _check_counts("samples", every_n_epochs, n_clips)
         self.folder = Path(folder)
         self.settings = settings
         self.every_n_epochs = every_n_epochs
@@ -46,7 +55,7 @@ class SampleLogger(pl.Callback):
         self.seed = seed
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Generate, write, log."""
+        """Generate the samples, write and log them."""
         due = (trainer.current_epoch + 1) % self.every_n_epochs == 0
         if trainer.sanity_checking or not due or not trainer.is_global_zero:
             return
@@ -63,7 +72,7 @@ class SampleLogger(pl.Callback):
     def _write(
         self, trainer: pl.Trainer, training: FoleyTraining, folder: Path, batch: FoleyBatch, generated: Tensor
     ) -> None:
-        """Write and log the sounds of a batch, beside the real ones."""
+        """Write and log the sounds of a batch, each with the real one."""
         sample_rate_hz = training.model.pretransform.sample_rate_hz
         assert batch.wave is not None
         for i, sound in enumerate(generated):
@@ -78,29 +87,30 @@ class SampleLogger(pl.Callback):
 
 
 class SampleEvaluation(pl.Callback):
-    """Every so often generates sound for the first validation clips and logs ``valid_e_l1`` and ``valid_onset_f1``.
+    """Generates sound for the first validation clips every few epochs and logs ``valid_e_l1`` and ``valid_onset_f1``.
 
-    The clips are driven by their own envelopes, with the same noise every time, so that the figures can be compared
-    across steps. E-L1 is that of Video-Foley (16 kHz), onset F1 is within 0.1 s. They see the averaged weights where
-    there is an average.
+    The clips are controlled by their own envelopes, with the same noise every time, so that results can be compared
+    across steps. E-L1 is that of Video-Foley (16 kHz), onset F1 is within 0.1 s. Averaged weights are used if there are
+    any.
 
     Args:
-        settings: how to sample.
-        every_n_epochs: epochs between measurements, of those that end in a validation; None: never.
-        n_clips: validation clips, from the first on.
-        seed: of the sampling noise.
+        settings: settings of the sampler.
+        every_n_epochs: epochs between measurements, among those that end in a validation; None: never.
+        n_clips: number of validation clips, from the first on.
+        seed: seed of the sampling noise.
     """
 
     def __init__(
         self, settings: SamplerSettings, every_n_epochs: int | None = None, n_clips: int = 8, seed: int = 0
     ) -> None:
+        _check_counts("evaluation", 1 if every_n_epochs is None else every_n_epochs, n_clips)
         self.settings = settings
         self.every_n_epochs = every_n_epochs
         self.n_clips = n_clips
         self.seed = seed
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Generate, measure, log the means."""
+        """Generate sounds, measure them and log the means."""
         due = self.every_n_epochs is not None and (trainer.current_epoch + 1) % self.every_n_epochs == 0
         if trainer.sanity_checking or not due:
             return

@@ -1,8 +1,8 @@
 """Owns the way from a checkpoint to the Foley model it is of.
 
-``python -m stable_foley.checkpoint import --published FILE.ckpt --out model.safetensors`` makes one of a published
-Stable-Foley checkpoint; ``split --checkpoint FILE --backbone FILE --out FILE`` makes two of one that was trained with
-its transformer.
+``python -m stable_foley.checkpoint import --published FILE.ckpt --output FILE`` makes one of a published
+Stable-Foley checkpoint; ``split --checkpoint FILE --backbone FILE --output FILE`` makes two of one that was trained
+with its transformer.
 """
 
 if __name__ == "__main__":  # before the imports, which take seconds
@@ -10,7 +10,6 @@ if __name__ == "__main__":  # before the imports, which take seconds
 
     end_on_interrupt()
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,9 +19,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from common.errors import InputError, user_errors
 from common.files import check_writable_folder
+from common.options import add_checkpoint, add_output, command_parser
 from common.weights import state_dict_of
 from stable_foley.backbone import DIT, backbone_sha256
-from stable_foley.config import MAIN_EXPERIMENT, NEEDED, OPTIONAL, build_checked, inference_config
+from stable_foley.config import MAIN_EXPERIMENT, NEEDED, build_checked, inference_config
 from stable_foley.model import CONTROL_PARTS, FoleyModel
 from stable_foley.published import Published, is_published, read_published
 from training.checkpoint import Checkpoint, check_new, read_content, save_checkpoint
@@ -54,7 +54,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if "config" not in content:
         published = _published(content, path, inside=True)
         return Checkpoint(published.weights, published.config)
-    config = kept_sections(content["config"], path, NEEDED, OPTIONAL)
+    config = kept_sections(content["config"], path, NEEDED)
     state: Any = state_dict_of(content, path)
     with describing(path):
         averaged = content.get("callbacks", {}).get("Ema", {}).get("weights", {})
@@ -64,7 +64,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def _published(content: Mapping[str, Any], path: Path, *, inside: bool) -> Published:
-    """The published checkpoint in a file, or the error that it is none."""
+    """Return the published checkpoint in a file."""
     state = state_dict_of(content, path)
     if not is_published(state):
         raise InputError(
@@ -111,7 +111,7 @@ def _main_config(overrides: Sequence[str]) -> DictConfig:
     Raises:
         InputError: an override names what is not there, or what generating a sound does not read.
     """
-    roots = {key.split(".")[0]: key for key in (*NEEDED, *OPTIONAL, "exp")}
+    roots = {key.split(".")[0]: key for key in (*NEEDED, "form", "exp")}
     choices = [override for override in overrides if "." not in override.partition("=")[0]]
     for choice in choices:
         if choice.partition("=")[0].lstrip("+~").split("/")[0] not in roots:
@@ -130,7 +130,7 @@ def import_published(path: Path, out: Path) -> Published:
     Raises:
         InputError: the file is no published checkpoint, or is damaged, or ``out`` cannot be written.
     """
-    check_new("--out", out)
+    check_new("--output", out)
     published = _published(read_content(path), path, inside=False)
     save_checkpoint(out, Checkpoint(published.weights, published.config))
     return published
@@ -149,8 +149,8 @@ def split(path: Path, backbone: Path, out: Path) -> None:
             written.
     """
     if backbone.resolve() == out.resolve():
-        raise InputError(f"--backbone and --out are both {out}; give two names.")
-    for option, file in (("--backbone", backbone), ("--out", out)):
+        raise InputError(f"--backbone and --output are both {out}; give two names.")
+    for option, file in (("--backbone", backbone), ("--output", out)):
         check_new(option, file)
         check_writable_folder(file.parent, option)
     checkpoint = read_checkpoint(path)
@@ -174,7 +174,7 @@ def split(path: Path, backbone: Path, out: Path) -> None:
 
 
 def report(published: Published, path: Path, out: Path) -> str:
-    """What was kept of a published checkpoint, what is taken from elsewhere, and what was not used."""
+    """Return text about what was kept of a published checkpoint, what comes from elsewhere, and what is unused."""
     config, n_values = published.config, sum(value.numel() for value in published.weights.values())
     backbone, conditioners = config["backbone"], config["conditioners"]
     lines = [
@@ -193,22 +193,23 @@ def report(published: Published, path: Path, out: Path) -> str:
 @user_errors()
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
-    description = (__doc__ or "").split("\n")[0]
-    parser = argparse.ArgumentParser(prog="python -m stable_foley.checkpoint", description=description)
+    parser = command_parser("python -m stable_foley.checkpoint", __doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     importing = commands.add_parser("import", help="make a small checkpoint of a published Stable-Foley one")
-    importing.add_argument("--published", type=Path, required=True, help="published checkpoint, .ckpt")
-    importing.add_argument("--out", type=Path, required=True, help="checkpoint to write, .safetensors")
+    published = "published checkpoint, .ckpt"
+    importing.add_argument("--published", type=Path, required=True, metavar="FILE", help=published)
+    add_output(importing, "a checkpoint, .safetensors")
     splitting = commands.add_parser("split", help="make two checkpoints of one that was trained with its transformer")
-    splitting.add_argument("--checkpoint", type=Path, required=True, help="checkpoint of model.trainable=all")
-    splitting.add_argument("--backbone", type=Path, required=True, help="transformer to write, .safetensors")
-    splitting.add_argument("--out", type=Path, required=True, help="control branch to write, .safetensors")
+    add_checkpoint(splitting, "a training with model.trainable=all")
+    backbone = "transformer to write, .safetensors"
+    splitting.add_argument("--backbone", type=Path, required=True, metavar="FILE", help=backbone)
+    add_output(splitting, "the control branch, .safetensors")
     args = parser.parse_args(arguments)
     if args.command == "split":
-        split(args.checkpoint, args.backbone, args.out)
-        sys.stdout.write(f"wrote {args.backbone}\nwrote {args.out}\n")
+        split(args.checkpoint, args.backbone, args.output)
+        sys.stdout.write(f"wrote {args.backbone}\nwrote {args.output}\n")
         return
-    sys.stdout.write(report(import_published(args.published, args.out), args.published, args.out) + "\n")
+    sys.stdout.write(report(import_published(args.published, args.output), args.published, args.output) + "\n")
 
 
 if __name__ == "__main__":

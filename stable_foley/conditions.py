@@ -1,4 +1,4 @@
-"""Owns how inputs become what the transformer reads; training, generation and the cache of features all come here.
+"""Owns the conversion of inputs to conditions; training, generation and the feature cache all use it.
 
 raw inputs → ``encode`` → features → ``draw`` → embeddings → ``forward`` → ``Conditions``; each by the id of a
 conditioner.
@@ -25,7 +25,7 @@ SECONDS_IDS = ("seconds_start", "seconds_total")
 
 @dataclass(frozen=True)
 class Conditions:
-    """What the transformer is conditioned on.
+    """Conditions of the transformer.
 
     Attributes:
         tokens: cross-attention tokens (B, T, D), or None.
@@ -38,12 +38,12 @@ class Conditions:
     control: Tensor | None = None
 
     def expand(self, n_clips: int) -> "Conditions":
-        """Return conditions for ``n_clips`` clips, of one clip or of as many."""
+        """Return conditions for ``n_clips`` clips; these must be for one clip or for as many."""
         parts = (self.tokens, self.global_embed, self.control)
         return Conditions(*(None if part is None else part.expand(n_clips, *part.shape[1:]) for part in parts))
 
     def then(self, other: "Conditions") -> "Conditions":
-        """Return a batch of these clips and then those of ``other``, which has the same kinds of conditions."""
+        """Return a batch of these clips followed by those of ``other``, which has the same kinds of conditions."""
         pairs = (
             (self.tokens, other.tokens),
             (self.global_embed, other.global_embed),
@@ -56,11 +56,11 @@ class Conditioners(nn.Module):
     """The conditioners of a model.
 
     Args:
-        conditioners: by id; tokens of the same place follow each other in this order.
-        codec: the model's latent codec, handed to each.
+        conditioners: conditioners by id; tokens with the same place are joined in this order.
+        codec: the model's latent codec, passed to each conditioner.
 
     Raises:
-        InputError: one is no ``Conditioner``, or another than ``envelope`` is for the control branch.
+        InputError: a value is not a ``Conditioner``, or the control branch's conditioner is not under ``envelope``.
     """
 
     def __init__(self, conditioners: Mapping[str, nn.Module], codec: LatentCodec) -> None:
@@ -77,7 +77,7 @@ class Conditioners(nn.Module):
                     f"branch under {CONTROL_ID!r}, and only there: rename it."
                 )
             conditioner.attach(codec)
-        self.conditioners = nn.ModuleDict(dict(conditioners))  # the name that published checkpoints give it
+        self.conditioners = nn.ModuleDict(dict(conditioners))  # the name in published checkpoints
 
     @property
     def by_id(self) -> Mapping[str, Conditioner]:
@@ -86,12 +86,12 @@ class Conditioners(nn.Module):
 
     @property
     def prompts(self) -> list[str]:
-        """Ids of those that training drops and guidance acts on."""
+        """Ids of the conditioners that training drops at random and guidance acts on."""
         return [key for key, conditioner in self.by_id.items() if conditioner.is_prompt]
 
     @property
     def sound_prompt(self) -> SoundPrompt:
-        """The conditioner of prompts in sound and words.
+        """The conditioner of sound and text prompts.
 
         Raises:
             InputError: this model has none.
@@ -109,9 +109,7 @@ class Conditioners(nn.Module):
             InputError: this model has none.
         """
         if CONTROL_ID not in self.by_id:
-            raise InputError(
-                "This checkpoint has no control branch; give one that exp=train_gh_controlnet.yaml trained."
-            )
+            raise InputError("This checkpoint has no control branch; give one from exp=train_gh_controlnet.yaml.")
         return cast("EnvelopeConditioner", self.by_id[CONTROL_ID])
 
     @torch.no_grad()
@@ -124,7 +122,7 @@ class Conditioners(nn.Module):
             n_samples: padded length of the sound.
 
         Raises:
-            InputError: an input for which this model has no conditioner.
+            InputError: this model has no conditioner for an input.
         """
         for key in raw:
             if key not in self.by_id:
@@ -133,12 +131,12 @@ class Conditioners(nn.Module):
 
     @torch.no_grad()
     def encode_recorded(self, batch: FoleyBatch, n_samples: int, ids: Collection[str]) -> dict[str, Tensor]:
-        """Encode what recordings themselves give.
+        """Encode the conditions of recordings from their own data.
 
         Args:
-            batch: on the model's device.
+            batch: recordings, on the model's device.
             n_samples: padded length of the sound.
-            ids: of the conditioners wanted.
+            ids: ids of the conditioners to use.
         """
         raw = {}
         for key in ids:
@@ -147,31 +145,31 @@ class Conditioners(nn.Module):
         return self.encode(raw, n_samples)
 
     def draw(self, features: Mapping[str, Tensor], generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """Turn features into embeddings; ids that are no conditioner's are left out."""
+        """Turn features into embeddings; ids without a conditioner are skipped."""
         return {key: self.by_id[key].draw(value, generator) for key, value in features.items() if key in self.by_id}
 
     def draw_recorded(
         self, features: Mapping[str, Tensor], batch: FoleyBatch, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        """Turn features of recordings into embeddings, with those that no cache keeps, see ``encoder_id``."""
+        """Turn features of recordings into embeddings, and compute those that are not cached, see ``encoder_id``."""
         cheap = [key for key, each in self.by_id.items() if each.encoder_id is None and key not in features]
         return self.draw({**self.encode_recorded(batch, 0, cheap), **features}, generator)
 
     def filled(
         self, embeddings: Mapping[str, Tensor], n_clips: int, n_frames: int
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Put stand-ins where a prompt has no input.
+        """Add placeholders for prompts without input.
 
         Args:
-            embeddings: by id, of those that have one.
+            embeddings: embeddings by id, of the conditions with input.
             n_clips: number of clips B.
             n_frames: video frames of a clip.
 
         Returns:
-            Embeddings by id, of all conditioners, and by id which clips keep them (B,), for ``forward``.
+            Embeddings of all conditioners by id, and by id which clips have the condition (B,), for ``forward``.
 
         Raises:
-            InputError: an input is missing that is no prompt.
+            InputError: an input that is not a prompt is missing.
         """
         absent = [key for key in self.by_id if key not in embeddings]
         for key in absent:
@@ -181,16 +179,16 @@ class Conditioners(nn.Module):
         return {**embeddings, **stand_ins}, self.dropped(absent, n_clips)
 
     def dropped(self, ids: Collection[str], n_clips: int) -> dict[str, Tensor]:
-        """Return, for ``forward``, that no clip keeps these conditions."""
+        """Return the argument ``kept`` of ``forward`` for clips without these conditions: (B,) of False by id."""
         device = next(self.parameters()).device
         return {key: torch.zeros(n_clips, dtype=torch.bool, device=device) for key in ids}
 
     def forward(self, embeddings: Mapping[str, Tensor], kept: Mapping[str, Tensor] | None = None) -> Conditions:
-        """Map embeddings to what the transformer reads; ids that are not there are left out.
+        """Map embeddings to conditions; missing ids are skipped.
 
         Args:
-            embeddings: by id; one that is part of the global condition has to be there, kept or not.
-            kept: by id, which of the clips keep that condition (B,); None, or an id that is not there: all.
+            embeddings: embeddings by id; those of the global condition are required even if no clip has them.
+            kept: which clips have each condition (B,), by id; None, or a missing id: all.
         """
         kept = kept or {}
         tokens: dict[Place, list[Tensor]] = {"cross_attention": [], "global": [], "control": []}
@@ -205,7 +203,7 @@ class Conditioners(nn.Module):
         )
 
     def unprompted(self, embeddings: Mapping[str, Tensor]) -> Conditions | None:
-        """Return the other half of guidance: the conditions with all prompts dropped; None if there are no prompts."""
+        """Return the conditions with all prompts dropped, for guidance; None if there are no prompts."""
         prompts = [key for key in self.prompts if key in embeddings]
         if not prompts:
             return None

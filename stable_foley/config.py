@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from common.errors import InputError
@@ -12,12 +13,11 @@ from stable_foley.hub import read_model_config
 from stable_foley.model import FoleyModel
 from training import config as training_config
 from training.config import absolute, describing
-from training.stored_config import is_reference, kept_sections, resolved
+from training.stored_config import is_reference, kept_sections, resolved, stored_form
 
 MAIN_EXPERIMENT = "exp=train_gh_controlnet.yaml"
-NEEDED = ("backbone", "conditioners", "model", "sampler", "dataset.spec", "seed", "paths")
+NEEDED = ("backbone", "conditioners", "model", "sampler", "dataset.spec", "seed", "paths.random_weights")
 """Sections of a configuration that generating a sound reads."""
-OPTIONAL = ("control_layers",)
 
 
 def build_model(config: DictConfig, dtype: str = "float32") -> FoleyModel:
@@ -30,7 +30,9 @@ def build_model(config: DictConfig, dtype: str = "float32") -> FoleyModel:
     Raises:
         InputError: a part of the configuration or a file does not fit.
     """
-    return training_config.build_model(_complete(config, dtype, "the configuration"))
+    config = _complete(config, dtype, "the configuration")
+    _check_widths(config.model)
+    return training_config.build_model(config)
 
 
 def inference_config(config: DictConfig) -> DictConfig:
@@ -39,7 +41,7 @@ def inference_config(config: DictConfig) -> DictConfig:
     Raises:
         InputError: the configuration refers to what only a training has.
     """
-    return kept_sections(training_config.composed_config(config), "the configuration", NEEDED, OPTIONAL)
+    return kept_sections(stored_form(config, NEEDED), "the configuration", NEEDED)
 
 
 def build_checked(config: DictConfig, dtype: str, source: object) -> tuple[FoleyModel, DictConfig]:
@@ -58,28 +60,65 @@ def build_checked(config: DictConfig, dtype: str, source: object) -> tuple[Foley
     """
     resolved(config, source)  # before any of it is used
     config = resolved(_complete(config, dtype, source), source)
+    _check_widths(config.model)
     model = training_config.build_model(config)
     if not isinstance(model, FoleyModel):
         raise InputError(f"{source} describes a {type(model).__name__}; give a checkpoint of a Foley model.")
     return model, config
 
 
+def _check_widths(model: DictConfig) -> None:
+    """Refuse conditioners whose tokens have another width than the transformer reads in their place.
+
+    Those without ``output_dim`` state no width, and are not looked at.
+
+    Raises:
+        InputError: naming the keys and both widths.
+    """
+    with describing("model"):
+        backbone: Any = OmegaConf.to_container(model.backbone.model_config.model.diffusion.config, resolve=True)
+        conditioners: Any = OmegaConf.to_container(model.conditioners, resolve=True)
+    found: dict[str, dict[str, Any]] = {"cross_attention": {}, "control": {}, "global": {}}
+    for key, part in conditioners.items():
+        if isinstance(part, dict) and "_target_" in part:
+            place = getattr(hydra.utils.get_object(part["_target_"]), "place", None)
+            if place in found:
+                found[place][f"conditioners.{key}.output_dim"] = part.get("output_dim")
+    expected = {"cross_attention": backbone.get("cond_token_dim"), "control": backbone.get("io_channels")}
+    wrong = {
+        key: width for place in expected for key, width in found[place].items() if width not in (None, expected[place])
+    }
+    if wrong:
+        raise InputError(
+            f"{', '.join(f'{key} is {width}' for key, width in wrong.items())}; expected what the backbone reads "
+            f"({', '.join(f'{place} {width}' for place, width in expected.items())}): correct it."
+        )
+    widths, width = found["global"], backbone.get("global_cond_dim", 0)
+    if all(isinstance(value, int) for value in widths.values()) and sum(widths.values()) != width:
+        parts = " + ".join(f"{value} of {key}" for key, value in widths.items()) or "no conditioner"
+        raise InputError(
+            f"backbone.model_config.model.diffusion.config.global_cond_dim is {width}, but {parts} fill it: "
+            "give conditioners that add up to it."
+        )
+
+
 def _complete(config: DictConfig, dtype: str, source: object) -> DictConfig:
     """Return a copy of the configuration with the backbone's stated sizes and type."""
+    config = with_sizes(config)
     with describing(source):
-        config = with_sizes(config)
         OmegaConf.update(config, "backbone.dtype", dtype, force_add=True)
     return config
 
 
 def with_sizes(config: DictConfig) -> DictConfig:
-    """A copy of the configuration; where the backbone's weights are a folder, its sizes are those that this states.
+    """Return a copy of the configuration with the sizes that the folder of the backbone's weights states, if it is one.
 
     Raises:
         InputError: the folder has no valid ``model_config.json``, or another than a checkpoint was trained over.
     """
     config = config.copy()
-    weights = config.backbone.weights
+    with describing("backbone"):
+        weights = config.backbone.weights
     if weights is None or not Path(weights).is_dir():
         return config
     stated = read_model_config(Path(weights))
@@ -96,7 +135,7 @@ def with_sizes(config: DictConfig) -> DictConfig:
 
 
 def _differences(a: Any, b: Any, where: str) -> Iterator[str]:
-    """Where two nested descriptions have different values; what only one of them has does not count."""
+    """Yield where two nested descriptions have different values; keys of only one of them are passed over."""
     if isinstance(a, dict) and isinstance(b, dict):
         for key in a.keys() & b.keys():
             yield from _differences(a[key], b[key], f"{where}.{key}" if where else key)
@@ -105,13 +144,12 @@ def _differences(a: Any, b: Any, where: str) -> Iterator[str]:
 
 
 def composed_config(config: DictConfig, model: FoleyModel) -> dict[str, Any]:
-    """A training configuration as checkpoints keep it, see ``training.config``; frozen parts named by checksum.
+    """Return what a checkpoint keeps of a training configuration, frozen parts named by checksum.
 
-    Since references stay, a change of ``backbone.…`` reaches every place that reads it; paths that are made of more
-    than a reference are resolved.
+    Since references stay, a change of ``backbone.…`` reaches every place that reads it.
     """
     config = with_sizes(config)
-    composed = training_config.composed_config(config)
+    composed = stored_form(config, NEEDED)
     if not is_reference(composed["backbone"]["weights"]):
         composed["backbone"]["weights"] = absolute(config.backbone.weights)
     composed["backbone"]["sha256"] = model.backbone.sha256

@@ -1,7 +1,7 @@
-"""Owns the control branch: a trainable copy of the transformer's first layers that steers it.
+"""Owns the control branch: a trainable copy of the transformer's first layers that controls it.
 
 Source: L. Zhang et al., "Adding Conditional Control to Text-to-Image Diffusion Models", 2023 (arXiv 2302.05543), in the
-form that Stable-V2A (arXiv 2412.15023) gives it for a diffusion transformer.
+form of Stable-V2A (arXiv 2412.15023) for a diffusion transformer.
 
 Shapes: as in ``stable_foley.backbone``.
 """
@@ -18,14 +18,14 @@ from stable_foley.backbone import DiT
 
 
 def zero_conv(n_channels: int, dtype: torch.dtype = torch.float32) -> nn.Conv1d:
-    """A 1x1 convolution that gives zero until it is trained, so that a fresh control branch changes nothing."""
+    """Return a 1x1 convolution with zero weights, so that an untrained control branch changes nothing."""
     conv = nn.Conv1d(n_channels, n_channels, 1, bias=False, dtype=dtype)
     nn.init.zeros_(conv.weight)
     return conv
 
 
 class ControlNet(DiT):
-    """The first ``n_layers`` layers and the embedders of a transformer, with zero convolutions in and out.
+    """The first ``n_layers`` layers and the embedders of a transformer, with zero convolutions before and after.
 
     Args:
         dit: the transformer to copy; not changed.
@@ -40,9 +40,9 @@ class ControlNet(DiT):
             raise InputError(
                 f"model.control_layers is {n_layers}; expected 1 to {dit.depth}, the depth of the backbone: correct it."
             )
-        with torch.device("meta"):  # its weights are the other's
+        with torch.device("meta"):  # its weights are copied below
             super().__init__(**dit.config | {"depth": n_layers}, gradient_checkpointing=dit.gradient_checkpointing)
-        # what only the end of a whole transformer uses
+        # parts that only the end of a whole transformer uses
         self.transformer.project_out = nn.Identity()
         del self.postprocess_conv
         copied = {key: value.clone() for key, value in dit.state_dict().items() if key in self.state_dict()}
@@ -55,17 +55,17 @@ class ControlNet(DiT):
     def residuals(
         self, x: Tensor, t: Tensor, control: Tensor, tokens: Tensor | None, global_embed: Tensor | None
     ) -> list[Tensor]:
-        """Residuals for the inputs of the transformer's first layers.
+        """Return the residuals for the inputs of the transformer's first layers.
 
         Args:
             x: noised latent (B, Z, L).
             t: noise level (B,), 0 to 1.
-            control: control latent (B, Z, L), what the envelope conditioner gives.
+            control: control latent (B, Z, L), from the envelope conditioner.
             tokens: cross-attention tokens (B, T, cond_token_dim) or None.
             global_embed: global condition (B, global_cond_dim) or None.
 
         Returns:
-            ``n_layers`` tensors (B, P + L / patch_size, D), the prepended token, if any, included.
+            ``n_layers`` tensors (B, P + L / patch_size, D), including the prepended token, if any.
         """
         control = self.conv_in(control.to(self.conv_in.weight.dtype))
         control = rearrange(control, "b c (t p) -> b t (c p)", p=self.patch_size)
@@ -76,7 +76,7 @@ class ControlNet(DiT):
 def _add_control(
     _transformer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Pre-hook of the branch's transformer: adds ``control`` to its input, behind the embedder's own convolution."""
+    """Add ``control`` to the input of the branch's transformer, after the embedder's own convolution; a pre-hook."""
     return (args[0] + kwargs.pop("control"), *args[1:]), kwargs
 
 
@@ -105,7 +105,7 @@ class ControlledDiT(nn.Module):
     ) -> Tensor:
         """Predict v (B, Z, L); see ``DiT.forward`` and ``ControlNet.residuals``.
 
-        ``control_strength`` scales the residuals: 0 leaves the transformer alone, 1 is as trained.
+        ``control_strength`` scales the residuals: 0 disables the control branch, 1 is as trained.
         """
         residuals: Sequence[Tensor] = ()
         if self.controlnet is not None and control is not None and control_strength != 0:

@@ -1,4 +1,4 @@
-"""Owns the diffusion process: noising, the v objective, the draw of noise levels, guidance. Pure functions.
+"""Owns the diffusion process as pure functions: noising, the v objective, noise levels and guidance.
 
 Source: T. Salimans and J. Ho, "Progressive Distillation for Fast Sampling of Diffusion Models", 2022 (arXiv 2202.00512)
 for v-prediction; J. Ho and T. Salimans, "Classifier-Free Diffusion Guidance", 2022 (arXiv 2207.12598).
@@ -11,18 +11,18 @@ from torch import Tensor
 
 
 def alpha_sigma(t: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights of signal and noise at level ``t`` (0 clean, 1 noise): cos and sin of t · pi / 2."""
+    """Return the weights of signal and noise at level ``t`` (0 clean, 1 noise): cos and sin of t · pi / 2."""
     return torch.cos(t * math.pi / 2), torch.sin(t * math.pi / 2)
 
 
 def noised(x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-    """Latent (B, C, L) mixed with noise of the same shape at levels ``t`` (B,)."""
+    """Mix a latent (B, C, L) with noise of the same shape at levels ``t`` (B,)."""
     alpha, sigma = (w[:, None, None] for w in alpha_sigma(t))
     return alpha * x + sigma * noise
 
 
 def v_target(x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-    """What the model predicts, alpha · noise - sigma · x, for latents (B, C, L) at levels ``t`` (B,)."""
+    """Return the training target alpha · noise - sigma · x for latents (B, C, L) at levels ``t`` (B,)."""
     alpha, sigma = (w[:, None, None] for w in alpha_sigma(t))
     return alpha * noise - sigma * x
 
@@ -30,28 +30,28 @@ def v_target(x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
 def logit_normal_levels(n: int, generator: torch.Generator, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Draw ``n`` noise levels in 0..1 as the sigmoid of a normal variable.
 
-    Latents whose values repeat each other (neighbouring bands and steps of a spectrogram) show through more noise and
-    need a higher mean.
+    Redundant latents, such as neighbouring bands and steps of a spectrogram, remain visible through more noise and need
+    a higher mean.
     """
     return torch.sigmoid(mean + std * torch.randn(n, generator=generator))
 
 
 def logit_normal_quantiles(n: int, mean: float = 0.0, std: float = 1.0) -> Tensor:
-    """Noise levels (n,), rising, spread as evenly as the draws of ``logit_normal_levels`` are distributed."""
+    """Return rising noise levels (n,), at evenly spaced quantiles of the distribution of ``logit_normal_levels``."""
     quantiles = torch.special.ndtri((torch.arange(n, dtype=torch.float64) + 0.5) / n)
     return torch.sigmoid(mean + std * quantiles).float()
 
 
 def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
-    """Classifier-free guidance: 1 gives the conditional prediction, 0 the unconditional one, above 1 exaggerates."""
+    """Apply classifier-free guidance: scale 1 gives the conditional prediction, 0 the unconditional one."""
     return unconditional + scale * (conditional - unconditional)
 
 
 def sigma_to_level(sigma: Tensor) -> Tensor:
-    """Noise level t in 0..1 of a noise-to-signal ratio ``sigma`` ≥ 0."""
+    """Return the noise level t in 0..1 of a noise-to-signal ratio ``sigma`` ≥ 0."""
     return torch.atan(sigma) * (2 / math.pi)
 
 
 def denoised_from_v(x: Tensor, v: Tensor, sigma: Tensor) -> Tensor:
-    """Clean latent predicted from ``x = clean + sigma · noise`` and the model's v at ``x / sqrt(1 + sigma²)``."""
+    """Return the clean latent for ``x = clean + sigma · noise`` and the model's v at ``x / sqrt(1 + sigma²)``."""
     return x / (1 + sigma**2) - v * sigma / torch.sqrt(1 + sigma**2)

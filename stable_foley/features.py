@@ -1,6 +1,6 @@
-"""Owns what the frozen encoders make of recordings: all that training needs of them, and what a cache keeps.
+"""Owns encoding recordings with the frozen encoders, for training and for the feature cache.
 
-A feature is deterministic; what is random about a latent is drawn from it anew each time.
+A feature is deterministic; the random part of a latent is drawn from it anew each time.
 """
 
 from collections.abc import Collection, Sequence
@@ -16,30 +16,30 @@ from stable_foley.model import FoleyModel
 
 
 def encoder_ids(model: FoleyModel) -> dict[str, str]:
-    """Return, for each feature of a model, what tells its encoder from any other: settings and checksums of weights.
+    """Return an identifier of the encoder of each feature of a model: settings and checksums of weights.
 
-    The features are ``sound``, from which the codec draws latents, and by their ids those of the conditioners.
+    The features are ``sound``, from which the codec draws latents, and those of the conditioners, by their ids.
     """
     of_conditioners = {key: conditioner.encoder_id for key, conditioner in model.conditioners.items()}
     return {SOUND: codec_id(model.pretransform)} | {key: found for key, found in of_conditioners.items() if found}
 
 
 def feature_names(model: FoleyModel) -> list[str]:
-    """Return the names of the features that a model has, in a fixed order."""
+    """Return the names of a model's features, in a fixed order."""
     return [SOUND, *(key for key, conditioner in model.conditioners.items() if conditioner.encoder_id)]
 
 
 @torch.no_grad()
 def encode_features(model: FoleyModel, batch: FoleyBatch, names: Collection[str] | None = None) -> dict[str, Tensor]:
-    """Run the frozen encoders over chunks.
+    """Run the frozen encoders on chunks.
 
     Args:
-        model: gives the encoders.
-        batch: B chunks with sound, and frames where the model reads them, on the model's device.
-        names: which features; None: all that the model has.
+        model: the model with the encoders.
+        batch: B chunks with sound, and frames if the model reads them, on the model's device.
+        names: names of the features; None: all that the model has.
 
     Returns:
-        By name: ``sound`` (B, P, L), from which the codec draws latents; the features (B, …) of the conditioners.
+        Features by name: ``sound`` (B, P, L), from which the codec draws latents; those of the conditioners (B, …).
 
     Raises:
         InputError: the prompt encoder cannot be built.
@@ -54,7 +54,7 @@ def encode_features(model: FoleyModel, batch: FoleyBatch, names: Collection[str]
 
 
 def encode_levels(model: FoleyModel, batch: FoleyBatch, factors: Sequence[float]) -> dict[str, Tensor]:
-    """All features (B, …), by ``tensor_name``, of a batch whose sound is multiplied by each of the factors."""
+    """Encode a batch with its sound multiplied by each factor; return all features (B, …) by ``tensor_name``."""
     tensors: dict[str, Tensor] = {}
     assert batch.wave is not None
     for factor in factors:

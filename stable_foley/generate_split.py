@@ -1,12 +1,12 @@
 """Generate sound for a split: ``python -m stable_foley.generate_split --split S --checkpoint FILE --output-dir DIR``.
 
-Every chunk of every recording gets ``DIR/generated/<id>_<start>s.wav``, a recording of one chunk ``<id>.wav``; its
-real sound and its annotation go to ``DIR/reference``. What then measures them:
+Every chunk of every recording gets ``DIR/generated/<id>_<start>s.wav``, or ``<id>.wav`` if the recording has only one
+chunk; its real sound and its annotation go to ``DIR/reference``. To measure the results:
 ``python evaluate.py --reference DIR/reference --generated DIR/generated``.
-Interrupted or killed, the same command generates what is missing; several machines take a shard each.
+After an interruption, run the same command to generate what is missing; several machines can take a shard each.
 """
 
-if __name__ == "__main__":  # before the imports, which take seconds
+if __name__ == "__main__":  # before the slow imports
     from common.errors import end_on_interrupt
 
     end_on_interrupt()
@@ -54,9 +54,9 @@ log = logging.getLogger("generate_split")
 
 
 def chunk_name(chunk: Chunk) -> str:
-    """Name of a chunk's files: that of its recording where it is all of it, else ``<id>_<start>s``.
+    """Return the name of a chunk's files: that of the recording if the chunk is all of it, else ``<id>_<start>s``.
 
-    The start has three digits where it is whole seconds, else milliseconds too.
+    The start has at least three digits, and milliseconds if it is not in whole seconds.
     """
     if chunk.duration_s == chunk.clip.duration_s:
         return chunk.clip.clip_id
@@ -65,10 +65,10 @@ def chunk_name(chunk: Chunk) -> str:
 
 
 def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    """Keep the settings with the sounds, so that sounds of different settings never mix in one folder.
+    """Store the settings with the sounds, or refuse different ones, so that one folder never mixes settings.
 
     Raises:
-        InputError: there are settings that differ.
+        InputError: the folder has different settings.
     """
     current = json.loads(json.dumps(settings, default=str))
     if not path.is_file():
@@ -82,7 +82,7 @@ def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
         raise InputError(f"{path} cannot be read ({error}); give another --output-dir.") from error
     if different:
         changes = "; ".join(f"{key} {before.get(key)} instead of {current.get(key)}" for key in sorted(different))
-        raise InputError(f"{path.parent} holds sounds of other settings ({changes}); give another --output-dir.")
+        raise InputError(f"{path.parent} holds sounds with other settings ({changes}); give another --output-dir.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,10 +90,10 @@ class Result:
     """A chunk with its generated sound.
 
     Attributes:
-        target: where the sound goes.
+        target: file for the sound.
         sound: generated (C, N).
         real: the chunk's own sound (C, N).
-        hits: its annotation.
+        hits: annotation of the chunk.
     """
 
     target: Path
@@ -104,16 +104,16 @@ class Result:
 
 @dataclass(frozen=True)
 class SplitGenerator:
-    """Makes sound for chunks of a data set and writes it.
+    """Generates sound for chunks of a data set and writes it.
 
     Attributes:
-        pipeline: the model, where it runs, and the form of its clips.
-        settings: how it samples.
+        pipeline: the model, its device, and the form of its clips.
+        settings: settings of the sampler.
         dataset: chunks in that form.
         out: folder of the results.
-        seed: of the noise, together with a chunk's name.
+        seed: seed of the noise, combined with a chunk's name.
         in_words: whether the prompt is the chunk's label instead of its sound; a chunk without label gets none.
-        envelopes: folder of ``<name>.csv`` to control with; None: the envelopes of the chunks' own sounds.
+        envelopes: folder of ``<name>.csv`` that control the sounds; None: the envelopes of the chunks' own sounds.
     """
 
     pipeline: SoundGenerator
@@ -125,11 +125,11 @@ class SplitGenerator:
     envelopes: Path | None
 
     def target(self, index: int) -> Path:
-        """Where the sound of a chunk goes."""
+        """Return the file for the sound of a chunk."""
         return self.out / "generated" / f"{chunk_name(self.dataset.chunks[index])}.wav"
 
     def generate(self, indices: Sequence[int]) -> list[Result]:
-        """Generate the sounds of some chunks at once.
+        """Generate the sounds of some chunks in one batch.
 
         Raises:
             InputError: a chunk or its envelope cannot be read, or its sound is not finite.
@@ -157,7 +157,7 @@ class SplitGenerator:
         return results
 
     def write(self, result: Result) -> None:
-        """Write the sound of a chunk last, after its real sound and its annotation: it says that all are there.
+        """Write a chunk's real sound and annotation, then its generated sound, which marks the chunk as complete.
 
         Raises:
             InputError: a file cannot be written.
@@ -172,10 +172,10 @@ class SplitGenerator:
         """Generate and write what is missing.
 
         Returns:
-            What could not be generated, a sentence for each chunk.
+            A sentence for each chunk that could not be generated.
 
         Raises:
-            InputError: a file cannot be written; what was written before stays.
+            InputError: a file cannot be written; earlier files stay.
         """
         missing = [index for index in indices if not self.target(index).exists()]
         log.info("%d of %d chunks are there, %d to do", len(indices) - len(missing), len(indices), len(missing))
@@ -189,11 +189,11 @@ class SplitGenerator:
                     self.write(result)
                 progress.update(len(batch))
         if n_clipped:
-            log.warning("%d sounds exceed full scale and were clipped there", n_clipped)
+            log.warning("%d sounds exceeded full scale and were clipped", n_clipped)
         return problems
 
     def _generate_each(self, batch: Sequence[int], problems: list[str]) -> list[Result]:
-        """Generate a batch; if that fails one chunk at a time, adding a sentence to `problems` for each that fails."""
+        """Generate a batch; if that fails, retry chunk by chunk and add a sentence to `problems` for each failure."""
         try:
             return self.generate(batch)
         except InputError as error:
@@ -204,23 +204,23 @@ class SplitGenerator:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """All options, with their defaults."""
+    """Return the parser of this command."""
     parser = command_parser("python -m stable_foley.generate_split", __doc__)
     add = parser.add_argument
     add(
         "--split",
         required=True,
-        metavar="FILE|NAME",
-        help="file of recordings' ids, one a line; or train, val, test, all of --root",
+        metavar="SPLIT",
+        help="file of recordings' ids, one per line; or train, val, test, all of --root",
     )
     add("--root", type=Path, metavar="DIR", help="folder of the data set (default: that of the split file)")
     add_checkpoint(parser, "a training, or a published .ckpt")
     add_output_dir(parser)
     add(
-        "--prompt",
+        "--prompt-from",
         choices=["sound", "text"],
         default="sound",
-        help="the chunk's own sound, or its label; none without label",
+        help="the chunk's own sound, or its label (no prompt without label)",
     )
     envelopes = "folder of NAME.csv (time_s,rms) to control with (default: the envelopes of the real sounds)"
     add("--envelopes", type=Path, metavar="DIR", help=envelopes)
@@ -237,7 +237,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def place_of(args: argparse.Namespace) -> tuple[Path, str | Path | None]:
-    """Folder of the recordings, and the split as ``FoleyDataset`` takes it.
+    """Return the folder of the recordings, and the split for ``FoleyDataset``.
 
     Raises:
         InputError: options do not fit.
@@ -246,12 +246,12 @@ def place_of(args: argparse.Namespace) -> tuple[Path, str | Path | None]:
         path = Path(args.split)
         return args.root or path.parent, path
     if args.root is None:
-        raise InputError(f"--split {args.split} names no file; give one that ends in .txt, or --root FOLDER with it.")
+        raise InputError(f"--split {args.split} is not a .txt file; give one, or --root FOLDER with this split.")
     return args.root, None if args.split == "all" else args.split
 
 
 def run(args: argparse.Namespace) -> None:
-    """Load, generate what is missing, and say where it is.
+    """Load the model, generate what is missing, and log the output folders.
 
     Raises:
         InputError: an option or a file does not fit.
@@ -263,7 +263,7 @@ def run(args: argparse.Namespace) -> None:
     pipeline = SoundGenerator.from_checkpoint(args.checkpoint, args.device, args.dtype, args.set)
     settings = pipeline.settings.changed(**changes)
     dataset = FoleyDataset(root, split, pipeline.spec, frames=pipeline.reads_frames)
-    kept = ("checkpoint", "split", "root", "prompt", "envelopes", "seed", "dtype", "set")
+    kept = ("checkpoint", "split", "root", "prompt_from", "envelopes", "seed", "dtype", "set")
     check_settings(args.output_dir / "settings.json", {key: vars(args)[key] for key in kept} | asdict(settings))
     generator = SplitGenerator(
         pipeline,
@@ -271,7 +271,7 @@ def run(args: argparse.Namespace) -> None:
         dataset,
         args.output_dir,
         args.seed,
-        in_words=args.prompt == "text",
+        in_words=args.prompt_from == "text",
         envelopes=args.envelopes,
     )
     indices = args.shard.of(range(len(dataset)))

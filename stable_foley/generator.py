@@ -1,4 +1,4 @@
-"""Owns generation: an envelope, frames and prompts become sound. What infer.py and the notebook call."""
+"""Owns generation: sound from an envelope, frames and prompts. infer.py and the notebook call it."""
 
 import logging
 import math
@@ -32,12 +32,12 @@ _SILENT_RMS = 1e-6  # -120 dB of full scale
 
 @dataclass(frozen=True)
 class Prompts:
-    """What the sound should be like; several are averaged.
+    """Prompts for the sound; several are averaged.
 
     Attributes:
-        text: words.
+        text: description in words.
         sounds: sounds (C, N) at the model's sample rate.
-        negative_text: words for what it should not be like; needs guidance.
+        negative_text: description in words of a sound to avoid; needs guidance.
     """
 
     text: str | None = None
@@ -48,14 +48,14 @@ class Prompts:
 class SoundGenerator:
     """Generates sound with a trained model.
 
-    Videos longer than the model's clips are generated in windows that overlap by a second and are cross-faded; shorter
-    ones are generated as a whole clip and cut.
+    Videos longer than the model's clips are generated in windows that overlap by a second and are cross-faded; for
+    shorter videos a whole clip is generated and cut.
 
     Args:
         model: the model, in eval mode.
         spec: form of the clips it was trained on.
         settings: its sampling settings.
-        device: where to run: ``cuda``, ``mps``, ``cpu``; None: the first of these that is there.
+        device: ``cuda``, ``mps`` or ``cpu``; None: the first available of these.
 
     Raises:
         InputError: the device is not available.
@@ -82,12 +82,12 @@ class SoundGenerator:
         dtype: str = "float32",
         overrides: Sequence[str] = (),
     ) -> "SoundGenerator":
-        """Load a checkpoint, which carries its configuration.
+        """Load a checkpoint, which contains its configuration.
 
         Args:
-            path: the checkpoint, the bundled one unless given; None: random weights, see ``load_model``.
+            path: the checkpoint, by default the bundled one; None: random weights, see ``load_model``.
             device: see the class.
-            dtype: of the transformer and its control branch: ``float32``, ``bfloat16`` or ``float16``.
+            dtype: precision of the transformer and its control branch: ``float32``, ``bfloat16`` or ``float16``.
             overrides: see ``load_model``.
         """
         model, config = load_model(None if path is None else Path(path), overrides, dtype)
@@ -99,16 +99,16 @@ class SoundGenerator:
 
     @property
     def sample_rate_hz(self) -> int:
-        """Sample rate of everything that goes in and comes out."""
+        """Sample rate of all input and output sounds."""
         return self.spec.sample_rate_hz
 
     @property
     def reads_frames(self) -> bool:
-        """Whether the model looks at the video, or at the envelope alone."""
+        """True if the model reads the video's frames."""
         return FRAMES_ID in self.model.conditioners
 
     def measure(self, sound: Tensor) -> Envelope:
-        """Envelope (T,) or (C, T) of a sound (C, N), measured as in the model's training."""
+        """Measure the envelope (T,) or (C, T) of a sound (C, N) as in the model's training."""
         envelope = self.model.conditioner.envelope.from_recording(sound[None])
         return replace(envelope, rms=envelope.rms[0])
 
@@ -131,22 +131,23 @@ class SoundGenerator:
 
         Args:
             envelope: RMS values (T,) or (C, T), from any source; silent after its end.
-            duration_s: how long the sound is to be.
-            frames: video frames (T, 3, H, W) in 0..1 at the model's frame rate; None: as if they had been dropped in
-                training, for a model that reads frames. Others do not look at them.
-            prompts: what it should sound like.
+            duration_s: duration of the sound.
+            frames: video frames (T, 3, H, W) in 0..1 at the model's frame rate; None: treated as dropped, as in
+                training, by a model that reads frames. Other models ignore them.
+            prompts: prompts for the sound.
             inputs: raw inputs of further conditioners by id, each for as many clips as there are windows.
             settings: sampling settings; None: the checkpoint's.
-            seed: of the noise, 0 to 2**32 - 1. The noise of a window depends on the seed and the window's number only.
-            control_strength: scale of the envelope's influence: 0 none, 1 as trained, at most 10.
+            seed: seed of the noise, 0 to 2**32 - 1. The noise of a window depends only on the seed and the window's
+                number.
+            control_strength: influence of the envelope: 0 none, 1 as trained, at most 10.
             progress: wraps the range of sampling steps, to show progress.
-            watch: is told how long the stages ``conditions``, ``steps`` and ``decode`` take.
+            watch: records the durations of the stages ``conditions``, ``steps`` and ``decode``.
 
         Returns:
             Sound (C, N), float32, N = duration_s · sample rate.
 
         Raises:
-            InputError: a value is out of its range, or this model cannot serve a condition.
+            InputError: a value is out of its range, or this model cannot use a condition.
         """
         check_seed(seed, "seed")
         check_range("control_strength", control_strength, 0, MAX_CONTROL_STRENGTH)
@@ -177,13 +178,13 @@ class SoundGenerator:
         return self._level_matched(sound, envelope, settings.level_match_db, control_strength)
 
     def _level_matched(self, sound: Tensor, envelope: Envelope, max_gain_db: float, strength: float) -> Tensor:
-        """Sound (C, N) brought to the level that the envelope asks for, both measured as in the model's training.
+        """Scale sound (C, N) to the level of the envelope, both measured as in the model's training.
 
         Args:
-            sound: as generated.
+            sound: the generated sound.
             envelope: RMS values (T,) or (C, T).
-            max_gain_db: limit of what is added; nothing limits what is taken away, so that silence is silent.
-            strength: share of the way, in dB, at most 1.
+            max_gain_db: largest gain in dB; attenuation is unlimited, so that silence is silent.
+            strength: share of the gain in dB that is applied; above 1 it counts as 1.
         """
         conditioner = self.model.conditioner.envelope
         asked, found = (
@@ -195,7 +196,7 @@ class SoundGenerator:
 
     @property
     def overlap_s(self) -> float:
-        """Overlap of windows: a quarter of one, at most a second."""
+        """Overlap of windows in seconds: a quarter of a window, at most a second."""
         return min(MAX_OVERLAP_S, self.spec.duration_s / 4)
 
     def _window_starts_s(self, duration_s: float) -> list[float]:
@@ -204,7 +205,7 @@ class SoundGenerator:
         return [i * hop_s for i in range(n_windows)]
 
     def _check(self, prompts: Prompts | None, settings: SamplerSettings) -> None:
-        """Refuse what the model cannot serve."""
+        """Refuse prompts and guidance that the model cannot use."""
         prompted = prompts is not None and (prompts.text or prompts.sounds or prompts.negative_text)
         if prompted:
             _ = self.model.conditioner.sound_prompt
@@ -216,10 +217,10 @@ class SoundGenerator:
     def _conditions(
         self, raw: Mapping[str, Any], prompts: Prompts, n_windows: int, seed: int
     ) -> tuple[Conditions, Conditions | None]:
-        """Return the conditions of all windows, and what guidance leads away from."""
+        """Return the conditions of all windows, and those that guidance leads away from."""
         conditioner = self.model.conditioner
         features = conditioner.encode(raw, self.model.padded_length(self.spec.n_samples))
-        embeddings = conditioner.draw(features, noise_source(seed, 0, 1))  # other noise than that of any window
+        embeddings = conditioner.draw(features, noise_source(seed, 0, 1))  # different from the noise of every window
 
         def conditions(text: str | None, sounds: Sequence[Tensor], dropped: Sequence[str] = ()) -> Conditions:
             prompt = self._prompt_features(text, sounds)
@@ -250,7 +251,7 @@ class SoundGenerator:
         return raw
 
     def _prompt_features(self, text: str | None, sounds: Sequence[Tensor]) -> Tensor | None:
-        """Return the mean of all prompts' features (1, D), of length 1 as each of them is; None without a prompt."""
+        """Return the mean of all prompts' features (1, D), normalised to length 1; None without a prompt."""
         if not text and not sounds:
             return None
         encoder = self.model.conditioner.sound_prompt
@@ -263,14 +264,14 @@ class SoundGenerator:
         return replace(envelope, rms=torch.stack(windows).to(self.device))
 
     def _frames_window(self, frames: Tensor, start_s: float) -> Tensor:
-        """Frames of one window; the last frame stays on after the end."""
+        """Return the frames of one window; after the end the last frame is repeated."""
         first = round(start_s * self.spec.frame_rate_hz)
         index = (first + torch.arange(self.spec.n_frames)).clamp(max=len(frames) - 1)
         return frames[index]
 
 
 def window(values: Tensor, start_s: float, duration_s: float, rate_hz: float) -> Tensor:
-    """Values (..., n) of a window in time, zeros where there are none."""
+    """Return the values (..., n) within a time window, with zeros outside the given range."""
     first, n = round(start_s * rate_hz), count_at_rate(duration_s, rate_hz)
     part = values[..., first : first + n]
     return F.pad(part, (0, n - part.shape[-1]))

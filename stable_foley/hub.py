@@ -1,4 +1,4 @@
-"""Where the files of a backbone are, on the Hugging Face hub or in a folder, and what its model_config.json states."""
+"""Files of a backbone, on the Hugging Face hub or in a folder, and checks of its model_config.json."""
 
 import json
 import math
@@ -12,14 +12,14 @@ MAX_STRIDES = 100
 
 
 def backbone_file(location: str | None, repo_id: str | None) -> Path:
-    """The file with the weights of a backbone.
+    """Return the file with the weights of a backbone.
 
     Args:
         location: that file, a folder with ``model.safetensors`` or ``model.ckpt``, or None for the hub.
         repo_id: the repository on the hub; None: it is not published there.
 
     Raises:
-        InputError: the file is not there or cannot be fetched.
+        InputError: the file does not exist or cannot be downloaded.
     """
     if location is None and repo_id is not None:
         return hub_file(repo_id, "model.safetensors", remedy="or give its folder with paths.stable_audio_open=FOLDER")
@@ -40,10 +40,10 @@ def backbone_file(location: str | None, repo_id: str | None) -> Path:
 
 
 def read_model_config(folder: Path) -> dict[str, Any]:
-    """The ``model_config.json`` of a latent diffusion model, in the format of stable-audio-tools.
+    """Read the ``model_config.json`` of a latent diffusion model, in the format of stable-audio-tools.
 
     Raises:
-        InputError: it is missing or not JSON, or lacks what describes the model.
+        InputError: it is missing or not JSON, or does not describe such a model.
     """
     path = folder / "model_config.json"
     remedy = f"get it with `hf download stabilityai/stable-audio-open-1.0 {path.name} --local-dir {folder}`."
@@ -59,7 +59,7 @@ def read_model_config(folder: Path) -> dict[str, Any]:
 
 
 def _fault(config: Any) -> str | None:
-    """What is wrong with a description of a model, as far as its parts depend on each other."""
+    """Return the fault in a description of a model, as far as its parts depend on each other; None if there is none."""
 
     def value(keys: str) -> Any:
         found = config

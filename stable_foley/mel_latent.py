@@ -1,8 +1,8 @@
-"""The latent of the small model: fixed mel cepstra behind the interface of the Stable Audio Open VAE.
+"""The latent of the small model: fixed mel cepstra with the interface of the Stable Audio Open VAE.
 
-Owns the choice of bands, range and normalisation, and the way back to sound: Griffin-Lim that keeps mel power exact.
+Owns the choice of bands, range and normalisation, and the reconstruction of sound: Griffin-Lim with exact mel power.
 
-Shapes: B batch, C channels, N samples, L latent steps, F frequency bins, T frames (3 a latent step, one at either end).
+Shapes: B batch, C channels, N samples, L latent steps, F frequency bins, T frames (3 per latent step, 1 at either end).
 """
 
 import math
@@ -16,40 +16,40 @@ from torchaudio.functional import create_dct, melscale_fbanks
 _N_FFT = 2048
 _HOP = 512
 _N_BANDS = 80
-_N_FRAMES = 3  # a latent step
+_N_FRAMES = 3  # per latent step
 _LOG_FLOOR = -10.0  # natural log of amplitude; all 80 bands at this floor together are noise at -98 dB of full scale
 _LOG_CEILING = 4.0  # a full-scale sine reaches 3
 _LOG_MEAN = -8.75  # over clips of strikes, most of which is silence
 _SPREAD = ((6.4, 0.75), (1.6, 0.6), (0.8, 0.5))
-"""For the orders 0, 1, 2 in time, what the cepstrum is divided by: at order 0 in frequency, and the power of its fall
-with that order plus 1. That is about the 3/4 power of its standard deviation over such clips."""
+"""Divisors of the cepstrum for the orders 0, 1, 2 in time: the divisor at order 0 in frequency, and the exponent p with
+which it falls, as (order + 1) ** -p. They are about the 3/4 power of the standard deviation over such clips."""
 _SILENCE_MARGIN = 1e-4  # rounding of the transforms
 _TINY = 1e-20
 
 _MOMENTUM = 0.9
-_N_SMOOTH_ITERATIONS = 4  # with magnitudes as smooth as the bands; after these only the mel power is imposed
+_N_SMOOTH_ITERATIONS = 4  # with magnitudes as smooth as the bands; later iterations impose only the mel power
 _N_FIT_ITERATIONS = 10
 _WINDOW_VARIANCE = (0.13 * _N_FFT) ** 2  # samples squared, of the Gaussian nearest to a Hann window
 _COHERENT_RISE = (
     0.1,
     0.3,
-)  # change of log amplitude per frame from which on a starting phase is a click's, in part and fully
+)  # change of log amplitude per frame at which the starting phase begins to be, and is fully, that of a click
 
 
 class MelLatent(nn.Module):
     """Log-mel amplitudes of three frames at a time as a two-dimensional cepstrum of about unit variance; no weights.
 
-    The cepstrum (cosine transform over the bands and over the three frames) tells level, timbre and change apart. Its
-    values are divided by most of how much they vary over strikes, so that noise covers all of them at similar levels:
-    where the bands themselves are modelled, their common level shows through noise that has long covered what tells
-    materials apart, and what is left of the noise is heard as a rough texture.
+    The cepstrum (cosine transform over the bands and over the three frames) separates level, timbre and change. Its
+    values are divided by a power of their spread over strikes, so that noise covers all of them at similar levels. If
+    the bands themselves were modelled, their common level would remain visible through noise that has long covered the
+    differences between materials, and remaining noise would be audible as a rough texture.
 
     Channel c holds order c // 3 in frequency and c % 3 in time. Multiplying a sound by g adds ln(g) · sqrt(240) / 6.4
-    to channel 0 and changes no other, floor and ceiling apart. Stereo is averaged on the way in and doubled on the way
-    out.
+    to channel 0 and changes no other, except at floor and ceiling. Stereo is averaged in encoding and duplicated in
+    decoding.
 
     Args:
-        n_iterations: Rounds of phase reconstruction, at least 1; more is closer and slower.
+        n_iterations: Iterations of phase reconstruction, at least 1; more are more accurate and slower.
 
     Raises:
         ValueError: n_iterations is below 1.
@@ -92,21 +92,21 @@ class MelLatent(nn.Module):
     def loss_weights(self) -> Tensor:
         """Weights (240, 1) of errors: half of the way, in decibels, back to errors of the log-mel amplitudes.
 
-        What tells materials apart lies in few channels and would be a hundredth of the loss.
+        Without weights, the few channels that distinguish materials would be a hundredth of the loss.
         """
         return self.spread / self.spread.mean()
 
     def parameters_of(self, wave: Tensor) -> Tensor:
-        """The latents (B, 240, L) of sound (B, C, N): this transform draws nothing."""
+        """Return the latents (B, 240, L) of sound (B, C, N): this transform is deterministic."""
         return self.encode(wave)
 
     def draw(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Latents (B, 240, L), as they are; a VAE behind the same interface draws from the generator."""
+        """Return latents (B, 240, L) unchanged; a VAE with the same interface draws from the generator."""
         return parameters
 
     @torch.no_grad()
     def encode(self, wave: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Turn sound into latents; the frames of step i are centred on samples 1536 i + 256, + 768 and + 1280.
+        """Convert sound to latents; the frames of step i are centred on samples 1536 i + 256, + 768 and + 1280.
 
         Args:
             wave: (B, C, N) float32, full scale ±1, at 44.1 kHz, N at least 1; zero-padded at its end to whole steps.
@@ -116,7 +116,7 @@ class MelLatent(nn.Module):
             (B, 240, L) float32 with L = ceil(N / 1536).
 
         Raises:
-            ValueError: wave is not (B, C, N) or holds no sample.
+            ValueError: wave is not (B, C, N) or has no samples.
         """
         if wave.ndim != 3 or wave.numel() == 0:
             raise ValueError(f"wave has shape {tuple(wave.shape)}; (B, C, N) with at least one sample is needed")
@@ -130,16 +130,17 @@ class MelLatent(nn.Module):
 
     @torch.no_grad()
     def decode(self, latent: Tensor) -> Tensor:
-        """Turn latents into sound, the same for the same latent, whatever else is in the batch.
+        """Convert latents to sound; the result for a latent does not depend on the rest of the batch.
 
         Args:
-            latent: (B, 240, L), L at least 1; bands at -98 dB of full scale together, or less, are digital silence.
+            latent: (B, 240, L), L at least 1; bands at the floor (together -98 dB of full scale) become digital
+                silence.
 
         Returns:
             (B, 2, 1536 L) float32, both channels equal; not limited to ±1.
 
         Raises:
-            ValueError: latent is not (B, 240, L) or holds no step.
+            ValueError: latent is not (B, 240, L) or has no step.
         """
         if latent.ndim != 3 or latent.shape[1] != self.n_latent_channels or latent.numel() == 0:
             raise ValueError(f"latent has shape {tuple(latent.shape)}; (B, {self.n_latent_channels}, L) is needed")
@@ -159,11 +160,11 @@ class MelLatent(nn.Module):
         return torch.istft(spectrum, _N_FFT, _HOP, window=self.window, length=n_samples)
 
     def _reconstruct(self, power: Tensor) -> Tensor:
-        """Find a sound with these mel powers (B, 80, T) by Griffin-Lim with momentum; (B, 512 (T - 1)).
+        """Find a sound (B, 512 (T - 1)) with these mel powers (B, 80, T) by Griffin-Lim with momentum.
 
-        The usual method imposes magnitudes as smooth as the mel bands, which no noise has, and loses level by it.
-        After a few such rounds each round here keeps the fine structure the sound has by itself and imposes the band
-        powers only.
+        The usual method imposes magnitudes as smooth as the mel bands. Noise does not have such magnitudes, so the
+        method loses level. Here, after a few such iterations, each iteration keeps the fine structure that the sound
+        has and imposes only the band powers.
 
         Source: Perraudin, Balazs, Søndergaard 2013, A fast Griffin-Lim algorithm.
         """
@@ -182,7 +183,7 @@ class MelLatent(nn.Module):
         return self._istft(spectrum)
 
     def _towards(self, power: Tensor, spread: Tensor) -> Tensor:
-        """Move bin powers (B, F, T) one multiplicative step towards the mel powers (B, 80, T); stays nonnegative.
+        """Move bin powers (B, F, T) one multiplicative step towards the mel powers (B, 80, T); they stay nonnegative.
 
         Source: Lee and Seung 2001, Algorithms for non-negative matrix factorization, divergence update.
         """
@@ -191,11 +192,11 @@ class MelLatent(nn.Module):
         return spread * (share @ ratio)
 
     def _starting_phase(self, power: Tensor) -> Tensor:
-        """Phases (B, F, T): a click where the level changes quickly, fixed noise where it is steady.
+        """Return phases (B, F, T): of a click where the level changes quickly, and of fixed noise where it is steady.
 
-        A click's place in its frame follows from the level's slope: seen through a Gaussian window of variance v, the
-        log amplitude at distance d from a click changes by d / v a sample. Clicks everywhere would buzz at the frame
-        rate in steady sound; noise everywhere smears onsets over the window.
+        The position of a click in its frame follows from the level's slope: seen through a Gaussian window of variance
+        v, the log amplitude at distance d from a click changes by d / v per sample. Click phases everywhere would buzz
+        at the frame rate in steady sound; noise phases everywhere would smear onsets over the window.
 
         Source: Průša, Balazs, Søndergaard 2017, A noniterative method for reconstruction of phase from STFT magnitude.
         """

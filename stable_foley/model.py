@@ -1,4 +1,4 @@
-"""Owns the whole model: backbone, control branch and conditioners, from raw inputs to a prediction of v and to sound.
+"""Owns the whole model: backbone, control branch and conditioners, from inputs to a prediction of v and to latents.
 
 Sub-modules are named as in the published checkpoints: ``model.model`` (transformer), ``model.controlnet``,
 ``conditioner.conditioners.<id>``, ``pretransform`` (latent codec).
@@ -24,10 +24,10 @@ from stable_foley.controlnet import ControlledDiT, ControlNet
 
 Trainable = Literal["control", "control_and_projections", "all"]
 CROSS_ATTENTION = (".to_cond_embed.", ".cross_attn.", ".cross_attend_norm.")
-"""Parts of the names of the transformer's weights that only cross-attention tokens reach."""
+"""Parts of names of transformer weights that only cross-attention tokens use."""
 CONDITIONERS = "conditioner.conditioners."
 CONTROL_PARTS = ("model.controlnet.", f"{CONDITIONERS}{CONTROL_ID}.")
-"""How the names of the control branch and of its conditioner begin."""
+"""Prefixes of the names of the control branch and of its conditioner."""
 
 
 class FoleyModel(nn.Module):
@@ -36,12 +36,12 @@ class FoleyModel(nn.Module):
     Args:
         backbone: transformer and codec, weights loaded.
         control_layers: layers of the control branch; 0 builds none (to train the transformer itself).
-        conditioners: by id; None stands for one that is not there.
+        conditioners: conditioners by id; None values are ignored.
         trainable: ``control``: the control branch and the envelope's projection; ``control_and_projections``: also the
             projections of the other conditioners; ``all``: also transformer and seconds.
 
     Raises:
-        InputError: see ``Conditioners``; or a control branch without an envelope or the reverse.
+        InputError: see ``Conditioners``; or there is a control branch without an envelope conditioner or the reverse.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class FoleyModel(nn.Module):
             parameter.requires_grad_(is_read and name.startswith(self._trained_prefixes))
 
     def _load_from_backbone(self) -> None:
-        """Load the conditioners that are part of the backbone, and those others that it was trained with."""
+        """Load the conditioners that are part of the backbone, and others that the backbone was trained with."""
         weights, source = self.backbone.conditioner_weights, self.backbone.weights
         for key, conditioner in self.conditioners.items():
             own = {name: value for name, value in weights.items() if name.startswith(f"{key}.")}
@@ -77,7 +77,7 @@ class FoleyModel(nn.Module):
                 load_into(conditioner, own, prefix=f"{key}.", source=source, optional=frozen)
 
     def _prefixes(self, trainable: Trainable) -> tuple[str, ...]:
-        """Beginnings of the names of all weights that are trained."""
+        """Return the prefixes of the names of all trained weights."""
         own = [key for key, conditioner in self.conditioners.items() if conditioner.belongs_to_backbone]
         projections = [key for key in self.conditioners if key not in (*own, CONTROL_ID)]
         groups = {
@@ -100,20 +100,20 @@ class FoleyModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the transformer is."""
+        """Device of the transformer."""
         return next(self.model.model.parameters()).device
 
     def trained_state(self) -> dict[str, Tensor]:
-        """Weights and buffers of the trained parts by name: what a checkpoint holds."""
+        """Return weights and buffers of the trained parts by name, as stored in checkpoints."""
         return {key: value for key, value in self.state_dict().items() if key.startswith(self._trained_prefixes)}
 
     def load_trained_state(self, state: Mapping[str, Tensor], source: object) -> None:
-        """Load what ``trained_state`` gave.
+        """Load a result of ``trained_state``.
 
         Raises:
-            InputError: a weight is missing, left over or of another shape.
+            InputError: a weight is missing, unexpected or of another shape.
         """
-        # published checkpoints keep the conditioners of the backbone too
+        # published checkpoints also store the conditioners of the backbone
         own = tuple(f"{CONDITIONERS}{key}." for key, each in self.conditioners.items() if each.belongs_to_backbone)
         extra = [key for key in state if not key.startswith((*self._trained_prefixes, *own))]
         refuse_differences([f"not expected {key}" for key in extra], source)
@@ -129,7 +129,7 @@ class FoleyModel(nn.Module):
         return self
 
     def check_sound(self, sample_rate_hz: int, n_channels: int) -> None:
-        """Refuse sound of another form than the latent codec takes.
+        """Refuse sound in another form than the latent codec needs.
 
         Raises:
             InputError: sample rate or number of channels differ.
@@ -138,15 +138,15 @@ class FoleyModel(nn.Module):
         if (sample_rate_hz, n_channels) != expected:
             raise InputError(
                 f"dataset.spec asks for {n_channels} channels at {sample_rate_hz} Hz; this backbone works with "
-                f"{expected[1]} at {expected[0]} Hz: set these."
+                f"{expected[1]} at {expected[0]} Hz: set dataset.spec to these values."
             )
 
     def padded_length(self, n_samples: int) -> int:
-        """Smallest whole number of tokens that covers ``n_samples``, in samples."""
+        """Return the length in samples of the fewest whole tokens that cover ``n_samples``."""
         return math.ceil(n_samples / self.backbone.samples_per_token) * self.backbone.samples_per_token
 
     def padded(self, wave: Tensor) -> Tensor:
-        """Sound (B, C, N) with silence after it to whole tokens."""
+        """Pad sound (B, C, N) with silence at its end to whole tokens."""
         return F.pad(wave, (0, self.padded_length(wave.shape[-1]) - wave.shape[-1]))
 
     def forward(self, x: Tensor, t: Tensor, conditions: Conditions, control_strength: float = 1.0) -> Tensor:
@@ -175,7 +175,7 @@ class FoleyModel(nn.Module):
         Args:
             x: noised latents (B, Z, L).
             t: noise levels (B,).
-            conditions: of the guided half.
+            conditions: conditions of the guided half.
             cfg_scale: guidance scale; 1 runs the model once, without guidance.
             negative: conditions of the other half; None: no guidance.
             control_strength: scale of the control residuals.
@@ -205,7 +205,7 @@ class FoleyModel(nn.Module):
             n_samples: length of the sound.
             settings: sampler, steps, schedule, guidance.
             generators: CPU noise source of each clip; a clip does not depend on the others in the batch.
-            negative: what guidance leads away from, see ``Conditioners.unprompted``; None: no guidance.
+            negative: conditions that guidance leads away from, see ``Conditioners.unprompted``; None: no guidance.
             control_strength: scale of the control residuals.
             progress: wraps the range of steps, to show progress.
 

@@ -34,7 +34,8 @@ class FoleyTraining(Training):
         token_dropout: probability that a training clip loses its frames and its sound prompt (zeros instead).
         control_dropout: probability that a training clip loses its envelope (-1 everywhere instead).
         single_dropout: probability that a training clip loses its frames but not its sound prompt, and that it loses
-            its sound prompt but not its frames, at most 0.5; 0 as published. What is asked for alone is so known alone.
+            its sound prompt but not its frames, at most 0.5; 0 as published. Dropping each prompt separately teaches
+            the model to follow either one on its own.
         words_share: share of clips whose sound prompt is their label's words instead of their sound, 0 as published.
         level_mean: mean of the noise levels' logits; 0 as published.
         level_std: standard deviation of the noise levels' logits; 1 as published.
@@ -74,7 +75,7 @@ class FoleyTraining(Training):
 
     @classmethod
     def from_config(cls, config: DictConfig) -> Self:
-        """The training, with its model, that a whole configuration describes.
+        """Return the training, with its model, that a whole configuration describes.
 
         Raises:
             InputError: a part of the configuration or a file does not fit.
@@ -88,18 +89,18 @@ class FoleyTraining(Training):
         return encoder_ids(self.model)
 
     def encode(self, batch: FoleyBatch, factors: Sequence[float]) -> dict[str, Tensor]:
-        """Features of a batch whose sound is multiplied by each of the factors, see ``Training``."""
+        """Return features of a batch whose sound is multiplied by each of the factors, see ``Training``."""
         return encode_levels(self.model, batch, factors)
 
     def training_step(self, batch: FoleyBatch, batch_idx: int) -> Tensor:
-        """Loss of a training batch, with conditions dropped."""
+        """Return the loss of a training batch, with conditions dropped."""
         generator = self.generator(_TRAINING, self.current_epoch, batch_idx, self.global_rank)
         loss = self.loss(batch, generator, self.token_dropout, self.control_dropout, self.single_dropout)
         self.log("train_loss", loss, prog_bar=True, batch_size=len(batch))
         return loss
 
     def validation_step(self, batch: FoleyBatch | None, batch_idx: int) -> None:
-        """Logs ``valid_loss``: all conditions kept, the same noise and evenly spread levels every time."""
+        """Log ``valid_loss``: all conditions kept, the same noise and evenly spread levels every time."""
         if batch is None:  # every chunk of it is damaged
             return
         generator = self.generator(_VALIDATION, 0, batch_idx, self.global_rank)
@@ -118,7 +119,7 @@ class FoleyTraining(Training):
         single_dropout: float = 0.0,
         levels: Tensor | None = None,
     ) -> Tensor:
-        """Mean squared error of the predicted v over a batch, channels weighted as the codec says.
+        """Return the mean squared error of the predicted v over a batch, channels weighted as the codec says.
 
         Args:
             batch: sound and frames, or their cached features.
@@ -167,7 +168,7 @@ class FoleyTraining(Training):
         return kept
 
     def _with_words(self, prompts: Tensor, labels: Sequence[str], generator: torch.Generator) -> Tensor:
-        """Embeddings (B, D) of sounds, some of them replaced by those of the clips' labels."""
+        """Return embeddings (B, D) of sounds, a share of them replaced by those of the clips' labels."""
         spoken = (torch.rand(len(labels), generator=generator) < self.words_share).tolist()
         chosen = [i for i, label in enumerate(labels) if spoken[i] and label]
         if chosen:
@@ -176,7 +177,7 @@ class FoleyTraining(Training):
         return prompts
 
     def state_dict(self, *_args: Any, **_kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
-        """The trained weights only: frozen ones come from the files that the configuration names."""
+        """Return the trained weights; frozen ones come from the files that the configuration names."""
         return self.model.trained_state()
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:

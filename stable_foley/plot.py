@@ -1,4 +1,4 @@
-"""Owns the pictures: envelope, waveform and spectrogram of sounds on one time axis."""
+"""Owns the figures of sounds: envelope, waveform and spectrogram on one time axis."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,13 +22,13 @@ def comparison_figure(
     control: Envelope | None = None,
     onset_times_s: Sequence[float] = (),
 ) -> Figure:
-    """Envelopes of all sounds in one panel, then waveform and log-mel spectrogram of each.
+    """Plot the envelopes of all sounds in one panel, then waveform and log-mel spectrogram of each.
 
     Args:
         sounds: sound (C, N) by title.
-        sample_rate_hz: sample rate of all.
-        control: envelope (T,) that drove the generation, drawn behind the others.
-        onset_times_s: drawn as ticks in the envelope's panel.
+        sample_rate_hz: sample rate of all sounds.
+        control: envelope (T,) that controlled the generation, drawn behind the others.
+        onset_times_s: onsets, drawn as ticks in the envelope's panel.
 
     Returns:
         A figure to save; nothing is shown.

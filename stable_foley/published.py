@@ -1,8 +1,8 @@
-"""Owns the layout of the published Stable-Foley checkpoints: from their weights to a model of this project.
+"""Owns the layout of the published Stable-Foley checkpoints: conversion of their weights to a model of this project.
 
-Sub-modules carry the published names, so weights load without renaming; what differs is listed here: the Lightning
+Sub-modules have the published names, so weights load without renaming. The differences are listed here: the Lightning
 prefix, the second copy of the VAE inside the envelope conditioner, CAVP's audio tower, and a layer of the control
-branch that nothing reads. No size is fixed: all are read from the weights.
+branch that nothing reads. All sizes are read from the weights.
 """
 
 import statistics
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from cavp.weights import AUDIO_KEYS, cavp_from_state_dict
 from common.weights import WeightSelection, fitting_weights, load_into, refuse_differences, weights_sha256
-from media.envelope import instant_envelope
+from media.envelope import PUBLISHED_SMOOTHING_SAMPLES, PUBLISHED_WINDOW_SAMPLES, instant_envelope
 from stable_foley.backbone import CODEC, CONDITIONERS, DIT, LIGHTNING, PROJECTIONS, SECONDS, build_backbone
 from stable_foley.conditioners.envelope import VaeEnvelope
 from stable_foley.conditioners.seconds import SecondsConditioner
@@ -27,8 +27,6 @@ from stable_foley.config import MAIN_EXPERIMENT, build_model, inference_config
 from stable_foley.model import FoleyModel
 from training.config import WEIGHTS, compose
 
-WINDOW_SAMPLES = 10_000
-SMOOTHING_SAMPLES = 2_000
 CONTROL = "model.controlnet."
 CAVP = f"{CONDITIONERS}frames.stage1_model."
 VAE_AGAIN = f"{CONDITIONERS}envelope.pretransform."
@@ -37,7 +35,7 @@ UNUSED = (
     f"{CONTROL}transformer.project_out.",
     *(CAVP + k for k in AUDIO_KEYS),
 )
-"""What the published checkpoints hold that has no effect on the sound."""
+"""Prefixes of weights in the published checkpoints that do not affect the sound."""
 SHOWN = {
     "embed_dim": [
         ("transformer.project_in.weight", 0),
@@ -47,22 +45,22 @@ SHOWN = {
     "cond_token_dim": [("to_cond_embed.0.weight", 1), ("to_cond_embed.2.weight", 1), ("to_cond_embed.2.weight", 0)],
     "global_cond_dim": [("to_global_embed.0.weight", 1)],
 }
-"""Sizes of the transformer → weights and axes that show them."""
+"""Sizes of the transformer → weights and axes that have them."""
 MIN_FREQUENCIES = 16
-"""Rotary frequencies of a head of 64, as Stable Audio Open has; narrower heads have as many and look the same."""
+"""Rotary frequencies of a head of 64, as in Stable Audio Open; narrower heads have as many and cannot be told apart."""
 
-PublishedEnvelope = partial(VaeEnvelope, instant_envelope, WINDOW_SAMPLES, SMOOTHING_SAMPLES)
+PublishedEnvelope = partial(VaeEnvelope, instant_envelope, PUBLISHED_WINDOW_SAMPLES, PUBLISHED_SMOOTHING_SAMPLES)
 
 
 @dataclass(frozen=True)
 class Published:
-    """A published checkpoint, taken apart.
+    """The parts of a published checkpoint.
 
     Attributes:
         weights: control branch, projections and seconds embedders, by the names of ``FoleyModel``.
-        config: the training configuration that rebuilds the model, frozen parts named by checksum.
-        frozen: frozen parts by name → number of their tensors; they come from files of their own.
-        unused: names in the file of what was not used.
+        config: the training configuration that rebuilds the model, with frozen parts identified by checksum.
+        frozen: frozen parts by name → number of their tensors; they are loaded from other files.
+        unused: names of unused weights in the file.
     """
 
     weights: Mapping[str, Tensor]
@@ -72,18 +70,18 @@ class Published:
 
 
 def is_published(state: Mapping[str, Tensor]) -> bool:
-    """Whether these are the weights of a published Stable-Foley checkpoint."""
+    """Return whether these are the weights of a published Stable-Foley checkpoint."""
     return any(key.startswith(LIGHTNING + CONTROL) for key in state)
 
 
 def read_published(state: Mapping[str, Tensor], path: Path, *, inside: bool) -> Published:
-    """Take a published checkpoint apart, after checking that all of it fits.
+    """Split a published checkpoint into its parts, after checking that all of it fits.
 
     Args:
         state: Lightning state dict, keys ``model.…``.
         path: its file.
-        inside: whether the frozen parts are to be taken from this file; otherwise ``config`` has their checksums, and
-            they come from where ``paths`` says.
+        inside: whether to load the frozen parts from this file; otherwise ``config`` has their checksums, and they are
+            loaded from the files that ``paths`` names.
 
     Raises:
         InputError: keys are missing, unknown, of another shape or not finite.
@@ -121,9 +119,10 @@ def read_published(state: Mapping[str, Tensor], path: Path, *, inside: bool) -> 
 
 
 def _configuration(state: Mapping[str, Tensor]) -> DictConfig:
-    """The main experiment at the sizes that the weights show, with the conditioners they have.
+    """Compose the main experiment with the sizes and conditioners that the weights have.
 
-    What no weight shows is as in Stable Audio Open; a weight that is missing is reported when all are compared.
+    Settings that the weights do not determine are those of Stable Audio Open. Missing weights are reported when all are
+    compared.
     """
     config = inference_config(compose(MAIN_EXPERIMENT))
     outs, layers = _count(state, f"{CONTROL}conv_outs."), _count(state, f"{CONTROL}transformer.layers.")
@@ -136,29 +135,29 @@ def _configuration(state: Mapping[str, Tensor]) -> DictConfig:
     dit.depth = _count(state, f"{DIT}transformer.layers.") or dit.depth
     for name, places in SHOWN.items():
         found = [size for key, axis in places if (size := _size(state, DIT + key, axis))]
-        dit[name] = statistics.mode(found) if found else dit[name]  # so that one damaged weight misleads nobody
+        dit[name] = statistics.mode(found) if found else dit[name]  # a single damaged weight has no effect
     n_frequencies = _size(state, f"{DIT}transformer.rotary_pos_emb.inv_freq", 0) or MIN_FREQUENCIES
-    dit.num_heads = max(1, dit.embed_dim // (4 * n_frequencies))  # half of a head is rotated, in pairs
+    dit.num_heads = max(1, dit.embed_dim // (4 * n_frequencies))  # half of each head is rotated, in pairs
     channels = _size(state, f"{CODEC}model.encoder.layers.0.weight_v", 0) or vae.encoder.config.channels
     vae.encoder.config.channels = vae.decoder.config.channels = channels
     return config
 
 
 def _size(state: Mapping[str, Tensor], key: str, axis: int) -> int | None:
-    """A size of a weight; None where it cannot be had, which the comparison of all weights then reports."""
+    """Return a size of a weight; None if it is unavailable, which the comparison of all weights reports later."""
     shape = state[key].shape if key in state else ()
     return (shape[axis] or None) if axis < len(shape) else None
 
 
 def _without_files(config: DictConfig) -> DictConfig:
-    """A copy of the configuration in which nothing is read from files."""
+    """Return a copy of the configuration that reads nothing from files."""
     config = config.copy()
     config.paths.update({"random_weights": True} | dict.fromkeys(WEIGHTS))
     return config
 
 
 def _count(state: Iterable[str], beginning: str) -> int:
-    """How many numbers follow ``beginning`` in the names."""
+    """Return how many numbers follow ``beginning`` in the names."""
     return len({key.removeprefix(beginning).split(".")[0] for key in state if key.startswith(beginning)})
 
 
@@ -168,14 +167,14 @@ def build_published_model(model_config: Mapping[str, Any], state: Mapping[str, T
     Args:
         model_config: in stable-audio-tools' format; sizes and ranges are read from it.
         state: Lightning state dict, keys ``model.…``.
-        dtype: of the transformer and its control branch, see ``build_backbone``.
+        dtype: precision of the transformer and its control branch, see ``build_backbone``.
 
     Returns:
-        The model in eval mode, with the seconds and envelope conditioners; frames and sound prompts are given as
-        tokens already projected.
+        The model in eval mode, with the seconds and envelope conditioners; frames and sound prompts must be given as
+        projected tokens.
 
     Raises:
-        InputError: keys missing, left over or of another shape.
+        InputError: keys are missing, unexpected or of another shape.
     """
     width = int(model_config["model"]["conditioning"]["cond_dim"])
     ranges = {c["id"]: c["config"] for c in model_config["model"]["conditioning"]["configs"] if c["type"] == "number"}
@@ -185,7 +184,7 @@ def build_published_model(model_config: Mapping[str, Any], state: Mapping[str, T
     conditioners["envelope"] = PublishedEnvelope()
     own = {key.removeprefix(LIGHTNING): key for key in state}
     skipped = (*UNUSED, CAVP, *PROJECTIONS)
-    with torch.device("meta"):  # the weights bring their memory
+    with torch.device("meta"):  # loading the weights allocates the memory
         backbone = build_backbone(model_config, random_weights=True, dtype=dtype)
         model = FoleyModel(backbone, _count(own, f"{CONTROL}conv_outs."), conditioners)
     used = WeightSelection(state, {name: key for name, key in own.items() if not name.startswith(skipped)})

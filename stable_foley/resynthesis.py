@@ -1,4 +1,4 @@
-"""Owns making recordings anew: sound from the conditions that recordings themselves give."""
+"""Owns the resynthesis of recordings: sound generated from the conditions that recordings themselves provide."""
 
 from collections.abc import Sequence
 
@@ -26,16 +26,16 @@ def resynthesise(
 ) -> Tensor:
     """Generate recorded chunks anew, for validation and for comparisons of models.
 
-    A chunk's frames, length and envelope are its conditions, and its own sound is the prompt, as far as the model has
-    conditioners for them. The sound of a chunk depends on its own noise source, not on the others of the batch.
+    The conditions are the chunk's frames, length and envelope, and its own sound as the prompt, if the model has
+    conditioners for them. The sound of a chunk depends only on its own noise source, not on the rest of the batch.
 
     Args:
         model: the model, in eval mode.
         batch: B chunks, on any device.
-        settings: how to sample.
+        settings: settings of the sampler.
         generators: CPU noise source of each chunk.
-        envelopes: control with these, rms (T,) or (C, T), instead.
-        texts: prompts in words instead of the sounds; a chunk with None gets no prompt, as if training had dropped it.
+        envelopes: envelopes to use instead of the chunks' own, rms (T,) or (C, T).
+        texts: text prompts instead of the sounds; a chunk with None gets no prompt, as if training had dropped it.
 
     Returns:
         Sounds (B, C, N), float32, on the CPU.

@@ -1,6 +1,6 @@
 """Owns sampling: noise schedules and samplers as pure functions of a denoiser, a start, a schedule and a noise source.
 
-A denoiser maps (x, sigma) to the clean latent it expects, where x = clean + sigma · noise. Schedules fall and end in 0.
+A denoiser maps (x, sigma) to the expected clean latent, where x = clean + sigma · noise. Schedules fall and end in 0.
 
 Sources: T. Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models", 2022 (arXiv 2206.00364);
 C. Lu et al., "DPM-Solver++", 2022 (arXiv 2211.01095).
@@ -20,14 +20,14 @@ Progress = Callable[[range], Iterable[int]]
 
 
 def polyexponential_sigmas(n_steps: int, sigma_min: float, sigma_max: float, rho: float = 1.0) -> Tensor:
-    """Schedule (n_steps + 1,) from ``sigma_max`` to ``sigma_min``, then 0; evenly spaced logarithms for ``rho`` 1."""
+    """Return a schedule (n_steps + 1,) from ``sigma_max`` to ``sigma_min``, then 0; even in log for ``rho`` 1."""
     ramp = torch.linspace(1, 0, n_steps, dtype=torch.float64) ** rho
     ratio = torch.tensor(sigma_max / sigma_min, dtype=torch.float64)
     return torch.cat([sigma_min * ratio**ramp, torch.zeros(1, dtype=torch.float64)])
 
 
 def euler(denoise: Denoiser, x: Tensor, sigmas: Tensor, noise: NoiseSource, progress: Progress = iter) -> Tensor:
-    """First-order deterministic steps along the probability-flow equation; ``noise`` is not drawn from."""
+    """Sample by first-order deterministic steps along the probability-flow equation; ``noise`` is not used."""
     del noise
     for i in progress(range(len(sigmas) - 1)):
         slope = (x - denoise(x, sigmas[i])) / sigmas[i]
@@ -36,21 +36,21 @@ def euler(denoise: Denoiser, x: Tensor, sigmas: Tensor, noise: NoiseSource, prog
 
 
 def dpmpp_2m(denoise: Denoiser, x: Tensor, sigmas: Tensor, noise: NoiseSource, progress: Progress = iter) -> Tensor:
-    """DPM-Solver++(2M) in its Heun form: second-order multistep, deterministic; ``noise`` is not drawn from."""
+    """Sample by DPM-Solver++(2M) in its Heun form: second-order multistep, deterministic; ``noise`` is not used."""
     return _multistep(denoise, x, sigmas, noise, progress, order=2, eta=0.0)
 
 
 def dpmpp_3m_sde(
     denoise: Denoiser, x: Tensor, sigmas: Tensor, noise: NoiseSource, progress: Progress = iter, eta: float = 1.0
 ) -> Tensor:
-    """DPM-Solver++(3M) SDE: third-order multistep with fresh noise in every step, scaled by ``eta`` (0: none)."""
+    """Sample by DPM-Solver++(3M) SDE: third-order multistep, new noise in every step, scaled by ``eta`` (0: none)."""
     return _multistep(denoise, x, sigmas, noise, progress, order=3, eta=eta)
 
 
 def _multistep(
     denoise: Denoiser, x: Tensor, sigmas: Tensor, noise: NoiseSource, progress: Progress, *, order: int, eta: float
 ) -> Tensor:
-    """Exponential integrator in log-SNR with up to ``order`` - 1 remembered predictions of the clean latent.
+    """Integrate exponentially in log-SNR with up to ``order`` - 1 stored predictions of the clean latent.
 
     With h the step in -log sigma and g = h · (1 + eta), each step is exact for a constant prediction; differences of
     past predictions add the first and second derivative.
@@ -61,7 +61,7 @@ def _multistep(
         clean = denoise(x, sigma)
         if sigma_next == 0:
             x = clean
-            continue  # not return: a progress bar is to see the end
+            continue  # not return: the progress bar must reach the end
         h = (sigma / sigma_next).log()
         g = h * (1 + eta)
         x = torch.exp(-g) * x - torch.expm1(-g) * clean + _derivative_terms(clean, past, h, g)
@@ -72,7 +72,7 @@ def _multistep(
 
 
 def _derivative_terms(clean: Tensor, past: list[tuple[Tensor, Tensor]], h: Tensor, g: Tensor) -> Tensor | float:
-    """Contribution of the prediction's derivatives in the step, from the remembered predictions."""
+    """Return the contribution of the prediction's derivatives to the step, from the stored predictions."""
     if not past:
         return 0.0
     phi_2 = torch.expm1(-g) / g + 1
@@ -98,7 +98,7 @@ SAMPLERS: dict[str, Callable[..., Tensor]] = {
 
 @dataclass(frozen=True)
 class SamplerSettings:
-    """How a sound is generated.
+    """Settings of the sampler.
 
     Attributes:
         name: one of ``SAMPLERS``.
@@ -106,9 +106,9 @@ class SamplerSettings:
         sigma_min: last noise-to-signal ratio before 0, 1e-5 to 1e5.
         sigma_max: first noise-to-signal ratio, above ``sigma_min``, at most 1e5.
         cfg_scale: guidance scale, 0 to 100; 1 is no guidance.
-        level_match_db: how many dB louder the sound may be made afterwards, 0 to 200, wherever it is softer than its
-            envelope asks for; where it is louder it is made softer. 0 leaves it as it is, as published. Training's
-            samples and evaluations show what the model does by itself: they leave it out.
+        level_match_db: largest gain in dB, 0 to 200, that is applied afterwards where the sound is softer than its
+            envelope; louder parts are attenuated. 0 changes nothing, as published. Samples and evaluations during
+            training do not use it, since they measure the model alone.
 
     Raises:
         InputError: a value is out of its range.
@@ -130,8 +130,8 @@ class SamplerSettings:
         check_range("sigma_min", self.sigma_min, 1e-5, 1e5)
         check_range("sigma_max", self.sigma_max, 1e-5, 1e5)
         if self.sigma_min >= self.sigma_max:
-            raise InputError(f"sigma_min {self.sigma_min} is not below sigma_max {self.sigma_max}; give a smaller one.")
+            raise InputError(f"sigma_min {self.sigma_min} is not below sigma_max {self.sigma_max}: lower sigma_min.")
 
     def changed(self, **given: str | float | None) -> "SamplerSettings":
-        """These settings, those that are given (not None) in their place."""
+        """Return these settings with the given values (not None) replaced."""
         return replace(self, **{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type]

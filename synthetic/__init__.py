@@ -1,12 +1,12 @@
-"""Procedural Greatest Hits: strikes with a drumstick, as sound and picture with exact truth, in any amount.
+"""Procedural Greatest Hits: strikes with a drumstick, rendered as sound and picture with exact ground truth.
 
-The way through: `spec` (form) → `plan` (what happens, in a `scene`) → `sound` and `picture`, each from the plan and a
-random stream of its own → `clip` → `dataset`, `foley` (into training) or `python -m synthetic` (onto disk).
+Data flow: `spec` (form of a clip) → `plan` (its events, in a `scene`) → `sound` and `picture`, each from the plan and
+its own random stream → `clip` → `dataset` and `foley` (for training) or `python -m synthetic` (to disk).
 """
 
 import sys
 
-if sys.argv[:1] == ["-m"]:  # as long as Python looks for the module to run: before the imports, which take seconds
+if sys.argv[:1] == ["-m"]:  # Python is still locating the module to run: install the handler before the slow imports
     from common.errors import end_on_interrupt
 
     end_on_interrupt()

@@ -38,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 @user_errors()
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write what is missing, and say where everything is."""
+    """Write the clips that are missing and report how many were written."""
     args = build_parser().parse_args(arguments)
     width, height = args.frame_size
     spec = SyntheticSpec(args.duration, args.fps[0], width, height, args.lure_share, args.max_offset)

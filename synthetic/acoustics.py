@@ -1,4 +1,4 @@
-"""Between the object and the file: room, microphone, background noise and the noises of the player.
+"""Room, microphone and background noise: the path from a struck thing to the file.
 
 Sources: Allen & Berkley, "Image method for efficiently simulating small-room acoustics", JASA 65(4), 1979 (early
 reflections); an exponential tail of noise whose decay falls with frequency, as in Kuttruff, Room Acoustics.
@@ -22,12 +22,12 @@ _PERIOD_SAMPLES = 1 << 17
 
 
 def room_response(rng: np.random.Generator, material: str, distance_m: float) -> np.ndarray:
-    """From a strike to two microphones.
+    """Draw the impulse response from a strike to two microphones.
 
     Args:
-        rng: Source of the room.
-        material: What is struck: some are found outdoors, where only the ground reflects.
-        distance_m: From the strike to the camera.
+        rng: Random generator that draws the room.
+        material: Material that is struck. Some materials are usually outdoors, where only the ground reflects.
+        distance_m: Distance from the strike to the camera, in metres.
 
     Returns:
         Impulse response (2, N), float32; the direct sound at sample 0 or up to half a millisecond later.
@@ -44,7 +44,7 @@ def room_response(rng: np.random.Generator, material: str, distance_m: float) ->
 
 
 def _tail(rng: np.random.Generator, n_samples: int, decay_s: float) -> np.ndarray:
-    """Noise (2, N) that falls by 60 dB within a time that is shorter for high frequencies."""
+    """Return noise (2, N) that falls by 60 dB in `decay_s`, and in less time at high frequencies."""
     length = scipy.fft.next_fast_len(n_samples, real=True)
     spectrum = scipy.fft.rfft(rng.standard_normal((2, length), np.float32))
     octave = np.log2(np.maximum(scipy.fft.rfftfreq(length, 1 / SAMPLE_RATE_HZ), 1.0)).astype(np.float32)
@@ -60,7 +60,7 @@ def _tail(rng: np.random.Generator, n_samples: int, decay_s: float) -> np.ndarra
 
 
 def _add_early(rng: np.random.Generator, response: np.ndarray, distance_m: float, outdoors: bool) -> None:
-    """The direct sound and the first reflections from table, floor, walls and ceiling."""
+    """Add the direct sound and the first reflections from table, floor, walls and ceiling to `response`, in place."""
     angle = rng.uniform(0, 2 * math.pi)
     ears_m = 0.5 * EAR_DISTANCE_M * np.array([[math.cos(angle), math.sin(angle), 0]] * 2) * [[1], [-1]]
     ears_m[:, 1] -= distance_m
@@ -83,9 +83,9 @@ def _add_early(rng: np.random.Generator, response: np.ndarray, distance_m: float
 
 
 def microphone(rng: np.random.Generator, frequency_hz: np.ndarray) -> np.ndarray:
-    """Complex response (K,) of a camera's microphone: a high-pass, two peaks, a shelf, a low-pass.
+    """Return the complex response (K,) of a camera's microphone: a high-pass, two peaks, a shelf and a low-pass.
 
-    Frequencies are bent as by the bilinear transform, so that it is the response of a causal filter.
+    Frequencies are warped as by the bilinear transform, so the response belongs to a causal filter.
     """
     s = 1j * SAMPLE_RATE_HZ / math.pi * np.tan(np.minimum(math.pi * frequency_hz / SAMPLE_RATE_HZ, 1.57))
     low_hz, high_hz = log_uniform(rng, (30, 160)), log_uniform(rng, (9000, 24_000))
@@ -102,7 +102,7 @@ def microphone(rng: np.random.Generator, frequency_hz: np.ndarray) -> np.ndarray
 
 
 def transfer(wave: np.ndarray, room: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A dry sound (N,) through a room (2, M) and a microphone: (2, N), float32."""
+    """Return a dry sound (N,) as heard through a room (2, M) and a microphone: (2, N), float32."""
     length = scipy.fft.next_fast_len(room.shape[1] + _MICROPHONE_SAMPLES, real=True)
     colour = microphone(rng, scipy.fft.rfftfreq(length, 1 / SAMPLE_RATE_HZ).astype(np.float32))
     response = scipy.fft.irfft(scipy.fft.rfft(room, length) * colour, length)
@@ -110,9 +110,9 @@ def transfer(wave: np.ndarray, room: np.ndarray, rng: np.random.Generator) -> np
 
 
 def background(rng: np.random.Generator, n_samples: int) -> np.ndarray:
-    """What is heard besides: hiss, rumble, mains hum, a fan; (2, N), float32, with an RMS of 1.
+    """Return background noise (2, N), float32, with an RMS of 1: hiss, rumble, mains hum and a fan.
 
-    It is made as one period of three seconds, which the inverse transform closes without a seam.
+    One period of three seconds is synthesised and repeated; the inverse transform makes it loop without a seam.
     """
     frequency_hz = scipy.fft.rfftfreq(_PERIOD_SAMPLES, 1 / SAMPLE_RATE_HZ)
     slope = rng.uniform(0.2, 1.1)  # of the amplitude: 0 white, 0.5 pink, 1 brown

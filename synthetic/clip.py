@@ -1,4 +1,4 @@
-"""One synthetic clip, whole: sound, picture and the truth about both, from a seed and a number alone."""
+"""A complete synthetic clip: sound, picture and their ground truth, determined by a seed and a number."""
 
 import json
 from collections.abc import Iterator
@@ -22,15 +22,15 @@ _controller = ThreadpoolController()
 
 @dataclass(frozen=True, eq=False)
 class SyntheticClip:
-    """A clip and the truth about it.
+    """A clip and its ground truth.
 
     Args:
-        clip_id: Its name.
-        plan: What happens in it.
-        wave: Sound as recorded (2, N), float32, at 44.1 kHz, below 1 in magnitude; None where not asked for.
-        clean: The strikes alone, with room and microphone, at the same level (2, N); None likewise.
-        envelope: Envelope of `clean` at 125 Hz, rms (T,); None likewise.
-        frames: Picture (T, 3, H, W), uint8, RGB; None where not asked for.
+        clip_id: Name of the clip.
+        plan: Events of the clip.
+        wave: Sound as recorded (2, N), float32, at 44.1 kHz, magnitude below 1; None if not requested.
+        clean: Strikes alone, with room and microphone, at the same level (2, N); None if not requested.
+        envelope: Envelope of `clean` at 125 Hz, rms (T,); None if not requested.
+        frames: Picture (T, 3, H, W), uint8, RGB; None if not requested.
     """
 
     clip_id: str
@@ -44,17 +44,17 @@ class SyntheticClip:
 def render_clip(
     spec: SyntheticSpec, seed: int, index: int, *, sound: bool = True, picture: bool = True
 ) -> SyntheticClip:
-    """Renders a clip; the same numbers give the same clip, wherever and in whatever order clips are rendered.
+    """Render a clip; the same arguments give the same clip, independent of the order in which clips are rendered.
 
-    With the same libraries on the same kind of processor it is the same bit for bit; on others sounds differ by about
-    1e-7 and fewer than one pixel in a hundred by a few levels.
+    With the same libraries on the same kind of processor the result is identical bit for bit. On other processors
+    sounds differ by about 1e-7, and fewer than one pixel in a hundred differs, by a few levels.
 
     Args:
         spec: Form of the clip.
         seed: Seed of the whole data set, at least 0.
         index: Number of the clip, at least 0.
-        sound: Whether the sound is rendered; it is the same without the picture.
-        picture: Whether the picture is rendered; it is the same without the sound.
+        sound: Whether to render the sound; it does not depend on `picture`.
+        picture: Whether to render the picture; it does not depend on `sound`.
 
     Returns:
         The clip.
@@ -73,17 +73,17 @@ def render_clip(
 
 
 def plan_clip(spec: SyntheticSpec, seed: int, index: int) -> Plan:
-    """What happens in a clip, see `render_clip`."""
+    """Return the events of the clip that `render_clip` would render for the same arguments."""
     return draw_plan(_streams(seed, index)[0], spec)
 
 
 def clip_id(seed: int, index: int) -> str:
-    """Name of a clip."""
+    """Return the name of a clip."""
     return f"synthetic-{seed}-{index:06d}"
 
 
 def truth_json(clip: SyntheticClip) -> str:
-    """The scene, strikes, lures and offset of a clip, as JSON."""
+    """Return the scene, strikes, lures and offset of a clip as JSON."""
     plan = clip.plan
     strikes = [
         {
@@ -105,13 +105,13 @@ def truth_json(clip: SyntheticClip) -> str:
 
 
 def _streams(seed: int, index: int) -> list[np.random.Generator]:
-    """What plan, sound and picture of a clip are drawn from."""
+    """Return independent random generators for the plan, the sound and the picture of a clip."""
     return [np.random.default_rng(each) for each in np.random.SeedSequence((seed, index)).spawn(3)]
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """One thread each for OpenCV and BLAS: results that do not depend on their number, and no fight over cores."""
+    """Limit OpenCV and BLAS to one thread: results do not depend on the thread count, and workers do not compete."""
     n_threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

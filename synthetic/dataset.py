@@ -1,4 +1,4 @@
-"""Synthetic clips straight into training, without a disk: rendered when asked for."""
+"""Synthetic clips for training, rendered on demand without using the disk."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -15,12 +15,12 @@ Item = TypeVar("Item")
 
 
 class SyntheticDataset(EpochDataset[Item]):
-    """Clips in the form of a training, rendered when asked for.
+    """Training items of synthetic clips, rendered on demand.
 
     Args:
         render: Makes the item of a number, from 0 on; the same number gives the same item.
-        n_clips: Clips an epoch, at least 1.
-        n_distinct: After how many clips they come again, at least 1; None: never.
+        n_clips: Clips in an epoch, at least 1.
+        n_distinct: Number of distinct clips, at least 1, which repeat; None: clips never repeat.
     """
 
     def __init__(self, render: Callable[[int], Item], n_clips: int, n_distinct: int | None = None) -> None:
@@ -34,17 +34,17 @@ class SyntheticDataset(EpochDataset[Item]):
 
 
 class SyntheticDataModule(BatchModule):
-    """Synthetic clips to train on, and some that stay the same for validation.
+    """Synthetic clips to train on, and a fixed set of clips for validation.
 
-    Sub-classes say what an item is.
+    Sub-classes define the item.
 
     Args:
-        batch_size: Clips a batch and device.
-        samples_per_epoch: Training clips an epoch, at least `batch_size`.
-        n_val_clips: Clips to validate on, of another seed; kept in memory.
-        n_train_clips: Clips to train on, which come again and again; None: new ones in every epoch.
+        batch_size: Clips in a batch, for each device.
+        samples_per_epoch: Training clips in an epoch, at least `batch_size`.
+        n_val_clips: Validation clips, drawn with another seed and kept in memory.
+        n_train_clips: Distinct training clips, repeated in every epoch; None: every epoch has new ones.
         num_workers: Processes that render; 0 renders in the main process.
-        seed: Seed of the training clips, at least 0; validation clips have the next one.
+        seed: Seed of the training clips, at least 0; validation clips use the next seed.
 
     Raises:
         InputError: A number is too small or too large.
@@ -64,7 +64,8 @@ class SyntheticDataModule(BatchModule):
         check_epoch(samples_per_epoch)
         if batch_size > samples_per_epoch:
             raise InputError(
-                f"batch_size {batch_size} is larger than samples_per_epoch {samples_per_epoch}: lower it, or raise that"
+                f"batch_size {batch_size} is larger than samples_per_epoch {samples_per_epoch}: "
+                "lower batch_size or raise samples_per_epoch"
             )
         check_range("n_val_clips", n_val_clips, 1, 10_000, whole=True)
         if n_train_clips is not None:
@@ -76,20 +77,20 @@ class SyntheticDataModule(BatchModule):
     @property
     @abstractmethod
     def render(self) -> Callable[[int, int], Any]:
-        """What makes the item of a seed and a number; goes to other processes."""
+        """Function that makes the item of a seed and a number; it must be picklable for worker processes."""
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Load batches of the clips to train on, complete ones alone."""
+        """Load batches of the training clips; an incomplete last batch is dropped."""
         dataset = SyntheticDataset(partial(self.render, self._seed), self._samples_per_epoch, self._n_train_clips)
         return self._train_loader(dataset, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Load batches of the clips that stay the same."""
+        """Load batches of the validation clips."""
         items: Any = self.val_items(self._n_val_clips)
         return self._loader(items, 0)
 
     def val_items(self, n_clips: int) -> list[Any]:
-        """Return the first clips to validate on, at most all of them; each is rendered once."""
+        """Return the first `n_clips` validation items, at most all of them; each is rendered only once."""
         n_clips = min(n_clips, self._n_val_clips)
         missing = range(len(self._val_items), n_clips)
         self._val_items += [

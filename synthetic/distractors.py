@@ -1,4 +1,4 @@
-"""What moves or shines without any sound: passers-by, reflections, things that swing, titles."""
+"""Silent movement in the picture: passers-by, reflections, swinging things and titles."""
 
 import math
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from synthetic.textures import any_colour
 
 @dataclass(frozen=True, eq=False)
 class Distractor:
-    """Something that moves or shines without a sound: "passer", "gleam", "pendulum" or "title".
+    """A thing that moves or shines without making a sound.
 
     Args:
-        kind: What it is.
+        kind: "passer", "gleam", "pendulum" or "title".
         colour: RGB (3,), 0 to 255.
-        size_px: Its size.
-        start_px: Where it is at 0 s (2,).
-        speed_px_s: How it moves (2,).
-        rate_hz: How often it swings, or comes and goes.
-        phase: 0 to 1.
-        text: What a title says.
+        size_px: Size in pixels: half the width, or for a title the scale of its letters.
+        start_px: Position (2,), x and y, at 0 s.
+        speed_px_s: Velocity (2,), x and y, in pixels per second.
+        rate_hz: Frequency at which it swings, or appears and disappears.
+        phase: Phase of that oscillation, 0 to 1.
+        text: Text of a title.
     """
 
     kind: str
@@ -34,7 +34,7 @@ class Distractor:
     text: str = ""
 
     def draw(self, picture: np.ndarray, time_s: float) -> None:
-        """Draws it into a picture (H, W, 3)."""
+        """Draw it at a time into a picture (H, W, 3), in place."""
         height, width = picture.shape[:2]
         swing = math.sin(2 * math.pi * (self.rate_hz * time_s + self.phase))
         if self.kind == "title":
@@ -66,7 +66,7 @@ class Distractor:
 
 
 def draw_distractors(rng: np.random.Generator, width_px: int, height_px: int) -> list[Distractor]:
-    """Draws none, one or two."""
+    """Draw at random zero to two distractors for a picture of this size."""
     distractors = []
     for _ in range(int(rng.choice(3, p=[0.76, 0.18, 0.06]))):
         kind = str(rng.choice(["passer", "gleam", "pendulum", "title"], p=[0.3, 0.3, 0.25, 0.15]))

@@ -1,4 +1,4 @@
-"""What things are drawn with: a layer, the camera and the light, and faces, circles and edges put into it."""
+"""Tools that draw things: a layer with camera and light, and operations that draw faces, circles and edges into it."""
 
 import math
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ CIRCLE = np.linspace(0, 2 * math.pi, 28, endpoint=False)
 
 @dataclass(frozen=True, eq=False)
 class Easel:
-    """What a thing is drawn on and in which light.
+    """The layer a thing is drawn on, with camera and light.
 
     Args:
-        canvas: Layer (H, W, 4), uint8, RGB times opacity, and opacity; drawn into.
+        canvas: Layer (H, W, 4), uint8: RGB premultiplied by opacity, and opacity. Methods draw into it.
         view: Camera, in pixels of the canvas.
         light: Direction to the light (3,), a unit vector.
-        ambient: Share of the light that comes from everywhere.
-        texture_px: Side of the textures.
+        ambient: Share of the light that comes from all directions, 0 to 1.
+        texture_px: Side of the textures in pixels.
     """
 
     canvas: np.ndarray
@@ -33,11 +33,11 @@ class Easel:
     texture_px: int
 
     def shade(self, normal: np.ndarray) -> float:
-        """Brightness of a matt surface."""
+        """Return the brightness of a matt surface with a unit normal (3,)."""
         return self.ambient + (1 - self.ambient) * max(0.0, float(normal @ self.light))
 
     def fill(self, polygon_px: np.ndarray, colour: np.ndarray, opacity: float = 1.0) -> None:
-        """Fills a polygon (K, 2) with a colour (3,), 0 to 1."""
+        """Fill a polygon (K, 2) with a colour (3,), 0 to 1."""
         box = self.bounds(polygon_px)
         if box is None:
             return
@@ -48,12 +48,12 @@ class Easel:
             self.fill_image(polygon_px, np.full((*size, 3), colour, np.float32), opacity)
 
     def fill_all(self, polygons_px: np.ndarray, colours: np.ndarray) -> None:
-        """Fills small polygons (N, K, 2) one after the other, each with its colour (N, 3), 0 to 1."""
+        """Fill small polygons (N, K, 2) one after the other, each with its colour (N, 3), 0 to 1."""
         for polygon, colour in zip(_fixed(polygons_px), colours, strict=True):
             cv2.fillPoly(self.canvas, [polygon], _paint(colour), cv2.LINE_AA, _SUBPIXEL_BITS)
 
     def fill_image(self, polygon_px: np.ndarray, image: MatLike, opacity: float = 1.0) -> None:
-        """Fills a polygon (K, 2) with an image of the canvas's part `bounds` (h, w, 3), float32, 0 to 1."""
+        """Fill a polygon (K, 2) with an image (h, w, 3), float32, 0 to 1, that covers its `bounds`."""
         box = self.bounds(polygon_px)
         if box is None:
             return
@@ -67,7 +67,7 @@ class Easel:
         lay_over(part, cv2.multiply(cover, paint, scale=1 / 255), cv2.bitwise_not(cover))
 
     def bounds(self, polygon_px: np.ndarray) -> tuple[slice, slice] | None:
-        """Rows and columns of the canvas that hold a polygon (K, 2), None where it lies outside."""
+        """Return the rows and columns of the canvas that contain a polygon (K, 2); None if it lies outside."""
         x, y, width, height = cv2.boundingRect(polygon_px.astype(np.float32))
         top, bottom = max(0, y - 1), min(self.canvas.shape[0], y + height + 1)
         left, right = max(0, x - 1), min(self.canvas.shape[1], x + width + 1)
@@ -76,7 +76,7 @@ class Easel:
         return slice(top, bottom), slice(left, right)
 
     def face(self, corners_m: np.ndarray, image: np.ndarray, brightness: float, opacity: float = 1.0) -> None:
-        """A flat face: four corners (4, 3) and the texture that covers it."""
+        """Draw a flat face, given by four corners (4, 3) and the texture that covers it."""
         corners_px = self.view.project(corners_m).astype(np.float32)
         box = self.bounds(corners_px)
         if box is None or np.abs(corners_px).max() > 1e5:
@@ -90,7 +90,7 @@ class Easel:
         self.fill_image(corners_px, warped * np.float32(brightness), opacity)
 
     def circle(self, thing: Thing, share: float, height_m: float) -> np.ndarray:
-        """A horizontal circle around a thing's axis in pixels (K, 2)."""
+        """Return the outline in pixels (K, 2) of a horizontal circle around the axis of a thing."""
         x, y, z = thing.centre_m
         radius = 0.5 * share * thing.size_m[0]
         points = np.stack(
@@ -99,7 +99,7 @@ class Easel:
         return self.view.project(points)
 
     def edge_light(self, polygon_px: np.ndarray, strength: float) -> None:
-        """A bright line around a face."""
+        """Draw a bright line around a face."""
         box = self.bounds(polygon_px)
         if box is None or np.abs(polygon_px).max() > 1 << 16:
             return
@@ -112,28 +112,28 @@ class Easel:
 
 
 def lay_over(part: np.ndarray, colour: MatLike, through: MatLike) -> None:
-    """Puts what has colours times opacity over a part of a picture, of which 255 less opacity is seen; in place."""
+    """Composite `colour`, premultiplied by opacity, over `part` in place; `through` is 255 minus the opacity."""
     cv2.multiply(part, through, part, 1 / 255)
     cv2.add(part, colour, part)
 
 
 def _fixed(points_px: np.ndarray) -> np.ndarray:
-    """Points in the fixed point in which OpenCV draws."""
+    """Convert points to the fixed-point format in which OpenCV draws."""
     return np.rint(points_px * (1 << _SUBPIXEL_BITS)).astype(np.int32)
 
 
 def _paint(colour: np.ndarray) -> tuple[float, ...]:
-    """An opaque colour of a canvas."""
+    """Return an opaque canvas colour."""
     return (*np.clip(255 * colour, 0, 255).tolist(), 255.0)
 
 
 def hull(*outlines: np.ndarray) -> np.ndarray:
-    """The convex outline (K, 2), float32, around some outlines (k, 2)."""
+    """Return the convex hull (K, 2), float32, of some outlines (k, 2)."""
     return cv2.convexHull(np.concatenate(outlines).astype(np.float32))[:, 0]
 
 
 def footprint(thing: Thing) -> np.ndarray:
-    """Corners of its bottom (4, 3), from the near left one on, counterclockwise seen from above."""
+    """Return the corners of a thing's bottom (4, 3), counterclockwise seen from above, the near left one first."""
     width, depth, _ = thing.size_m
     cos, sin = math.cos(thing.turn_rad), math.sin(thing.turn_rad)
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * 0.5 * [width, depth]

@@ -1,4 +1,4 @@
-"""Pictures of the report on synthetic strikes: measures, rhythm, spectrograms, and frames of clips."""
+"""Figures of the report on synthetic strikes: measures, rhythm, spectrograms and frames of clips."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from synthetic import SAMPLE_RATE_HZ, SyntheticClip
 from synthetic.measures import AROUND_S, MEASURED_MODES, Measures, Real, motion_around
 
-EXCERPT_S = (-0.1, 1.4)  # from before a strike to after it
-LEVEL_DB = 70.0  # what a spectrogram shows below its loudest point
+EXCERPT_S = (-0.1, 1.4)  # start and end in relation to the strike
+LEVEL_DB = 70.0  # dynamic range of a spectrogram, from its loudest point down
 _ROWS_HZ = np.geomspace(80, 18_000, 160)  # lower edges
 _WINDOW, _HOP, _TRANSFORM = 768, 128, 4096
 _PUBLISHED = "#d95f02"
@@ -23,11 +23,11 @@ _CAPTION_PX = 22
 
 @dataclass(frozen=True, eq=False)
 class Excerpt:
-    """The sound around one strike.
+    """Sound around one strike.
 
     Args:
-        title: What happens to what.
-        mono: Sound (N,) over `EXCERPT_S`, without background.
+        title: Material, action and similar facts about the strike.
+        mono: Sound (N,) over `EXCERPT_S`, without background noise.
     """
 
     title: str
@@ -35,7 +35,7 @@ class Excerpt:
 
 
 def figure_measures(measures: Mapping[str, list[Measures]], real: Real) -> Figure:
-    """Decay, brightness and sharpness by material, real recordings last."""
+    """Plot decay, brightness and attack time by material, real recordings last."""
     groups = {name: entries for name, entries in {**measures, **real.measures}.items() if entries}
     names = list(groups)
     figure = Figure(figsize=(15, 0.36 * len(names) + 1.5), layout="constrained")
@@ -66,7 +66,7 @@ def figure_measures(measures: Mapping[str, list[Measures]], real: Real) -> Figur
 
 
 def _log_axis(axis: Axes) -> None:
-    """A logarithmic x axis with 1, 2 and 5 as plain numbers."""
+    """Make the x axis logarithmic, with plain numbers at 1, 2 and 5."""
     axis.set_xscale("log")
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -74,7 +74,7 @@ def _log_axis(axis: Axes) -> None:
 
 
 def figure_rhythm(clips: Sequence[SyntheticClip], real: Real) -> Figure:
-    """Intervals between hits, and motion around them."""
+    """Plot the intervals between hits and the motion around hits."""
     figure = Figure(figsize=(15, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     intervals = np.concatenate([np.diff([hit.time_s for hit in clip.plan.hits]) for clip in clips])
@@ -103,7 +103,7 @@ def figure_rhythm(clips: Sequence[SyntheticClip], real: Real) -> Figure:
 
 
 def figure_spectrograms(excerpts: Mapping[str, Sequence[Excerpt]], columns: int) -> Figure:
-    """Spectrograms of strikes, a row for each material."""
+    """Plot spectrograms of strikes, one row for each material."""
     figure = Figure(figsize=(3.7 * columns, 1.75 * len(excerpts) + 0.6), layout="constrained")
     grid = figure.subplots(len(excerpts), columns, sharex=True, sharey=True, squeeze=False)
     image = None
@@ -133,16 +133,16 @@ def figure_spectrograms(excerpts: Mapping[str, Sequence[Excerpt]], columns: int)
 
 
 def level_db(mono: np.ndarray) -> np.ndarray:
-    """Levels (160, T) of a sound (N,) in relation to the loudest, at frequencies from 80 Hz to 18 kHz."""
+    """Return levels (160, T) of a sound (N,) in dB relative to its loudest point, for rows from 80 Hz to 18 kHz."""
     frequency_hz, _, power = scipy.signal.spectrogram(
         mono, SAMPLE_RATE_HZ, nperseg=_WINDOW, noverlap=_WINDOW - _HOP, nfft=_TRANSFORM
     )
-    rows = np.maximum.reduceat(power, np.searchsorted(frequency_hz, _ROWS_HZ), axis=0)  # no line falls between rows
+    rows = np.maximum.reduceat(power, np.searchsorted(frequency_hz, _ROWS_HZ), axis=0)  # keeps narrow lines
     return 10 * np.log10(rows / max(rows.max(), 1e-30) + 1e-12)
 
 
 def contact_sheet(clips: Sequence[SyntheticClip], n_frames: int = 6, columns: int = 3) -> np.ndarray:
-    """Frames around a hit of each clip, from 0.2 s before to 0.15 s after: an image (H, W, 3), uint8, RGB."""
+    """Return frames from 0.2 s before to 0.15 s after a hit of each clip, as one image (H, W, 3), uint8, RGB."""
     strips = []
     for clip in clips:
         assert clip.frames is not None

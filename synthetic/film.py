@@ -1,4 +1,4 @@
-"""From the scene's light to the file's pixels: shake, exposure, colour, blur, noise and compression of a camera."""
+"""Camera model from scene light to stored pixels: shake, exposure, colour, blur, noise and compression."""
 
 import math
 
@@ -16,13 +16,13 @@ _LEVELS = np.arange(256, dtype=np.float32) / 255
 
 
 class Film:
-    """A camera's faults, drawn once per clip.
+    """Faults of a camera, drawn once for each clip.
 
     Args:
-        plan: Where strikes shake the camera.
+        plan: Events of the clip; strikes may shake the camera.
         spec: Form of the clip.
-        scene: Picture (H, W, 3), uint8, by which the camera sets its exposure.
-        rng: Source of all that is drawn.
+        scene: Picture (H, W, 3), uint8, for which the camera sets its exposure.
+        rng: Random generator that draws the faults.
     """
 
     def __init__(self, plan: Plan, spec: SyntheticSpec, scene: np.ndarray, rng: np.random.Generator) -> None:
@@ -32,13 +32,13 @@ class Film:
         mean, bright = (
             float(level) ** gamma for level in (scene.mean() / 255, np.quantile(scene[::2, ::2], 0.95) / 255)
         )
-        # bright scenes stay brighter than dark ones, and little is blown out
+        # keep bright scenes brighter than dark ones, and few highlights clipped
         exposure = log_uniform(rng, (0.22, 0.6)) * (mean / 0.35) ** 0.3 / max(mean, 0.05)
         gain = min(exposure, 2.5, rng.uniform(0.8, 1.25) / max(bright, 0.05)) * np.exp(rng.normal(0, 0.06, 3))
         curve = lift + (1 - lift) * _LEVELS[:, None] ** gamma * gain
         drift = _draw_drift(spec, rng)
         tables = np.clip(255 * np.minimum(curve, 1) * (np.ones((1, 1, 3)) if drift is None else drift), 0, 255)
-        self._tables = tables.astype(np.uint8)[:, :, None]  # for the whole clip, or for each frame
+        self._tables = tables.astype(np.uint8)[:, :, None]  # one for the whole clip, or one for each frame
         self._blur_px = float(rng.choice([0.0, 0.5, 0.8, 1.2], p=[0.65, 0.2, 0.12, 0.03])) * (spec.width / 112) ** 0.5
         self._blur_size = (3 + 2 * round(self._blur_px),) * 2
         self._noise = log_uniform(rng, (0.5, 5.0))
@@ -49,11 +49,11 @@ class Film:
         self._repeated = int(rng.integers(3, 12)) if rng.random() < 0.04 else None
 
     def is_repeated(self, index: int) -> bool:
-        """Whether a frame is lost, so that the one before stands in for it."""
+        """Return whether a frame is dropped, so that the previous frame is shown again."""
         return self._repeated is not None and index > 0 and index % self._repeated == 0
 
     def develop(self, picture: MatLike, index: int) -> MatLike:
-        """The frame (H, W, 3), uint8, as it is stored."""
+        """Return the frame (H, W, 3), uint8, as the camera stores it."""
         shake = self._shakes[index]
         if shake is not None:
             picture = cv2.warpAffine(picture, shake, self._size, borderMode=cv2.BORDER_REFLECT_101)
@@ -73,7 +73,7 @@ class Film:
         return picture
 
     def _shaken(self, x_px: float, y_px: float, turn_rad: float) -> MatLike | None:
-        """The matrix (2, 3) that shifts and turns a frame; None where it stays."""
+        """Return the matrix (2, 3) that shifts and rotates a frame; None if the frame does not move."""
         if x_px == y_px == turn_rad == 0:
             return None
         matrix = cv2.getRotationMatrix2D((0.5 * self._size[0], 0.5 * self._size[1]), math.degrees(turn_rad), 1.0)
@@ -82,7 +82,7 @@ class Film:
 
 
 def _draw_drift(spec: SyntheticSpec, rng: np.random.Generator) -> np.ndarray | None:
-    """Gains of red, green and blue (T, 1, 3): exposure and colour that wander, lamps that flicker."""
+    """Draw gains of red, green and blue (T, 1, 3) for drifting exposure and colour and flickering lamps."""
     drift = rng.choice([0.0, 0.02, 0.07], p=[0.5, 0.35, 0.15]) * rng.normal(0, 1, (2, 4))
     flicker = float(rng.choice([0.0, 0.02, 0.06], p=[0.8, 0.15, 0.05]))
     if not (drift.any() or flicker):
@@ -95,7 +95,7 @@ def _draw_drift(spec: SyntheticSpec, rng: np.random.Generator) -> np.ndarray | N
 
 
 def _draw_shake(plan: Plan, spec: SyntheticSpec, rng: np.random.Generator) -> np.ndarray:
-    """Shift in pixels and turn in radians of each frame (T, 3): none on a tripod, or a hand's, or knocks."""
+    """Draw the shift (pixels) and rotation (radians) of each frame (T, 3): tripod, hand, or knocks from strikes."""
     kind = rng.choice(4, p=[0.62, 0.22, 0.08, 0.08])
     times_s = np.arange(spec.n_frames) / spec.frame_rate_hz
     shake = np.zeros((spec.n_frames, 3))
@@ -106,7 +106,7 @@ def _draw_shake(plan: Plan, spec: SyntheticSpec, rng: np.random.Generator) -> np
         phases = rng.uniform(0, 2 * math.pi, (6, 3))
         waves = np.sin(2 * math.pi * rates_hz[:, None, None] * times_s[:, None] + phases[:, None])
         shake = (amounts[:, None, None] * waves).sum(axis=0) * size
-    if kind == 3:  # what is struck shakes the camera
+    if kind == 3:  # strikes shake the camera
         for strike in plan.strikes:
             later_s = times_s - strike.picture_time_s
             ringing = np.exp(-np.maximum(later_s, 0) / 0.08) * np.sin(2 * math.pi * 11 * later_s) * (later_s > 0)
@@ -115,7 +115,10 @@ def _draw_shake(plan: Plan, spec: SyntheticSpec, rng: np.random.Generator) -> np
 
 
 def _noise_fields(spec: SyntheticSpec, rng: np.random.Generator) -> list[np.ndarray]:
-    """Noise around 128 with a deviation of 32, wider than frames; each takes a part, as it is or negative."""
+    """Return noise images around 128 with a standard deviation of 32, larger than a frame.
+
+    Each frame uses a random crop with a random sign.
+    """
     size = (spec.height + _NOISE_MARGIN_PX, spec.width + _NOISE_MARGIN_PX, 3)
     grainy = float(rng.choice([0.0, 0.6, 1.0]))
     coloured = rng.uniform(0.2, 0.8)

@@ -1,4 +1,4 @@
-"""Synthetic clips in the forms that the Foley model and CAVP are trained on."""
+"""Synthetic clips as training data for the Foley model and CAVP."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,22 +24,22 @@ from synthetic.write import VERSION
 
 
 def foley_item(clip: SyntheticClip, *, gain: float = 1.0, clean: bool = False, every: int = 1) -> FoleyItem:
-    """A clip in the form of the recorded ones, of which `data.batch.collate` makes a `FoleyBatch`.
+    """Convert a clip to the item type of recorded clips, which `data.batch.collate` joins into a `FoleyBatch`.
 
     Args:
         clip: A clip with sound.
         gain: Peak of the sound, above 0.
-        clean: Whether the strikes are heard alone, without noise of the room and of other things.
-        every: How many frames of the clip become one.
+        clean: Whether to use the strikes alone, without noise of the room and of other things.
+        every: Keep one of every `every` frames.
 
     Returns:
-        The item, its frames (T, 3, H, W), float32, 0 to 1, or None.
+        The item; its frames are (T, 3, H, W), float32, 0 to 1, or None.
 
     Raises:
         InputError: The clip was rendered without sound.
     """
     if clip.wave is None or clip.clean is None:
-        raise InputError(f"{clip.clip_id} was rendered without sound: render it with sound")
+        raise InputError(f"{clip.clip_id} was rendered without sound: call render_clip with sound=True")
     wave = clip.clean if clean else clip.wave
     return FoleyItem(
         wave=wave * (gain / wave.abs().max().clamp(min=1e-6)),
@@ -54,20 +54,20 @@ def foley_item(clip: SyntheticClip, *, gain: float = 1.0, clean: bool = False, e
 
 @dataclass(frozen=True)
 class SyntheticSource:
-    """A synthetic clip by its seed and number."""
+    """A synthetic clip, identified by its seed and number."""
 
     seed: int
     number: int
 
     @property
     def clip_id(self) -> str:
-        """Its name."""
+        """Name of the clip."""
         return clip_id(self.seed, self.number)
 
 
 @dataclass(frozen=True)
 class SyntheticChunk:
-    """All of a synthetic clip, as `data.chunks.Chunk` is a stretch of a recording."""
+    """A whole synthetic clip, in the form in which `data.chunks.Chunk` describes a part of a recording."""
 
     clip: SyntheticSource
     duration_s: float
@@ -80,11 +80,11 @@ class SyntheticChunks(SyntheticDataset[FoleyItem]):
     Args:
         render: Makes the item of a seed and a number.
         seed: Seed of the clips.
-        n_clips: How many.
-        duration_s: Seconds of each.
+        n_clips: Number of clips.
+        duration_s: Duration of each clip in seconds.
 
     Attributes:
-        chunks: What a cache knows them by.
+        chunks: Keys of the clips in a feature cache.
     """
 
     def __init__(self, render: Callable[[int, int], FoleyItem], seed: int, n_clips: int, duration_s: float) -> None:
@@ -93,14 +93,14 @@ class SyntheticChunks(SyntheticDataset[FoleyItem]):
 
 
 class SyntheticFoleyModule(SyntheticDataModule):
-    """Batches of `data.batch.FoleyBatch` rendered while training, or features of them from a cache.
+    """Batches of `data.batch.FoleyBatch`, rendered during training or read as features from a cache.
 
     Args:
         spec: Form of the items: stereo at 44.1 kHz.
-        frames: Whether pictures are rendered.
-        gain_db: Least and largest peak of a clip's sound, in dB of full scale.
+        frames: Whether to render pictures.
+        gain_db: Smallest and largest peak of a clip's sound, in dB of full scale.
         clean_share: Share of clips without background noise, 0 to 1.
-        cache: Folder of cached features, see `data.cache`, which then stand for sound and frames; or None. It needs a
+        cache: Folder of cached features (see `data.cache`), which replace sound and frames; or None. It needs a
             number of training clips (`n_train_clips`).
         **common: Batches and seeds, see `SyntheticDataModule`.
 
@@ -120,13 +120,13 @@ class SyntheticFoleyModule(SyntheticDataModule):
     ) -> None:
         super().__init__(**common)
         if cache is not None and self._n_train_clips is None:
-            raise InputError("dataset.cache keeps clips that come again: give their number as dataset.n_train_clips")
+            raise InputError("dataset.cache needs a fixed number of clips: set dataset.n_train_clips")
         self.cache = None if cache is None else Path(cache)
         self._opened: FeatureCache | None = None
         if spec.sample_rate_hz != SAMPLE_RATE_HZ or spec.n_channels != 2:
             raise InputError(
                 f"dataset.spec asks for {spec.n_channels} channels at {spec.sample_rate_hz} Hz, but synthetic clips "
-                f"have 2 at {SAMPLE_RATE_HZ}: set these"
+                f"have 2 at {SAMPLE_RATE_HZ} Hz: set dataset.spec to these values"
             )
         if not 0 <= clean_share <= 1:
             raise InputError(f"dataset.clean_share is {clean_share}, expected 0 to 1: correct it")
@@ -136,7 +136,7 @@ class SyntheticFoleyModule(SyntheticDataModule):
 
     @property
     def render(self) -> Callable[[int, int], FoleyItem]:
-        """What makes a training item: rendered, or read from the cache once that is open."""
+        """Function that makes a training item: it renders one, or reads it from the cache after `open_cache`."""
         return self._rendered if self._opened is None else partial(_cached_item, self._form, self._opened)
 
     @property
@@ -146,21 +146,21 @@ class SyntheticFoleyModule(SyntheticDataModule):
         )
 
     def sets_to_encode(self) -> list[tuple[SyntheticChunks, tuple[float, ...]]]:
-        """Clips to train and to validate on, each once, and by what their sound may be multiplied."""
+        """Return the training and the validation clips, each once, with the factors that multiply their sound."""
         assert self._n_train_clips is not None
         numbers = [(self._seed, self._n_train_clips), (self._seed + 1, self._n_val_clips)]
         return [(SyntheticChunks(self._rendered, *each, self.spec.duration_s), (1.0,)) for each in numbers]
 
     def feature_cache(self, encoders: Mapping[str, str]) -> FeatureCache:
-        """The cache, of encoders as in `open_cache`."""
+        """Return the feature cache for encoders, which are described as in `open_cache`."""
         assert self.cache is not None
         return FeatureCache(self.cache, self.spec, encoders, self._origin)
 
     def open_cache(self, encoders: Mapping[str, str]) -> None:
-        """Takes features from the cache from now on.
+        """Read features from the cache from now on.
 
         Args:
-            encoders: For each feature, what tells its encoder from any other.
+            encoders: For each feature, an identifier of its encoder.
 
         Raises:
             InputError: The cache lacks features of these clips and encoders.
@@ -170,29 +170,29 @@ class SyntheticFoleyModule(SyntheticDataModule):
             self._opened.check(clips.chunks, factors)
 
     def _origin(self, clip: SyntheticSource, memory: Path, frames: bool) -> dict[str, Any]:
-        """What features of a clip depend on besides its form and the encoders."""
-        del memory, frames  # the sound is the same without the picture
+        """Return everything besides form and encoders that the features of a clip depend on."""
+        del memory, frames  # the sound does not depend on the picture
         settings = {"form": asdict(self._form), "gain_db": self._gain_db, "clean_share": self._clean_share}
         return {**asdict(clip), **settings, "synthetic_version": VERSION}
 
     @staticmethod
     def collate(items: Sequence[FoleyItem]) -> FoleyBatch:
-        """Joins items into a batch."""
+        """Join items into a batch."""
         return collate(items)
 
     def preview(self, n_clips: int) -> Iterator[FoleyBatch]:
-        """The first validation clips with their sound, in batches."""
+        """Yield the first validation clips with their sound, in batches."""
         items = [self._rendered(self._seed + 1, i) for i in range(min(n_clips, self._n_val_clips))]
         for first in range(0, len(items), self._batch_size):
             yield collate(items[first : first + self._batch_size])
 
 
 class SyntheticSegmentModule(SyntheticDataModule):
-    """Batches of `data.segments.Segments` rendered while training: one segment of each recording.
+    """Batches of `data.segments.Segments` rendered during training: one segment of each recording.
 
     Args:
         spec: Form of a segment; its sound is mono.
-        gain_db: Least and largest peak of a segment's sound, in dB of full scale.
+        gain_db: Smallest and largest peak of a segment's sound, in dB of full scale.
         **common: Batches and seeds, see `SyntheticDataModule`.
 
     Raises:
@@ -202,17 +202,17 @@ class SyntheticSegmentModule(SyntheticDataModule):
     def __init__(self, spec: ClipSpec, *, gain_db: Sequence[float] = (-24.0, 0.0), **common: Any) -> None:
         super().__init__(**common)
         if spec.n_channels != 1:
-            raise InputError(f"spec.n_channels is {spec.n_channels}, expected 1: segments are heard in mono")
+            raise InputError(f"spec.n_channels is {spec.n_channels}, expected 1 because segments are mono: set it to 1")
         self.spec, self._gain_db = spec, _checked_gains(gain_db)
 
     @property
     def render(self) -> Callable[[int, int], Segments]:
-        """What makes a training item."""
+        """Function that makes a training item."""
         return partial(_segments, self.spec, self._gain_db)
 
 
 def _form(spec: ClipSpec) -> tuple[SyntheticSpec, int]:
-    """The form to render clips in, and how many of its frames become one."""
+    """Return the form in which to render clips, and the number of rendered frames for each frame kept."""
     every = math.ceil(FRAME_RATES_HZ[0] / spec.frame_rate_hz)
     form = SyntheticSpec(spec.duration_s, every * spec.frame_rate_hz, *spec.frame_width_height, max_offset_s=0.0)
     return form, every
@@ -234,7 +234,7 @@ def _foley_item(
     gain_db: tuple[float, float],
     clean_share: float,
 ) -> FoleyItem:
-    """The item of a seed and a number; its level and whether it is clean follow from them alone."""
+    """Make the item of a seed and a number, which alone determine its level and whether it is clean."""
     rng = np.random.default_rng((seed, number, 2))
     gain = 10 ** (rng.uniform(*gain_db) / 20)
     clip = render_clip(form, seed, number, picture=frames)
@@ -242,7 +242,7 @@ def _foley_item(
 
 
 def _cached_item(form: SyntheticSpec, cache: FeatureCache, seed: int, number: int) -> FoleyItem:
-    """The item of a seed and a number, with features instead of sound and frames."""
+    """Make the item of a seed and a number, with features instead of sound and frames."""
     plan = plan_clip(form, seed, number)
     return FoleyItem(
         wave=None,
@@ -257,7 +257,7 @@ def _cached_item(form: SyntheticSpec, cache: FeatureCache, seed: int, number: in
 
 
 def _segments(spec: ClipSpec, gain_db: tuple[float, float], seed: int, number: int) -> Segments:
-    """The clip of a seed and a number as a segment of its own recording."""
+    """Make the clip of a seed and a number into the only segment of its recording."""
     form, every = _form(spec)
     gain = 10 ** (np.random.default_rng((seed, number, 2)).uniform(*gain_db) / 20)
     item = foley_item(render_clip(form, seed, number), gain=gain, every=every)

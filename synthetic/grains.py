@@ -1,4 +1,4 @@
-"""Sounds that are many small events: stones, leaves, crackling paper and bags, drops and bubbles.
+"""Sounds that consist of many small events: stones, leaves, crackling paper and bags, drops and bubbles.
 
 Sources: Cook, "Physically informed sonic modeling (PhISM)", Computer Music Journal 21(3), 1997 (collisions at random
 times into resonances, with falling energy); Minnaert, "On musical air-bubbles and the sounds of running water", 1933;
@@ -15,20 +15,20 @@ from synthetic.scene import log_uniform
 from synthetic.spec import SAMPLE_RATE_HZ
 
 _RESONANCES = 4
-RUSTLE_S = 0.05  # of full speed, in which a scratch sets off as many grains as the strongest hit
+RUSTLE_S = 0.05  # a scratch at full speed for this time triggers as many grains as the strongest hit
 MINNAERT_M_HZ = 3.26  # frequency × radius of an air bubble in water near the surface
 SMALL_M, LARGE_M = 0.0007, (0.0025, 0.007)  # radii of bubbles
 
 
 def burst(rng: np.random.Generator, material: Material, strength: float, spread_s: float, start_s: float) -> np.ndarray:
-    """Grains set off by one contact.
+    """Render the grains that one contact triggers.
 
     Args:
-        rng: Source of times, sizes and resonances.
-        material: Whose grains.
-        strength: 0 to 1; more and stronger grains.
-        spread_s: Time over which they thin out.
-        start_s: Time of the first of them after the contact.
+        rng: Random generator for times, sizes and resonances.
+        material: Material of the grains.
+        strength: Strength of the contact, 0 to 1; a stronger contact triggers more grains.
+        spread_s: Time constant in seconds with which the grains thin out.
+        start_s: Time of the first grain after the contact, in seconds.
 
     Returns:
         Sound (N,), float32.
@@ -42,12 +42,12 @@ def burst(rng: np.random.Generator, material: Material, strength: float, spread_
 
 
 def rustle(rng: np.random.Generator, material: Material, speed: np.ndarray) -> np.ndarray:
-    """Grains that something meets on its way through a material.
+    """Render the grains that a moving contact triggers in a material.
 
     Args:
-        rng: Source of times, sizes and resonances.
-        material: Whose grains.
-        speed: Speed (N,), 0 to 1: the faster, the more and the stronger grains.
+        rng: Random generator for times, sizes and resonances.
+        material: Material of the grains.
+        speed: Speed (N,), 0 to 1; a faster contact triggers more and stronger grains.
 
     Returns:
         Sound (N,), float32.
@@ -62,7 +62,7 @@ def rustle(rng: np.random.Generator, material: Material, speed: np.ndarray) -> n
 def _ring_grains(
     rng: np.random.Generator, material: Material, time_s: np.ndarray, size: np.ndarray, end_s: float
 ) -> np.ndarray:
-    """Grains at times (K,) of sizes (K,) through a few resonances of a material: sound (N,), float32."""
+    """Render grains at times (K,) with sizes (K,) through a few resonances of a material: sound (N,), float32."""
     sign = rng.choice([-1.0, 1.0], len(time_s))
     position = np.rint(time_s * SAMPLE_RATE_HZ).astype(int)
     group = rng.integers(_RESONANCES, size=len(time_s))
@@ -76,17 +76,17 @@ def _ring_grains(
 
 
 def resonate(wave: np.ndarray, frequency_hz: float, quality: float) -> np.ndarray:
-    """A band-pass of second order with the gain 1 at its middle (N,)."""
+    """Filter a sound (N,) with a second-order band-pass whose gain is 1 at its centre frequency."""
     angle = 2 * math.pi * frequency_hz / SAMPLE_RATE_HZ
     radius = math.exp(-0.5 * angle / quality)
     return lfilter([1 - radius, 0, radius - 1], [1, -2 * radius * math.cos(angle), radius**2], wave)
 
 
 def bubbles(rng: np.random.Generator, strength: float) -> np.ndarray:
-    """Bubbles that a splash leaves behind (N,), float32.
+    """Render the bubbles that a splash leaves behind (N,), float32.
 
-    Small ones are many and come at once; the hollow behind the stick closes later into a few large ones. How many, how
-    large and when are own choices.
+    Many small bubbles come at once; the hollow behind the stick closes later into a few large ones. Their numbers,
+    sizes and times are choices of this project.
     """
     n_small, n_large = int(rng.poisson(4 + 16 * strength)), 1 + int(rng.poisson(2.5 * strength))
     start_s = np.concatenate([rng.gamma(2.0, 0.07, n_small), rng.uniform(0.03, 0.4, n_large)])

@@ -1,23 +1,23 @@
-"""The materials of Greatest Hits as numbers: how they sound when struck, what is made of them, how they react.
+"""Parameters of the materials of Greatest Hits: their sound when struck, the things made of them and their reactions.
 
 Wave speeds of rods, sqrt(E / ρ), from tables: steel 5000 to 5200, aluminium 5000, cast iron 4480, copper 3750, brass
 3480, Pyrex 5170, flint glass 3720, polystyrene 2240, acrylic 1840, nylon 1800, polyethylene 920 m/s (CRC Handbook of
 Chemistry and Physics, "Speed of sound in various media"); wood 3300 to 5000 along the grain and a fifth to a third of
 that across it, brick 3600 to 4200, glass from 3950 (The Engineering ToolBox, "Speed of sound in common solids");
-plywood 3240, chipboard 2820, plasterboard 1710, each within 10 %, 0.551 × 343² divided by the product of thickness and
-critical frequency in Architectural Acoustics, table 9.1, after Beranek 1971, Cremer et al. 1973 and Fahy 1985.
+plywood 3240, chipboard 2820, plasterboard 1710, each within 10 %, from 0.551 × 343² divided by the product of thickness
+and critical frequency in Architectural Acoustics, table 9.1, after Beranek 1971, Cremer et al. 1973 and Fahy 1985.
 
 Loss factors from tables: steel 0.00002 to 0.0003, iron to 0.0006, brass to 0.001, copper 0.002 (Irvine, "Damping
 properties of materials", rev. C, 2004); granite 1 / 150 from 140 to 4500 Hz ("Elasticity and internal friction in a
-long column of granite", abstract). That internal friction belongs to a material, so that decay times fall as
-1 / frequency, is the model of Wildes & Richards, "Recovering material properties from sound", 1988, which Klatzky, Pai
-& Krotkov, "Perception of material from contact sounds", Presence 9(4), 2000, test by ear. `synthetic.measures`
-holds what was measured of the modes of everyday objects.
+long column of granite", abstract). The model treats internal friction as a property of the material, so decay times
+fall as 1 / frequency: Wildes & Richards, "Recovering material properties from sound", 1988, tested by ear in Klatzky,
+Pai & Krotkov, "Perception of material from contact sounds", Presence 9(4), 2000. `synthetic.measures` holds published
+measurements of the modes of everyday objects.
 
-Own choices, in the order of those neighbours: all other wave speeds and loss factors (wood, glass, ceramic, tile,
-plastic, drywall, and all that is soft or loose), damping by supports, levels, bands, grains, shapes and reactions.
-Contact times follow Hertz: 0.08 to 0.2 ms for a stick's tip (radius 4 mm, 1.5 to 2.5 g that move, 1 to 3 GPa, 1 to
-4 m/s) on what is hard, longer the softer the other side.
+All other values are choices of this project, in the order of neighbouring table values: the remaining wave speeds and
+loss factors (wood, glass, ceramic, tile, plastic, drywall, and everything soft or loose), damping by supports, levels,
+bands, grains, shapes and reactions. Contact times follow Hertz: 0.08 to 0.2 ms for a stick's tip (radius 4 mm, moving
+mass 1.5 to 2.5 g, 1 to 3 GPa, 1 to 4 m/s) on a hard surface, and longer on softer surfaces.
 """
 
 from dataclasses import dataclass, field
@@ -27,27 +27,27 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Material:
-    """One material. Ranges are drawn from per object, on a logarithmic scale.
+    """Parameters of one material. Each object draws its values from the ranges, uniformly on a logarithmic scale.
 
     Args:
         wave_speed_m_s: Longitudinal wave speed sqrt(E / ρ).
         loss_factor: Internal friction η: a mode of frequency f decays by exp(-π η f t).
-        support_damping_per_s: Decay that what it stands on adds to every mode.
+        support_damping_per_s: Decay rate that the supports add to every mode.
         contact_ms: Contact time of the strongest hit with a wooden stick.
-        ring_db: Level of the modes; as the following, in relation to the loudest part.
+        ring_db: Level of the modes. All levels down to `stick_db` are relative to the loudest of these parts.
         thud_db: Level of the thud: broad-band noise of the contact.
-        grain_db: Level of the grains: many small collisions, crackling, bubbles.
+        grain_db: Level of the grains: many small collisions, crackling, bubbles. None: no grains.
         stick_db: Level of the stick's own modes.
         thud_band_hz: Lower and upper edge of the thud.
         thud_decay_ms: Time constant of the thud.
         grain_hz: Resonances of the grains.
-        grain_spread_s: Time over which the grains thin out.
-        grain_count: Number of the grains that the strongest hit sets off.
+        grain_spread_s: Time constant with which the grains thin out.
+        grain_count: Number of grains that the strongest hit triggers.
         grain_quality: Quality factor of their resonances: 1 crackles, 10 clacks.
-        level_db: Loudness of the material in relation to others.
-        roughness_mm: Distance of the bumps that a scratch meets.
-        shapes: What is made of it, with weights; see `synthetic.shapes`.
-        reactions: What a hit does to it, with weights.
+        level_db: Loudness relative to other materials.
+        roughness_mm: Distance between the bumps that a scratch meets.
+        shapes: Shapes of things made of it, with weights; see `synthetic.shapes`.
+        reactions: Reactions to a hit, with weights.
     """
 
     wave_speed_m_s: Range

@@ -1,4 +1,4 @@
-"""What is measured of synthetic and of real strikes alike: decay, brightness, sharpness, and the motion around them."""
+"""Measures of synthetic and real strikes: decay, brightness, attack time, and the motion around them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ from synthetic.materials import Range
 from synthetic.spec import SAMPLE_RATE_HZ
 
 AROUND_S = np.arange(-0.4, 0.4, 1 / 60)
-_FREE_S = 0.3  # a hit is measured where nothing follows for this long
+_FREE_S = 0.3  # a hit is measured only if no other follows within this time
 _STEP_SAMPLES = 44
-_MOST_HITS = 6  # of a material in a clip, so that no single object decides
-# when the sound of `videos/hitting_bag.mp4` says that the bag is hit
+_MOST_HITS = 6  # of a material in a clip, so that no single object dominates
+# times of the hits in the sound of `videos/hitting_bag.mp4`
 _BAG_S = (0.12, 0.93, 1.70, 2.49, 3.23, 4.02, 4.81, 5.55)
 
 
 @dataclass(frozen=True)
 class Measures:
-    """What is measured of one hit.
+    """Measures of one hit.
 
     Args:
         decay_s: Time in which the level falls by 20 dB after its peak.
-        centroid_hz: Centre of the power spectrum of the first 100 ms.
-        rise_ms: Time in which the level rises from -20 dB to -3 dB of its peak.
+        centroid_hz: Centroid of the power spectrum of the first 100 ms.
+        rise_ms: Time in which the level rises from -20 dB to -3 dB relative to its peak.
     """
 
     decay_s: float
@@ -38,10 +38,10 @@ class Measures:
 
 @dataclass(frozen=True)
 class MeasuredModes:
-    """What was measured of the modes of everyday objects of a material.
+    """Published measurements of the modes of everyday objects of a material.
 
     Args:
-        t60_s: Time in which modes fall by 60 dB: 10 and 90 % of all modes of all objects.
+        t60_s: 10 % and 90 % quantiles of the time in which a mode falls by 60 dB, over all modes of all objects.
         centre_hz: Mean frequency of the modes of each object, weighted by their energy.
     """
 
@@ -50,14 +50,14 @@ class MeasuredModes:
 
     @property
     def decay_s(self) -> Range:
-        """Time in which modes fall by 20 dB."""
+        """Quantiles of the time in which a mode falls by 20 dB."""
         return self.t60_s[0] / 3, self.t60_s[1] / 3
 
 
 # Ten modes each of 18 recorded objects, published with ThreeDWorld (Gan et al., "ThreeDWorld: a platform for
-# interactive multi-modal physical simulation", 2020; py_impact/material_data/*_mm.json), as Traer, Cusimano &
-# McDermott, "A perceptually inspired generative model of rigid-body contact sounds", DAFx 2019, measure them. The files
-# do not say how the objects were held.
+# interactive multi-modal physical simulation", 2020; py_impact/material_data/*_mm.json), measured by the method of
+# Traer, Cusimano & McDermott, "A perceptually inspired generative model of rigid-body contact sounds", DAFx 2019. The
+# files do not state how the objects were held.
 MEASURED_MODES = {
     "ceramic": MeasuredModes((0.104, 0.503), (2850, 1670)),  # ceramic_2, _4
     "cloth": MeasuredModes((0.111, 0.279), (480,)),  # fabric_3
@@ -72,15 +72,15 @@ MEASURED_MODES = {
 
 
 def measure(mono: np.ndarray, time_s: float, until_s: float) -> Measures | None:
-    """Measures a hit.
+    """Measure a hit.
 
     Args:
         mono: Sound (N,) at 44.1 kHz.
-        time_s: When the hit sounds.
-        until_s: When the next one does.
+        time_s: Time of the hit in the sound, in seconds.
+        until_s: End of the part to measure, in seconds: shortly before the next hit.
 
     Returns:
-        The measures; None where the hit is too short or too faint to be measured.
+        The measures; None if the hit is too short or too faint to be measured.
     """
     start = max(0, int((time_s - 0.05) * SAMPLE_RATE_HZ))
     part = mono[start : int(until_s * SAMPLE_RATE_HZ)]
@@ -107,7 +107,7 @@ def measure(mono: np.ndarray, time_s: float, until_s: float) -> Measures | None:
 
 
 def measure_clip(clip: SyntheticClip) -> dict[str, list[Measures]]:
-    """Measures of the hits of a clip by their materials, at most six of each."""
+    """Measure the hits of a clip, at most six of each material; return the measures by material."""
     assert clip.wave is not None
     mono = clip.wave.mean(dim=0).numpy()
     measures: dict[str, list[Measures]] = {}
@@ -121,7 +121,7 @@ def measure_clip(clip: SyntheticClip) -> dict[str, list[Measures]]:
 
 
 def _apart(times_s: Sequence[float], n_samples: int) -> list[tuple[float, float, int]]:
-    """Time, time of the next, and index of the hits that have time to decay."""
+    """Return start, end and index of the hits that have time to decay before the next one."""
     ends_s = [*times_s[1:], n_samples / SAMPLE_RATE_HZ]
     pairs = zip(times_s, ends_s, strict=True)
     return [(time_s, end_s - 0.02, i) for i, (time_s, end_s) in enumerate(pairs) if end_s - time_s > _FREE_S]
@@ -129,7 +129,7 @@ def _apart(times_s: Sequence[float], n_samples: int) -> list[tuple[float, float,
 
 @dataclass(frozen=True, eq=False)
 class Real:
-    """What is known of real recordings: measures by name, intervals between hits, motion around hits by name."""
+    """Measures of real recordings: of hits by name, intervals between hits, and motion around hits by name."""
 
     measures: Mapping[str, list[Measures]]
     intervals_s: np.ndarray
@@ -137,14 +137,14 @@ class Real:
 
 
 def read_real(folder: Path | None) -> Real:
-    """Measures real recordings.
+    """Measure real recordings.
 
     Args:
-        folder: Folder that holds `greatest_hits_processed`, clips in the processed layout, or `videos/hitting_bag.mp4`,
-            whose onsets are known, or both; or None.
+        folder: Folder that holds `greatest_hits_processed` (clips in the processed layout), `videos/hitting_bag.mp4`
+            (whose onsets are known), or both; or None.
 
     Returns:
-        What is known; nothing without a folder.
+        The measures; empty without a folder.
 
     Raises:
         InputError: The folder holds neither.
@@ -156,7 +156,7 @@ def read_real(folder: Path | None) -> Real:
         return Real(measures, np.zeros(0), motion)
     root, bag = folder / "greatest_hits_processed", folder / "videos" / "hitting_bag.mp4"
     if not (root.is_dir() or bag.is_file()):
-        raise InputError(f"{folder} holds neither {root.name}/ nor videos/{bag.name}: give the folder that does")
+        raise InputError(f"{folder} holds neither {root.name}/ nor videos/{bag.name}: give a folder that holds one")
     for clip in list_clips(root) if root.is_dir() else []:
         if clip.hits:
             times_s = [hit.time_s for hit in clip.hits]
@@ -177,9 +177,9 @@ def read_real(folder: Path | None) -> Real:
 
 
 def motion_around(frames: np.ndarray, frame_rate_hz: float, times_s: Sequence[float]) -> np.ndarray:
-    """Mean change between frames around hits, in units of the clip's mean change (K,), at `AROUND_S`."""
+    """Return the mean change between frames around hits (K,), relative to the clip's mean change, at `AROUND_S`."""
     change = np.abs(np.diff(frames.astype(np.int16), axis=0)).mean(axis=(1, 2, 3))
-    change = np.maximum(change - np.quantile(change, 0.05), 0)  # less the noise
+    change = np.maximum(change - np.quantile(change, 0.05), 0)  # subtract the noise floor
     middle_s = (np.arange(len(change)) + 1.0) / frame_rate_hz
     curves = [np.interp(time_s + AROUND_S, middle_s, change, np.nan, np.nan) for time_s in times_s]
     return np.nanmean(curves, axis=0) / max(change.mean(), 1e-6)

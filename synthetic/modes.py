@@ -1,4 +1,4 @@
-"""Modes of struck objects: their frequencies by shape and size, their damping by material, and how they ring.
+"""Modes of struck objects: frequencies by shape and size, damping by material, and the sound of their decay.
 
 Sources: Fletcher & Rossing, The Physics of Musical Instruments, 2nd ed., chapters 2 and 3 (bars, membranes, plates) and
 21 (rings and glasses); van den Doel & Pai 1998 and Klatzky et al. 2000 for damping.
@@ -27,14 +27,14 @@ FREE_BAR = (1, 2.756, 5.404, 8.933, 13.34, 18.64, 24.82, 31.87, 39.8, 48.6)
 
 @dataclass(frozen=True, eq=False)
 class Modes:
-    """Damped sinusoids, K of them.
+    """K damped sinusoids.
 
     Args:
         frequency_hz: Frequencies (K,).
         decay_per_s: Decay rates of the amplitudes (K,).
         gain: Amplitudes at an average spot (K,).
-        phase: Where along each mode's pattern the middle of the object lies (K,).
-        wave_number: How quickly the pattern changes towards the rim (K,).
+        phase: Phase of each mode's spatial pattern at the middle of the object (K,), radians.
+        wave_number: Change of that phase from the middle to the rim (K,), radians.
     """
 
     frequency_hz: np.ndarray
@@ -44,12 +44,12 @@ class Modes:
     wave_number: np.ndarray
 
     def gain_at(self, eccentricity: float) -> np.ndarray:
-        """Amplitudes (K,) when struck at a spot between the middle (0) and the rim (1)."""
+        """Return the amplitudes (K,) after a strike at a spot between the middle (0) and the rim (1)."""
         return self.gain * np.cos(self.phase + self.wave_number * eccentricity)
 
 
 def draw_modes(rng: np.random.Generator, thing: Thing) -> Modes:
-    """Draws the modes of a thing from what it is made of, its shape and its size."""
+    """Draw the modes of a thing from its material, shape and size."""
     material = MATERIALS[thing.material]
     frequency_hz = _frequencies_hz(rng, thing, log_uniform(rng, material.wave_speed_m_s))
     frequency_hz = np.sort(frequency_hz * np.exp(rng.normal(0, 0.015, len(frequency_hz))))
@@ -67,7 +67,7 @@ def draw_modes(rng: np.random.Generator, thing: Thing) -> Modes:
 
 
 def stick_modes(rng: np.random.Generator) -> Modes:
-    """The modes of a drumstick of hickory or maple, about 40 cm long and 14 mm thick, held in a hand."""
+    """Draw the modes of a drumstick of hickory or maple, about 40 cm long and 14 mm thick, held in a hand."""
     length_m, thickness_m = rng.uniform(0.36, 0.43), rng.uniform(0.012, 0.017)
     first_hz = 1.028 * math.sqrt(12) / 4 * thickness_m * rng.uniform(3900, 4800) / length_m**2
     frequency_hz = first_hz * np.array(FREE_BAR[:6]) * np.exp(rng.normal(0, 0.03, 6))
@@ -77,19 +77,19 @@ def stick_modes(rng: np.random.Generator) -> Modes:
 
 
 def _radiation(frequency_hz: np.ndarray, radius_m: float) -> np.ndarray:
-    """Share of a body's vibration that becomes sound: little where it is smaller than the wavelength."""
+    """Return the share of a body's vibration that is radiated, small where the body is smaller than the wavelength."""
     return frequency_hz / (frequency_hz + SOUND_SPEED_M_S / (2 * math.pi * radius_m))
 
 
 def _decay_per_s(rng: np.random.Generator, material: Material, frequency_hz: np.ndarray) -> np.ndarray:
-    """Internal friction, which grows with frequency, and losses to the supports, which do not."""
+    """Draw decay rates from internal friction, which grows with frequency, and support losses, which do not."""
     friction = math.pi * log_uniform(rng, material.loss_factor) * frequency_hz
     supports = log_uniform(rng, material.support_damping_per_s)
     return (supports + friction) * np.exp(rng.normal(0, 0.3, len(frequency_hz)))
 
 
 def _frequencies_hz(rng: np.random.Generator, thing: Thing, speed_m_s: float) -> np.ndarray:
-    """Frequencies of free vibration, before irregularities."""
+    """Return the frequencies of free vibration, before irregularities."""
     width, depth, height = thing.size_m
     if thing.shape in {"ground", "wall", "slab", "sheet", "pool"}:
         across = height if thing.shape == "wall" else depth
@@ -106,13 +106,13 @@ def _frequencies_hz(rng: np.random.Generator, thing: Thing, speed_m_s: float) ->
         return 0.87 * speed_m_s * thickness_m / width**2 * 1.8 * np.array(FREE_DISC)  # a rim stiffens it
     if thing.shape == "drum":
         return log_uniform(rng, (90, 320)) * np.array(MEMBRANE)
-    # compact: no thin direction; the modes of a block start near c / 2L and come densely, or low where it is soft
+    # compact, without a thin direction: the modes of a block are dense and start near c / 2L
     first_hz = rng.uniform(0.25, 0.5) * speed_m_s / (2 * max(width, height))
     return first_hz * np.cumsum(np.append(1.0, rng.exponential(0.35, 23)))
 
 
 def _plate_hz(speed_m_s: float, thickness_m: float, width_m: float, depth_m: float) -> np.ndarray:
-    """A simply supported plate; its many modes are thinned out on high."""
+    """Return frequencies of a simply supported plate, thinned out towards high frequencies."""
     m, n = np.meshgrid(np.arange(1, 16), np.arange(1, 16))
     frequency_hz = np.sort((0.453 * speed_m_s * thickness_m * ((m / width_m) ** 2 + (n / depth_m) ** 2)).ravel())
     rank = np.unique(np.geomspace(1, len(frequency_hz), MAX_MODES).astype(int)) - 1
@@ -120,7 +120,10 @@ def _plate_hz(speed_m_s: float, thickness_m: float, width_m: float, depth_m: flo
 
 
 def _shell_hz(rng: np.random.Generator, thing: Thing, speed_m_s: float) -> np.ndarray:
-    """The wall of a cylinder: flexure of a ring, raised by bottom and higher patterns along the axis; and the air."""
+    """Return frequencies of a cylinder's wall and of the air inside.
+
+    The wall bends like a ring; the bottom and higher patterns along the axis raise its frequencies.
+    """
     radius_m = thing.size_m[0] / 2
     wall_m = {
         "metal": rng.uniform(0.0004, 0.0025),
@@ -130,18 +133,18 @@ def _shell_hz(rng: np.random.Generator, thing: Thing, speed_m_s: float) -> np.nd
     m = np.arange(2, 8)
     ring_hz = speed_m_s * wall_m / (2 * math.pi * math.sqrt(12) * radius_m**2) * m * (m**2 - 1) / np.sqrt(m**2 + 1)
     axial = np.array([1.0, *np.cumsum(rng.uniform(0.25, 0.8, 2)) + 1])
-    split = 1 + rng.uniform(0.0, 0.03)  # a handle or a flaw splits each pair
+    split = 1 + rng.uniform(0.0, 0.03)  # a handle or a flaw separates the two modes of a pair
     rings_hz = rng.uniform(1.0, 2.2) * np.outer(axial, ring_hz).ravel()
     air_hz = SOUND_SPEED_M_S / (4 * (thing.size_m[2] + 0.6 * radius_m))
     return np.concatenate([[air_hz], rings_hz, rings_hz[:6] * split])
 
 
 def ring(modes: Modes, gain: np.ndarray, contact_s: float) -> np.ndarray:
-    """The sound of modes set off by a contact.
+    """Render the sound of modes excited by a contact.
 
-    The contact is a half sine of force, whose spectrum weakens all modes that are fast in relation to it; the sound
-    rises during the contact. Damped sinusoids are products of powers, exp(a (256 i + j)) = exp(256 a i) exp(a j), so
-    that one matrix product gives all samples of all modes.
+    The force of the contact is a half sine. Its spectrum weakens modes that are fast relative to the contact time, and
+    the sound rises during the contact. Damped sinusoids are products of powers, exp(a (256 i + j)) = exp(256 a i) exp(a
+    j), so one matrix product gives all samples of all modes.
 
     Args:
         modes: K modes.
@@ -169,7 +172,7 @@ def ring(modes: Modes, gain: np.ndarray, contact_s: float) -> np.ndarray:
 
 
 def half_sine_spectrum(cycles: np.ndarray) -> np.ndarray:
-    """Magnitude of the spectrum of a half sine at frequency × duration, 1 at 0."""
+    """Return the magnitude of the spectrum of a half sine pulse, relative to that at 0, at frequency × duration."""
     distance = 1 - (2 * cycles) ** 2
     near = np.abs(distance) < 1e-3
     return np.where(near, math.pi / 4, np.abs(np.cos(math.pi * cycles) / np.where(near, 1.0, distance)))

@@ -1,7 +1,7 @@
-"""Where the sticks are at any time: swings, rests, scratches, lures, and the ways between them.
+"""Positions of the sticks over time: swings, rests, scratches, lures and the movements between them.
 
-A stick's tip is a point of contact that wanders from spot to spot, plus a lift along the direction out of the surface.
-The lift is 0 exactly while the stick touches: from a strike's picture time until it has rested there.
+A stick's tip is a contact point, which moves from spot to spot, plus a lift along the surface normal. The lift is
+exactly 0 while the stick touches: from a strike's picture time until the stick leaves the surface.
 """
 
 import itertools
@@ -24,18 +24,18 @@ class StickMotion:
     """The motion of one stick and the hand that holds it.
 
     Args:
-        contact: The point over which the tip is (3), m.
-        normal: The direction of the lift (3), about a unit vector.
+        contact: Point below the tip on the surface (3,), m.
+        normal: Direction of the lift (3,), approximately a unit vector.
         lift: Height of the tip above the point, m; 0 in contact.
-        away: 0 to 1, how far the stick has left towards the hand's side.
+        away: How far the stick has withdrawn towards the hand's side, 0 to 1.
         grip_side: Direction from the tip to the hand in contact (3,), a unit vector.
-        grip_lift: Share of the lift that the hand takes part in.
-        length_m: From the tip to the hand.
-        shoulder_m: Where the arm ends (3,).
-        tremor_m: Size of the aimless motion when nothing is touched.
-        tremor_phase: Its phases (3, 3).
-        reach_m: How far it leaves.
-        is_whole: Whether the player is seen from head to table.
+        grip_lift: Share of the lift by which the hand rises too.
+        length_m: Distance from the tip to the hand.
+        shoulder_m: End of the arm (3,), m.
+        tremor_m: Amplitude of the random motion while nothing is touched, m.
+        tremor_phase: Phases of the random motion (3, 3), radians.
+        reach_m: Distance by which the stick withdraws at `away` = 1.
+        is_whole: Whether the player is visible from head to table.
     """
 
     contact: Track
@@ -52,7 +52,7 @@ class StickMotion:
     is_whole: bool
 
     def ends_m(self, times_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Tip and middle of the hand (K, 3) each, at times (K,)."""
+        """Return the tip and the middle of the hand (K, 3) each, in metres, at times (K,)."""
         lift = self.lift.at(times_s)[..., None]
         normal = self.normal.at(times_s)
         normal = normal / np.linalg.norm(normal, axis=-1, keepdims=True)
@@ -70,35 +70,35 @@ class StickMotion:
 
 
 def draw_motions(plan: Plan, spec: SyntheticSpec, rng: np.random.Generator) -> list[StickMotion]:
-    """Draws how the sticks of a plan move.
+    """Draw the movements of the sticks of a plan.
 
     Args:
-        plan: What happens.
+        plan: Events of the clip.
         spec: Form of the clip.
-        rng: Source of all that is drawn.
+        rng: Random generator.
 
     Returns:
-        A motion for each stick.
+        The motion of each stick.
     """
     side = rng.choice([-1.0, 1.0])
     return [_Player(plan, spec, rng, side if stick == 0 else -side).motion(stick) for stick in range(plan.n_sticks)]
 
 
 class _Player:
-    """Manners of one hand."""
+    """Movement style of one hand."""
 
     def __init__(self, plan: Plan, spec: SyntheticSpec, rng: np.random.Generator, side: float) -> None:
         self._plan, self._rng, self._duration_s = plan, rng, spec.duration_s
         scene = plan.scene
         limit_m = 0.7 * scene.span_m
         self._full_m = min(limit_m, log_uniform(rng, (0.1, 0.55)))
-        resting = log_uniform(rng, (0.15, 1.2)) if rng.random() < 0.6 else rng.uniform(0.85, 1.15)  # or stays raised
+        resting = log_uniform(rng, (0.15, 1.2)) if rng.random() < 0.6 else rng.uniform(0.85, 1.15)  # or raised
         self._rest_m = min(limit_m, self._full_m * resting)
         self._fall_s = log_uniform(rng, (0.07, 0.22))  # of the strongest strike
         self._clear_m = scene.span_m * 0.07
         self._side = side
         self._leaving = float(rng.choice([0.0, 0.5], p=[0.7, 0.3]))
-        self._bounce_m = 0.0  # how high the last hit throws the stick
+        self._bounce_m = 0.0  # height to which the last hit throws the stick
 
     def motion(self, stick: int) -> StickMotion:
         plan, rng = self._plan, self._rng
@@ -133,7 +133,7 @@ class _Player:
         )
 
     def _grip_side(self, spot: Spot) -> np.ndarray:
-        """From the tip to the hand: from left, right, near, or, where a player is seen, from behind."""
+        """Draw the direction from tip to hand: left, right or near, or from behind where a player is visible."""
         rng = self._rng
         if self._plan.scene.view == "player":
             azimuth = 0.5 * math.pi - self._side * rng.uniform(-0.1, 0.8)
@@ -141,7 +141,7 @@ class _Player:
             azimuth = -0.5 * math.pi + self._side * rng.uniform(0.2, 2.2)
         pitch = math.radians(rng.uniform(8, 40))
         flat = np.array([math.cos(azimuth), math.sin(azimuth), 0.0])
-        if spot.normal[2] < 0.3:  # a wall: the hand is beside or below and before it
+        if spot.normal[2] < 0.3:  # a wall: the hand is in front of it, to the side or below
             flat = np.array([math.cos(azimuth), 0.0, -abs(math.sin(azimuth))])
         direction = math.cos(pitch) * flat + math.sin(pitch) * spot.normal
         return direction / np.linalg.norm(direction)
@@ -156,7 +156,7 @@ class _Player:
         )
 
     def _do(self, event: Event, free_s: float) -> float:
-        """Moves from being free at a time to an event and through it; the time at which the stick is free again."""
+        """Move from `free_s`, the end of the last event, through an event; return the time at which it ends."""
         time_s = event.picture_time_s
         if isinstance(event, Strike) and event.is_rebound:
             self._lift.to(0.5 * (free_s + time_s), 0.35 * self._full_m * event.strength, -2.0)
@@ -191,14 +191,14 @@ class _Player:
         return end_s
 
     def _lure(self, lure: Lure, height_m: float, fall_s: float) -> float:
-        """A swing that ends above or beside the thing, a wag, or a raised stick that comes back; no contact."""
+        """Add a movement without contact: a swing that ends above or beside the thing, a wag, or a raised stick."""
         rng, time_s = self._rng, lure.picture_time_s
         low_m = self._clear_m * rng.uniform(1.0, 2.5)
         if lure.kind == "wag":
             n, half_s = int(rng.integers(2, 6)), rng.uniform(0.08, 0.2)
             size_m = rng.uniform(0.03, 0.12)
             for i in range(2 * n):
-                if i * half_s < 0.3:  # it must be over when the next event begins
+                if i * half_s < 0.3:  # it must end before the next event begins
                     self._lift.to(time_s - 0.3 + (i + 1) * half_s, max(low_m, self._rest_m) + (i % 2) * size_m)
             return time_s + half_s
         if lure.kind == "preparation":
@@ -211,7 +211,7 @@ class _Player:
         return self._lift.times_s[-1]
 
     def _pause(self, start_s: float, end_s: float) -> None:
-        """Back to rest after a strike, and wait there; in a long wait the stick may leave."""
+        """Return to rest after a strike and wait; in a long wait the stick may withdraw."""
         rng = self._rng
         back_s = min(rng.uniform(0.12, 0.35), 0.6 * (end_s - start_s))
         self._lift.to(start_s + back_s, self._rest_m * rng.uniform(0.8, 1.2), rng.choice([0.0, -2.0]))
@@ -224,13 +224,13 @@ class _Player:
             self._away.to(end_s, 0.0)
 
     def _move(self, start_s: float, end_s: float, spot: Spot) -> None:
-        """Takes the contact point to another spot."""
+        """Move the contact point to another spot."""
         for track, value in ((self._contact, spot.point_m), (self._normal, spot.normal)):
             track.to(max(start_s, track.times_s[-1]), track.values[-1])
             track.to(max(end_s, start_s + 1e-3), value)
 
     def _aside(self, spot: Spot) -> Spot:
-        """A place beside a spot, above the thing's surroundings or before the wall."""
+        """Return a place beside a spot, above the thing's surroundings or in front of the wall."""
         angle = self._rng.uniform(0, 2 * math.pi)
         away = self._plan.scene.span_m * self._rng.uniform(0.15, 0.3)
         across, along = across_and_along(UP if spot.normal[2] > 0 else spot.normal)
@@ -238,7 +238,7 @@ class _Player:
         return Spot(spot.point_m + shift, spot.normal, spot.eccentricity)
 
     def _scratch(self, strike: Strike) -> None:
-        """The tip goes to and fro along a line on the surface, as `sound.scratch_speed` says."""
+        """Move the tip to and fro along a line on the surface, with the speed of `sound.scratch_speed`."""
         rng, spot = self._rng, strike.spot
         angle = rng.uniform(0, math.pi)
         across, along = across_and_along(spot.normal)

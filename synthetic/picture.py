@@ -1,4 +1,4 @@
-"""The picture of a plan: stage, reactions, sticks with motion blur, and the camera, frame by frame."""
+"""Renderer of a plan's picture: stage, reactions, sticks with motion blur, and the camera, frame by frame."""
 
 import math
 from collections.abc import Callable
@@ -21,19 +21,19 @@ from synthetic.view import FAR_PX, SUBPIXEL_BITS, Camera, draw_camera
 from synthetic.water import Water
 
 _STEP_PX = 1.5  # between two positions of the tip within an exposure
-_MARGIN_M = 0.1  # around a stick's points: a hand, an arm
+_MARGIN_M = 0.1  # around a stick's points, for the hand and the arm
 
 
 def render_picture(plan: Plan, spec: SyntheticSpec, rng: np.random.Generator) -> np.ndarray:
-    """Renders the picture of a plan.
+    """Render the picture of a plan.
 
     Args:
-        plan: What happens.
+        plan: Events of the clip.
         spec: Form of the clip.
-        rng: Source of all that is drawn.
+        rng: Random generator.
 
     Returns:
-        Frames (T, 3, H, W), uint8, RGB; frame i is exposed from i / frame_rate_hz on.
+        Frames (T, 3, H, W), uint8, RGB; the exposure of frame i starts at i / frame_rate_hz.
     """
     motions = draw_motions(plan, spec, rng)
     view = draw_camera(rng, plan.scene, spec.width, spec.height)
@@ -44,14 +44,14 @@ def render_picture(plan: Plan, spec: SyntheticSpec, rng: np.random.Generator) ->
 
 @dataclass(frozen=True)
 class _Shutter:
-    """When the camera sees: exposure of a frame, and time from the readout of a row to that of the next."""
+    """Timing of the camera: exposure of a frame, and time from the readout of one row to the next."""
 
     exposure_s: float
     readout_s_px: float
 
 
 class _Shooting:
-    """The state that goes from frame to frame."""
+    """State that is carried from frame to frame."""
 
     def __init__(
         self,
@@ -91,18 +91,18 @@ class _Shooting:
         self._still_s = 0.0
 
     def _split(self) -> tuple[np.ndarray, list[Layer]]:
-        """What never moves behind everything that does (H, W, 3), and the layers from the first that moves on."""
+        """Return the static background (H, W, 3), and the layers in front of it from the first that moves."""
         picture, layers = self._stage.background.copy(), list(self._stage.layers)
         while layers and not (self._behind or self._moves(layers[0].index)):
             blend(picture, layers.pop(0))
         return picture, layers
 
     def _moves(self, index: int) -> bool:
-        """Whether a layer of that index ever moves."""
+        """Return whether the layer of that index ever moves."""
         return index == BODY or index in self._waters or self._reactions.moves(index)
 
     def frames(self) -> np.ndarray:
-        """All frames (T, 3, H, W), uint8."""
+        """Render all frames (T, 3, H, W), uint8."""
         spec = self._spec
         frames = np.empty((spec.n_frames, 3, spec.height, spec.width), np.uint8)
         for i in range(spec.n_frames):
@@ -121,7 +121,7 @@ class _Shooting:
         return frames
 
     def _set(self, time_s: float) -> np.ndarray:
-        """Ground, things and distractors at a time (H, W, 3), free to be drawn into."""
+        """Return ground, things and distractors at a time (H, W, 3), in an array that the caller may draw into."""
         reactions = self._reactions
         always = self._has_body or self._behind or self._titles or self._waters
         is_still = not (always or reactions.is_moving(time_s))
@@ -163,7 +163,7 @@ class _Shooting:
 
 
 def _draw_waters(plan: Plan, stage: Stage, view: Camera, rng: np.random.Generator) -> dict[int, Water]:
-    """The water of each pool that is seen, by its number among the scene's things."""
+    """Return the water of each visible pool, by its index among the scene's things."""
     things, waters = plan.scene.things, {}
     for layer in stage.layers:
         if layer.index >= 0 and things[layer.index].shape == "pool":
@@ -173,7 +173,7 @@ def _draw_waters(plan: Plan, stage: Stage, view: Camera, rng: np.random.Generato
 
 
 class _Stick:
-    """A stick and its arm as the camera sees them: in several places within an exposure, the more the faster."""
+    """A stick and its arm as the camera sees them: a fast stick is drawn at several places within an exposure."""
 
     def __init__(
         self,
@@ -201,7 +201,7 @@ class _Stick:
         self._boxes = _boxes(low, high, margin_px, spec).tolist()
 
     def draw(self, picture: np.ndarray, index: int) -> None:
-        """Draws a frame's stick over a picture (H, W, 3)."""
+        """Draw the stick of a frame over a picture (H, W, 3), in place."""
         first, n_places = self._places[index]
         if n_places == 1:
             self._figure.draw(picture, first)
@@ -219,7 +219,7 @@ class _Stick:
 
 
 def _boxes(low_px: np.ndarray, high_px: np.ndarray, margin_px: np.ndarray, spec: SyntheticSpec) -> np.ndarray:
-    """First and last corner, x and y, of the part of the picture that holds rectangles (T, 2): (T, 2, 2), int32."""
+    """Return first and last corner, x and y, of the picture parts that contain rectangles (T, 2): (T, 2, 2), int32."""
     corners = np.stack([np.floor(low_px - margin_px[:, None]), np.ceil(high_px + margin_px[:, None])], axis=1)
     return np.clip(corners, 0, [spec.width, spec.height]).astype(np.int32)
 
@@ -234,7 +234,7 @@ class _Shadow:
 
 
 def _cast(motion: StickMotion, view: Camera, light: np.ndarray, times_s: np.ndarray, spec: SyntheticSpec) -> _Shadow:
-    """The shadow that a stick casts on the plane it strikes, at times (T,)."""
+    """Return the shadow that a stick casts on the plane it strikes, at times (T,)."""
     tip, hand = motion.ends_m(times_s)
     contact, normal = motion.contact.at(times_s), motion.normal.at(times_s)
     facing = np.maximum(normal @ light, 0.2)

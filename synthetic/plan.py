@@ -1,4 +1,4 @@
-"""What happens in a clip and when: strikes with sound, lures without one, in the rhythms in which people hit."""
+"""Events of a clip: strikes with sound and lures without, in the rhythms in which people hit."""
 
 import math
 from dataclasses import dataclass, replace
@@ -12,9 +12,9 @@ from synthetic.spec import SyntheticSpec
 
 LEAST_GAP_S = 0.1
 KINDS = {"steady": 1.5, "irregular": 0.9, "burst": 0.1, "pairs": 0.12, "pause": 0.25}  # of rhythm, with their weights
-MOVE_S = 0.4  # to another spot
-LURE_GAP_S = 0.32  # to the neighbours of what may be a lure
-LEAD_S = 0.25  # no strike before, none as late
+MOVE_S = 0.4  # smallest gap in which the stick moves to another spot
+LURE_GAP_S = 0.32  # smallest time between a lure and its neighbours
+LEAD_S = 0.25  # time without strikes at the start and at the end
 LURES: dict[str, float] = {"near-miss": 5, "air-swing": 2, "wag": 2, "preparation": 2}
 
 
@@ -23,18 +23,18 @@ class Strike:
     """One contact with sound.
 
     Args:
-        time_s: When its sound starts.
-        picture_time_s: When the tip meets the thing in the picture.
-        strength: Speed of the stick, 0 to 1; the sound's amplitude rises with its power 1.3.
-        material: What is struck.
+        time_s: Start of its sound, in seconds.
+        picture_time_s: Time at which the tip meets the thing in the picture, in seconds.
+        strength: Speed of the stick, 0 to 1; the sound's amplitude is proportional to strength ** 1.3.
+        material: Material that is struck.
         action: "hit" or "scratch".
-        reaction: What the thing does.
-        duration_s: How long a scratch lasts; 0 for a hit.
-        is_rebound: Whether the stick fell back by itself, which nobody annotates.
-        dwell_s: How long the stick then rests on the thing, which damps it.
-        stick: Which stick, 0 or 1.
-        thing: Which of the scene's things.
-        spot: Where on it.
+        reaction: Reaction of the thing.
+        duration_s: Duration of a scratch in seconds; 0 for a hit.
+        is_rebound: Whether the stick bounced by itself; annotators do not mark such strikes.
+        dwell_s: Time for which the stick then rests on the thing and damps it, in seconds.
+        stick: Index of the stick, 0 or 1.
+        thing: Index among the scene's things.
+        spot: Spot on the thing.
         n_strokes: Strokes of a scratch, to and fro.
     """
 
@@ -55,7 +55,7 @@ class Strike:
 
 @dataclass(frozen=True, eq=False)
 class Lure:
-    """A movement that looks as if a sound would follow: one of `LURES`, with its time and place in the picture."""
+    """A silent movement that looks as if a sound would follow; `kind` is one of `LURES`."""
 
     picture_time_s: float
     kind: str
@@ -66,14 +66,14 @@ class Lure:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """All that sound and picture have in common.
+    """Everything that sound and picture have in common.
 
     Args:
-        scene: What stands where.
-        strikes: In order of time, at least one.
-        lures: In order of time.
-        n_sticks: 1 or 2.
-        offset_s: Sound time less picture time.
+        scene: Things and their places.
+        strikes: Strikes in order of time, at least one.
+        lures: Lures in order of time.
+        n_sticks: Number of sticks, 1 or 2.
+        offset_s: Sound time minus picture time, in seconds.
     """
 
     scene: Scene
@@ -84,7 +84,7 @@ class Plan:
 
     @property
     def hits(self) -> tuple[Hit, ...]:
-        """What an annotator would write down: all strikes but rebounds, by the times of their sounds."""
+        """Strikes that an annotator would mark: all but rebounds, at the times of their sounds."""
         return tuple(
             Hit(strike.time_s, strike.material, strike.action, strike.reaction)
             for strike in self.strikes
@@ -93,10 +93,10 @@ class Plan:
 
 
 def draw_plan(rng: np.random.Generator, spec: SyntheticSpec) -> Plan:
-    """Draws what happens in a clip.
+    """Draw the events of a clip.
 
     Args:
-        rng: Source of all that is drawn.
+        rng: Random generator.
         spec: Form of the clip.
 
     Returns:
@@ -126,7 +126,7 @@ def draw_plan(rng: np.random.Generator, spec: SyntheticSpec) -> Plan:
 
 
 def draw_rhythm(rng: np.random.Generator, start_s: float, end_s: float) -> np.ndarray:
-    """Times in seconds (K,) of hits between two times: stretches that are steady, irregular, bursts, pairs or pauses.
+    """Draw times in seconds (K,) of hits between two times, in steady or irregular stretches, bursts, pairs and pauses.
 
     Steady stretches drift and jitter as people do (a few per cent of the interval; see Repp, "Sensorimotor
     synchronization: a review of the tapping literature", 2005).
@@ -144,7 +144,7 @@ def draw_rhythm(rng: np.random.Generator, start_s: float, end_s: float) -> np.nd
 
 
 def _stretch(rng: np.random.Generator, kind: str, tempo_s: float) -> np.ndarray:
-    """Intervals in seconds of a stretch."""
+    """Draw the intervals of a stretch, in seconds."""
     n = int(rng.integers(3, 9))
     if kind == "burst":
         fast_s = rng.uniform(0.11, 0.22)
@@ -161,7 +161,7 @@ def _stretch(rng: np.random.Generator, kind: str, tempo_s: float) -> np.ndarray:
 
 
 def _choose_lures(rng: np.random.Generator, times_s: np.ndarray, share: float) -> np.ndarray:
-    """Which of the times are lures (K,): a share of those with time around them, and never all."""
+    """Choose which times are lures (K,): a share of the times without close neighbours, and never all times."""
     before_s = np.diff(times_s, prepend=-1.0)
     after_s = np.diff(times_s, append=times_s[-1] + 1.0)
     free = np.flatnonzero(np.minimum(before_s, after_s) >= LURE_GAP_S)
@@ -172,13 +172,13 @@ def _choose_lures(rng: np.random.Generator, times_s: np.ndarray, share: float) -
 
 
 def _draw_strengths(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Strengths 0.12 to 1 (K,) around one of the clip, rising or falling, each a little or much different."""
+    """Draw strengths (K,), 0.12 to 1, around a level of the clip that rises or falls, with some spread."""
     level = log_uniform(rng, (0.3, 0.9)) * np.exp(np.linspace(-1, 1, n) * rng.normal(0, 0.2))
     return np.clip(level * np.exp(rng.normal(0, rng.uniform(0.05, 0.4), n)), 0.12, 1.0)
 
 
 class _Habits:
-    """How one clip's player goes about it: where, how often elsewhere, with scratches, dwelling or rebounds."""
+    """Style of a clip's player: where it strikes, how often it moves on, scratches, dwells or rebounds."""
 
     def __init__(self, rng: np.random.Generator, scene: Scene, n_sticks: int) -> None:
         self._scene = scene
@@ -192,7 +192,7 @@ class _Habits:
         self._last = 0
 
     def next_place(self, rng: np.random.Generator, gap_s: float) -> tuple[int, int, Spot]:
-        """Stick, thing and spot of what comes after a gap."""
+        """Return stick, thing and spot of the event after a gap."""
         stick = self._last
         if self._n_sticks == 2 and (gap_s < 2 * LEAST_GAP_S or rng.random() < 0.6):
             stick = 1 - stick
@@ -206,7 +206,7 @@ class _Habits:
     def strike(
         self, rng: np.random.Generator, time_s: float, strength: float, gap_s: float, place: tuple[int, int, Spot]
     ) -> list[Strike]:
-        """A strike, with its rebounds, of which the next one is `gap_s` away."""
+        """Return a strike with its rebounds; the next event follows after `gap_s`."""
         stick, index, spot = place
         thing = self._scene.things[index]
         material = MATERIALS[thing.material]

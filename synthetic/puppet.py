@@ -1,4 +1,4 @@
-"""The player as far as the picture shows him: sticks, hands, sleeves, and, from far, head and body."""
+"""Visible parts of the player: sticks, hands, sleeves, and, seen from afar, head and body."""
 
 import math
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Look:
 
 
 def draw_look(rng: np.random.Generator, light: float) -> Look:
-    """Draws a player's looks in a light of some brightness."""
+    """Draw the appearance of a player in a light of the given brightness."""
     return Look(
         skin=np.array(_SKINS[int(rng.integers(len(_SKINS)))]) * rng.uniform(0.9, 1.05),
         sleeve=any_colour(rng).astype(float),
@@ -54,11 +54,11 @@ def draw_look(rng: np.random.Generator, light: float) -> Look:
 
 @dataclass(frozen=True, eq=False)
 class Pose:
-    """Where a stick and its arm are seen at K times.
+    """Positions of a stick and its arm in the picture at K times.
 
     Args:
         points_px: Tip, neck, hand, butt, elbow and shoulder (K, 6, 2), pixels.
-        scale_px_m: Pixels of a metre at the tip, the hand and the elbow (K, 3).
+        scale_px_m: Pixels per metre at the tip, the hand and the elbow (K, 3).
     """
 
     points_px: np.ndarray
@@ -66,27 +66,27 @@ class Pose:
 
 
 def pose(motion: StickMotion, view: Camera, times_s: np.ndarray, readout_s_px: float, sunk_px: np.ndarray) -> Pose:
-    """Where a stick and its arm are seen.
+    """Project a stick and its arm into the picture.
 
     Args:
-        motion: How the stick moves.
+        motion: Motion of the stick.
         view: The camera.
         times_s: Times at which the first row is read out (K,).
-        readout_s_px: Time from the readout of a row to that of the next.
-        sunk_px: How far the tip is pressed into what it strikes (K, 2).
+        readout_s_px: Time from the readout of one row to the next.
+        sunk_px: Distance by which the tip sinks into the struck thing (K, 2), pixels.
 
     Returns:
         The poses.
     """
     tip, hand = motion.ends_m(times_s)
-    if readout_s_px > 0:  # each end is seen where it is when its row is read out
+    if readout_s_px > 0:  # each end is drawn where it is when its row is read out
         rows = np.concatenate([view.project(end)[:, 1] for end in (tip, hand)])
         tips, hands = motion.ends_m(np.tile(times_s, 2) + readout_s_px * rows)
         tip, hand = tips[: len(times_s)], hands[len(times_s) :]
     along = (hand - tip) / np.linalg.norm(hand - tip, axis=-1, keepdims=True)
     butt, neck = hand + FREE_LENGTH_M * along, tip + 0.018 * along
     elbow, shoulder = _arm(hand, motion.shoulder_m)
-    if not motion.is_whole:  # nothing but the arm is drawn: it goes on to beyond the picture
+    if not motion.is_whole:  # only the arm is drawn: extend it beyond the picture
         shoulder = elbow + 3 * (shoulder - elbow)
     points = np.stack([tip, neck, hand, butt, elbow, shoulder], axis=1)
     points_px = view.project(points)
@@ -95,7 +95,10 @@ def pose(motion: StickMotion, view: Camera, times_s: np.ndarray, readout_s_px: f
 
 
 def _arm(hand: np.ndarray, shoulder: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Elbows and shoulders (K, 3) for hands (K, 3): the elbow hangs, the shoulder follows what is too far."""
+    """Return elbows and shoulders (K, 3) for hands (K, 3).
+
+    The elbow hangs down; the shoulder moves if the hand is too far away.
+    """
     reach = hand - shoulder
     distance = np.linalg.norm(reach, axis=-1, keepdims=True)
     longest = 0.98 * (UPPER_ARM_M + FOREARM_M)
@@ -110,11 +113,11 @@ def _arm(hand: np.ndarray, shoulder: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 class Figure:
-    """A stick and its arm at K times as convex polygons, worked out at once, to be drawn one time after the other.
+    """A stick and its arm at K times, precomputed as convex polygons that are drawn one time after the other.
 
     Args:
         look: Colours and sizes.
-        poses: Where everything is.
+        poses: Positions.
         width_px: Width of the picture.
         height_px: Height of the picture.
     """
@@ -149,11 +152,11 @@ class Figure:
         self._fist(hand, tip, 0.034 * at_hand, skin)
 
     def draw(self, picture: np.ndarray, index: int) -> None:
-        """Draws what is seen at one of the times.
+        """Draw the stick and its arm at one of the times.
 
         Args:
-            picture: Picture (H, W, 3), uint8, drawn into with smooth edges.
-            index: Which time.
+            picture: Picture (H, W, 3), uint8; modified in place, with antialiased edges.
+            index: Index of the time.
         """
         for (polygons, colour), seen in zip(self._parts, self._seen, strict=True):
             if seen[index]:
@@ -168,7 +171,7 @@ class Figure:
         colour: Colour,
         round_ends: bool = False,
     ) -> None:
-        """A line (K, 2) to (K, 2) that widens, with half-widths in pixels (K,)."""
+        """Add a line from (K, 2) to (K, 2) of changing width, with half-widths in pixels (K,)."""
         across = _down(start, end)
         if round_ends:
             along = np.stack([-across[:, 1], across[:, 0]], axis=1) * np.where(end[:, :1] >= start[:, :1], -1, 1)
@@ -200,7 +203,7 @@ class Figure:
                 oval(middle, 0.27, 0.55, skin[2])
 
     def _add(self, corners_px: np.ndarray, low_px: np.ndarray, high_px: np.ndarray, colour: Colour) -> None:
-        """Polygons (K, m, 2) of one colour, within low (K, 2) and high (K, 2)."""
+        """Add polygons (K, m, 2) of one colour, which lie between `low_px` (K, 2) and `high_px` (K, 2)."""
         points = np.clip(corners_px, -FAR_PX, FAR_PX) * (1 << SUBPIXEL_BITS)
         self._parts.append((np.rint(points).astype(np.int32), colour))
         inside = (high_px > -1) & (low_px < self._size)
@@ -208,7 +211,7 @@ class Figure:
 
 
 def body_polygons(motions: list[StickMotion], view: Camera) -> list[tuple[np.ndarray, str]]:
-    """Torso, neck and head of a player behind his things: polygons (K, 2) in pixels and the look's colour of each."""
+    """Return torso, neck and head of a player behind the things: polygons (K, 2) in pixels with colour names."""
     shoulders = np.stack([motion.shoulder_m for motion in motions])
     middle = shoulders.mean(axis=0) * [0, 1, 1]
     scale = float(view.px_per_m(middle))
@@ -235,6 +238,6 @@ def _colour(colour: np.ndarray) -> Colour:
 
 
 def _down(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Unit vectors (K, 2) across lines, those of the two that point down in the picture."""
+    """Return unit vectors (K, 2) across lines, pointing down in the picture."""
     along = (end - start) / np.maximum(np.linalg.norm(end - start, axis=1, keepdims=True), 1e-6)
     return np.stack([-along[:, 1], along[:, 0]], axis=1) * np.where(along[:, :1] >= 0, 1, -1)

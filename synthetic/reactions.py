@@ -1,4 +1,4 @@
-"""What things do when struck: slide and rock, give way, send off grains, splash."""
+"""Reactions of things to strikes: sliding, rocking, giving way, scattering grains and splashing."""
 
 import bisect
 import math
@@ -13,11 +13,11 @@ from synthetic.scene import GRAVITY_M_S2
 from synthetic.textures import texture
 from synthetic.view import FAR_PX, SUBPIXEL_BITS, Camera
 
-SETTLED_S = 1.2  # after which a thing no longer moves
+SETTLED_S = 1.2  # time after which a thing no longer moves
 _LEAST_PX = 0.05
-_YIELDING_S = 0.025  # in which a surface gives way
-_FREEING_S = 0.02  # in which a stick comes out of it
-_KEPT_DENTS = 6  # whose traces are seen at a time
+_YIELDING_S = 0.025  # time in which a surface gives way
+_FREEING_S = 0.02  # time constant with which a stick comes out of it
+_KEPT_DENTS = 6  # largest number of dents drawn at a time
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class _Dent:
 
 @dataclass(frozen=True, eq=False)
 class _Flight:
-    """Grains or drops in the air (K)."""
+    """Flying grains or drops (K)."""
 
     time_s: float
     start_m: np.ndarray
@@ -59,13 +59,13 @@ class _Flight:
 
     @cached_property
     def until_s(self) -> float:
-        """When the last one comes down."""
+        """Time at which the last one lands."""
         return self.time_s + float(self.end_s.max(initial=0.0))
 
 
 @dataclass(frozen=True)
 class _Grain:
-    """A grain that has come to lie: since when, and a circle in fixed point."""
+    """A grain that has landed: its landing time, and a circle in fixed point."""
 
     time_s: float
     centre: tuple[int, int]
@@ -74,13 +74,13 @@ class _Grain:
 
 
 class Reactions:
-    """The reactions of all strikes of a plan.
+    """The reactions to all strikes of a plan.
 
     Args:
-        plan: What happens.
+        plan: Events of the clip.
         view: The camera.
-        brightness: Of upper surfaces.
-        rng: Source of all that is drawn.
+        brightness: Brightness of upper surfaces.
+        rng: Random generator.
     """
 
     def __init__(self, plan: Plan, view: Camera, brightness: float, rng: np.random.Generator) -> None:
@@ -101,16 +101,16 @@ class Reactions:
         self._landed = sorted(landed, key=lambda grain: grain.time_s)
 
     def is_moving(self, time_s: float) -> bool:
-        """Whether a thing's own place or form differs between this time and a frame before."""
+        """Return whether any thing changes its place or form around this time."""
         starts = [(push.time_s, 0.0) for push in self._pushes] + [(dent.time_s, dent.held_s) for dent in self._dents]
         return any(start_s - 0.1 < time_s < start_s + held_s + SETTLED_S for start_s, held_s in starts)
 
     def moves(self, thing: int) -> bool:
-        """Whether a thing is ever moved as a whole."""
+        """Return whether a thing ever moves as a whole."""
         return any(push.thing == thing for push in self._pushes)
 
     def place(self, thing: int, time_s: float) -> tuple[tuple[float, float], float]:
-        """How far a thing has moved in pixels, x and y, and by how much it is turned."""
+        """Return the displacement of a thing in pixels, x and y, and its rotation in radians."""
         shift, turn = np.zeros(2), 0.0
         for push in self._pushes:
             later_s = time_s - push.time_s
@@ -122,7 +122,7 @@ class Reactions:
         return (float(shift[0]), float(shift[1])), turn
 
     def bend(self, picture: np.ndarray, time_s: float) -> None:
-        """Shifts the picture (H, W, 3) where surfaces have given way, in place."""
+        """Distort the picture (H, W, 3) where surfaces have given way, in place."""
         for dent in [dent for dent in self._dents if dent.time_s < time_s][-_KEPT_DENTS:]:
             later_s = time_s - dent.time_s
             amount = min(1.0, later_s / _YIELDING_S)
@@ -133,7 +133,7 @@ class Reactions:
             _warp(picture, dent.centre_px, dent.radius_px, amount * dent.depth_px)
 
     def sunk_px(self, stick: int, times_s: np.ndarray) -> np.ndarray:
-        """How far the tip of a stick is pressed into what gives way (K, 2), in pixels, at times (K,)."""
+        """Return how far the tip of a stick has sunk into a yielding surface (K, 2), in pixels, at times (K,)."""
         sunk = np.zeros((len(times_s), 2))
         for dent in self._dents:
             if dent.stick == stick:
@@ -143,13 +143,13 @@ class Reactions:
         return sunk
 
     def draw_flying(self, picture: np.ndarray, start_s: float, end_s: float) -> None:
-        """Draws what flies, with its motion during the exposure."""
+        """Draw the flying grains and drops with their motion during the exposure."""
         for flight in self._flights:
             if flight.time_s < end_s and start_s < flight.until_s:
                 self._draw_flight(picture, flight, start_s, end_s)
 
     def draw_landed(self, picture: np.ndarray, since_s: float, until_s: float) -> None:
-        """Draws the grains that came to lie between two times."""
+        """Draw the grains that landed between two times."""
         first, end = (
             bisect.bisect_left(self._landed, time_s, key=lambda grain: grain.time_s) for time_s in (since_s, until_s)
         )
@@ -201,7 +201,7 @@ class Reactions:
         self._flights.append(_Flight(strike.picture_time_s, start, speed, end_s, colours, size_m * scale, not splash))
 
     def _land(self, flight: _Flight) -> list[_Grain]:
-        """The grains of a flight where they come to lie, less those far outside the picture."""
+        """Return the landed grains of a flight, without those far outside the picture."""
         places_px = self._view.project(_place(flight, flight.end_s))
         grains = []
         for i in np.flatnonzero(np.abs(places_px).max(axis=1) < FAR_PX).tolist():
@@ -222,13 +222,13 @@ class Reactions:
 
 
 def _place(flight: _Flight, later_s: np.ndarray | float) -> np.ndarray:
-    """Where the grains of a flight are (K, 3)."""
+    """Return the positions of the grains of a flight (K, 3)."""
     later = np.broadcast_to(np.asarray(later_s, float), flight.end_s.shape)[:, None]
     return flight.start_m + flight.speed_m_s * later - 0.5 * GRAVITY_M_S2 * later**2 * [0, 0, 1]
 
 
 def _warp(picture: np.ndarray, centre: np.ndarray, radius: float, depth: np.ndarray) -> None:
-    """Shifts what is around a point by up to `depth` (2,) pixels."""
+    """Shift the surroundings of a point by up to `depth` (2,) pixels, in place."""
     if max(abs(depth[0]), abs(depth[1])) < _LEAST_PX:
         return
     reach = 2.5 * radius

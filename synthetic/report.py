@@ -4,7 +4,7 @@ Renders clips and writes DIR/index.html, a page with pictures. Real recordings (
 copied from them or fitted to them.
 """
 
-if __name__ == "__main__":  # before the imports, which take seconds
+if __name__ == "__main__":  # before the slow imports
     from common.errors import end_on_interrupt
 
     end_on_interrupt()
@@ -39,19 +39,19 @@ N_EXCERPTS = 4
 _ALONE_S = 0.5
 _HEADINGS = {
     "measures": (
-        "Decay, brightness and sharpness of hits",
-        "Boxes hold the middle half of the hits, whiskers 5 to 95 %, lines the median; in brackets their number. "
-        "Orange: what was measured of the modes of everyday objects.",
+        "Decay, brightness and attack of hits",
+        "Boxes span the middle half of the hits, whiskers 5 to 95 %, lines the median; brackets give their number. "
+        "Orange: published measurements of the modes of everyday objects.",
     ),
     "rhythm": (
         "Intervals between hits, and motion around them",
-        "Left: intervals of the clips against those of real annotations. Right: how much neighbouring frames differ, "
-        "in the clips and in a real video.",
+        "Left: intervals in the clips and in real annotations. Right: difference between neighbouring frames in the "
+        "clips and in a real video.",
     ),
     "spectrograms": (
         "Spectrograms",
-        "Three hits and a scratch of each material, four hits where nobody scratches it: as recorded in a room, but "
-        "without background, each from another clip. Above each the action, the reaction and the object.",
+        "Three hits and a scratch of each material, or four hits if no scratch was drawn: as recorded in a room, but "
+        "without background, each from another clip. The title gives the action, the reaction and the object.",
     ),
     "contact_sheet": (
         "Frames around the strongest strike of the first clips",
@@ -66,11 +66,11 @@ PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_s
 <h1>Synthetic strikes</h1>
 <p>{{ n_clips }} clips of seed {{ seed }}, the first {{ n_shown }} with pictures. Real recordings: {{ real }}.
 Nothing is fitted to them.</p>
-<p>The table gives medians of the hits that nothing follows for 0.3 s, at most six of a material in a clip; hits that
-ring on at -20 dB when the next one comes are left out, so that what rings long counts too little. Published decays are
-a third of the T60 of modes of everyday objects, 10 to 90 % of the modes; published centres are the mean frequencies of
-an object's modes, weighted by energy (modes of ThreeDWorld's PyImpact, after Traer, Cusimano &amp; McDermott 2019).
-Both leave out the noise of the contact and the room, which the clips have.</p>
+<p>The table gives medians over the hits that no other hit follows for 0.3 s, at most six of a material in a clip. Hits
+that have not decayed by 20 dB when the next one comes are left out, so long decays are underrepresented. Published
+decays are a third of the T60 of modes of everyday objects, 10 to 90 % of the modes; published centres are the mean
+frequencies of an object's modes, weighted by energy (modes of ThreeDWorld's PyImpact, after Traer, Cusimano &amp;
+McDermott 2019). Neither includes the noise of the contact or the room, which the clips do.</p>
 <table><tr><th>material<th>hits<th>-20 dB after, s<th>published, s<th>median is<th>centroid, Hz<th>published, Hz
 <th>rise, ms
 {% for row in rows %}
@@ -86,7 +86,7 @@ Both leave out the noise of the contact and the room, which the clips have.</p>
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """What is kept of the rendered clips: the first with pictures, measures of hits and strikes to draw by material."""
+    """Data kept from the rendered clips: the first clips with pictures, measures of hits and excerpts, by material."""
 
     n_clips: int
     shown: list[SyntheticClip]
@@ -95,7 +95,7 @@ class Sample:
 
 
 def draw_sample(n_clips: int, seed: int) -> Sample:
-    """Render clips, the first 48 of them with pictures, and keeps what is shown."""
+    """Render clips, the first 48 of them with pictures, and keep the data that the report shows."""
     spec = SyntheticSpec(duration_s=6.0, width=160, height=90)
     shown: list[SyntheticClip] = []
     measures: dict[str, list[Measures]] = {material: [] for material in sorted(MATERIALS)}
@@ -117,7 +117,7 @@ def draw_sample(n_clips: int, seed: int) -> Sample:
 
 
 def _excerpts(clip: SyntheticClip) -> dict[tuple[str, str], Excerpt]:
-    """Return the first strike of each material and action that is not too near to others."""
+    """Return the first strike of each material and action that is not too close to others."""
     assert clip.clean is not None
     excerpts: dict[tuple[str, str], Excerpt] = {}
     times_s = np.array([strike.time_s for strike in clip.plan.strikes])
@@ -134,7 +134,7 @@ def _excerpts(clip: SyntheticClip) -> dict[tuple[str, str], Excerpt]:
 
 
 def write_report(out_dir: Path, n_clips: int, seed: int, real_dir: Path | None) -> Path:
-    """Render clips, draw everything and write the page, `index.html` in `out_dir`; return its path.
+    """Render clips, draw the figures and write the page, `index.html` in `out_dir`; return its path.
 
     Args:
         out_dir: Folder for the page and its pictures.
@@ -143,7 +143,7 @@ def write_report(out_dir: Path, n_clips: int, seed: int, real_dir: Path | None) 
         real_dir: Folder of real recordings, or None.
 
     Raises:
-        InputError: The folder cannot be written, or there are no real recordings where they should be.
+        InputError: The folder cannot be written, or `real_dir` holds no real recordings.
     """
     real = read_real(real_dir)
     sample = draw_sample(n_clips, seed)
@@ -194,7 +194,7 @@ def _row(name: str, entries: Sequence[Measures]) -> list[object]:
 
 @user_errors()
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the page and say where it is."""
+    """Write the page and print its path."""
     parser = command_parser("python -m synthetic.report", __doc__)
     add_output_dir(parser)
     add_clips(parser, default=400)

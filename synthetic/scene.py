@@ -1,4 +1,4 @@
-"""What stands where: the things that can be struck, the spots at which they are, and the camera's place.
+"""Layout of a scene: the things that can be struck, the spots on them, and the camera's place.
 
 World: metres, x to the right, y away from the camera, z up, the ground at z = 0.
 """
@@ -30,7 +30,7 @@ ROUND_SHAPES = frozenset({"cylinder", "vessel", "disc", "drum"})
 SPAN_M = {"close": (0.3, 0.85), "arm": (0.8, 1.4), "player": (1.6, 3.4)}
 TABLE_HEIGHT_M = 0.72
 GRAVITY_M_S2 = 9.81
-WATER_LEVEL = 0.6  # in a pool, in heights of its rim
+WATER_LEVEL = 0.6  # of a pool, as a share of its height
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Thing:
         shape: Name in `SIZES_M`.
         size_m: Width, depth and height.
         centre_m: x, y and z of the middle of its bottom.
-        turn_rad: Its turn about the vertical axis.
-        seed: Draws its sound and its look.
+        turn_rad: Rotation about the vertical axis.
+        seed: Seed of its sound and appearance.
     """
 
     material: str
@@ -56,7 +56,7 @@ class Thing:
 
 @dataclass(frozen=True, eq=False)
 class Spot:
-    """A place that can be struck: a point on the surface (3,), the direction out of it (3,), 0 centre to 1 rim."""
+    """A place that can be struck: a surface point (3,), its normal (3,), and its eccentricity from 0 (centre) to 1."""
 
     point_m: np.ndarray
     normal: np.ndarray
@@ -65,21 +65,21 @@ class Spot:
 
 @dataclass(frozen=True)
 class Scene:
-    """What is there.
+    """Things, surroundings and camera position.
 
     Args:
-        things: What is struck, one or more.
-        clutter: What is not.
+        things: Things that are struck, one or more.
+        clutter: Things that are not struck.
         ground: Material of the ground.
-        wall: Material of what stands behind, or None where the ground goes on.
-        wall_y_m: Where it stands.
+        wall: Material of the wall behind, or None if there is no wall.
+        wall_y_m: y coordinate of the wall.
         view: "close", "arm" or "player".
-        span_m: Width of what the camera sees at the things.
+        span_m: Width of the camera's view at the things.
         elevation_rad: Angle by which the camera looks down.
-        roll_rad: Its tilt.
-        distance_spans: Its distance from the things, in spans: small for a wide lens.
-        table_m: Height of the table the things stand on, 0 where they stand on the ground.
-        seed: Draws looks.
+        roll_rad: Roll of the camera.
+        distance_spans: Distance from the camera to the things, in spans: small for a wide-angle lens.
+        table_m: Height of the table under the things; 0 if they stand on the ground.
+        seed: Seed of the appearance.
     """
 
     things: tuple[Thing, ...]
@@ -97,18 +97,18 @@ class Scene:
 
 
 def log_uniform(rng: np.random.Generator, limits: Range) -> float:
-    """A number between limits above 0, evenly spread on a logarithmic scale."""
+    """Draw a number between two positive limits, uniformly on a logarithmic scale."""
     return float(np.exp(rng.uniform(math.log(limits[0]), math.log(limits[1]))))
 
 
 def pick(rng: np.random.Generator, weights: dict[str, float]) -> str:
-    """A name, by weight."""
+    """Draw a name with probabilities proportional to the weights."""
     shares = np.array(list(weights.values()), float)
     return list(weights)[int(rng.choice(len(shares), p=shares / shares.sum()))]
 
 
 def draw_scene(rng: np.random.Generator) -> Scene:
-    """Draws a scene: one to four things of one or two materials, clutter, and a camera."""
+    """Draw a scene: one to four things of one or more materials, clutter, and a camera."""
     material = str(rng.choice(sorted(MATERIALS)))
     shape = pick(rng, MATERIALS[material].shapes)
     view = pick(rng, {"close": 6, "arm": 2.5, "player": 1.5 if shape not in GROUND_SHAPES | {"pool"} else 0})
@@ -153,7 +153,7 @@ def _thing(
     if shape in ROUND_SHAPES:
         size[1] = size[0]
     if shape not in GROUND_SHAPES:
-        size *= np.clip(0.55 * span_m / size[0], 0, 1) ** 0.8  # what is struck is in view, and seen
+        size *= np.clip(0.55 * span_m / size[0], 0, 1) ** 0.8  # fit struck things to the view
         size *= max(1.0, 0.2 * min(span_m, 1.5) / size[0]) ** 0.7
     if shape == "wall":
         centre_m = (0.0, 0.0, -0.8)
@@ -165,7 +165,7 @@ def _thing(
 
 
 def _clutter(rng: np.random.Generator, span_m: float, table_m: float, facing_wall: bool) -> list[Thing]:
-    """Things around the middle that nobody touches; now and then one stands before everything."""
+    """Draw things around the middle that are not struck; sometimes one stands in front of everything."""
     clutter = []
     for _ in range(int(rng.integers(0, 6))):
         material = str(rng.choice(["wood", "metal", "plastic", "paper", "cloth", "ceramic", "leaf"]))
@@ -177,14 +177,14 @@ def _clutter(rng: np.random.Generator, span_m: float, table_m: float, facing_wal
         if table_m:  # on the table or on the floor behind it
             reach, y = (reach, 1.2) if rng.random() < 0.5 else (rng.uniform(0.2, 0.4), rng.uniform(-0.2, 0.2))
         height_m = 0.0 if y > 1 else table_m
-        if facing_wall:  # on something before the wall
+        if facing_wall:  # on something in front of the wall
             y, height_m = -rng.uniform(0.1, 0.4) * span_m, rng.uniform(-0.3, 0.05)
         clutter.append(_thing(rng, material, pick(rng, shapes), span_m, (reach * math.cos(angle), y, height_m)))
     return clutter
 
 
 def draw_spot(rng: np.random.Generator, thing: Thing, span_m: float) -> Spot:
-    """Draws a spot at which a thing can be struck: on its top, its rim or its side, on a surface where it is seen."""
+    """Draw a spot at which a thing can be struck: on its top, its rim or its side, on a visible surface."""
     width, depth, height = thing.size_m
     x, y, z = thing.centre_m
     angle = rng.uniform(0, 2 * math.pi)
@@ -195,7 +195,7 @@ def draw_spot(rng: np.random.Generator, thing: Thing, span_m: float) -> Spot:
     if thing.shape == "ground":
         return Spot(np.array([*rng.normal(0, 0.1 * span_m, 2), 0.0]), UP, radius * 2)
     if thing.shape in {"cylinder", "vessel", "blob"} and rng.random() < 0.35:
-        angle = -0.5 * math.pi + rng.uniform(-1.1, 1.1)  # the side that the camera sees
+        angle = -0.5 * math.pi + rng.uniform(-1.1, 1.1)  # the side facing the camera
         out = np.array([math.cos(angle), math.sin(angle), 0.0])
         side_z = z + height * rng.uniform(0.4, 0.85)
         return Spot(np.array([x, y, side_z]) + 0.5 * width * out, 0.8 * out + 0.6 * UP, 0.9)
@@ -214,13 +214,16 @@ def draw_spot(rng: np.random.Generator, thing: Thing, span_m: float) -> Spot:
 
 
 def across_and_along(normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two directions (3,) in a surface: to the right, and away from the camera or, on a wall, up."""
+    """Return two directions (3,) in a surface: to the right, and away from the camera or, on a wall, up."""
     across = np.array([1.0, 0.0, 0.0])
     return across, np.cross(normal, across)
 
 
 def kept_on(thing: Thing, spot: Spot, path_m: np.ndarray) -> np.ndarray:
-    """A way (3,) from a spot on the top of a thing, turned back and cut where it would leave it; elsewhere as it is."""
+    """Return a path (3,) from a spot on top of a thing, reversed and shortened so that it stays on the thing.
+
+    Paths on ground, walls and inclined surfaces are returned unchanged.
+    """
     if thing.shape in GROUND_SHAPES or spot.normal[2] < 1:
         return path_m
     cos, sin = math.cos(thing.turn_rad), math.sin(thing.turn_rad)

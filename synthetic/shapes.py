@@ -17,7 +17,7 @@ GLOSS = {
 
 
 def draw_thing(easel: Easel, thing: Thing) -> None:
-    """Draws a thing; ground and walls are not drawn here."""
+    """Draw a thing; `synthetic.stage` draws ground and walls."""
     rng = np.random.default_rng((thing.seed, 1))
     surface = texture(rng, thing.material, easel.texture_px)
     _DRAWERS[thing.shape](easel, thing, surface, rng)
@@ -38,7 +38,7 @@ def _box(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Generat
 
 
 def _barrel(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Generator, opacity: float = 1.0) -> None:
-    """The side of an upright round thing, lit from the side, with a streak of gloss."""
+    """Draw the side of an upright round thing, lit from the side, with a glossy streak."""
     taper = rng.uniform(0.6, 0.95) if thing.shape == "vessel" else rng.uniform(0.92, 1.0)
     outline = hull(easel.circle(thing, taper, 0.0), easel.circle(thing, 1.0, thing.size_m[2]))
     box = easel.bounds(outline)
@@ -65,7 +65,7 @@ def _cylinder(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Ge
     if thing.material == "wood":
         colour = np.minimum(1.25 * colour, 1)
     easel.fill(lid, colour, 0.35 if is_glass else 1.0)
-    if rng.random() < 0.6:  # a lid's rim, a bottle's neck
+    if rng.random() < 0.6:  # the rim of a lid, or the neck of a bottle
         easel.fill(easel.circle(thing, 0.82, thing.size_m[2]), 0.85 * colour, 0.4 if is_glass else 1.0)
     easel.edge_light(lid, 0.6 + GLOSS.get(thing.material, 0.0))
 
@@ -111,7 +111,7 @@ def _rail(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Genera
         end = easel.view.project(foot * [1, 1, 0]) + np.array([[px, 0], [-px, 0]])
         easel.fill(np.concatenate([post, end]), 0.5 * mean_colour(surface))
     bands = 7
-    for i in range(bands):  # a round bar, from above to below
+    for i in range(bands):  # a round bar, from top to bottom
         shares = np.array([i, i + 1]) / bands
         normal = np.array([0.0, -math.sin(math.pi * (i + 0.5) / bands), math.cos(math.pi * (i + 0.5) / bands)])
         gloss = GLOSS.get(thing.material, 0.0) * math.exp(-(((i - 1.5) / 0.8) ** 2))
@@ -133,7 +133,7 @@ def _drum(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Genera
 
 
 def _blob(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Generator) -> None:
-    """A heap with a bumpy, shaded surface: a dome of noise within an irregular outline."""
+    """Draw a heap with a bumpy, shaded surface: a dome of noise within an irregular outline."""
     x, y, z = thing.centre_m
     scale = easel.view.px_per_m(np.array([x, y, z + 0.5 * thing.size_m[2]]))
     width = thing.size_m[0] * scale
@@ -179,7 +179,7 @@ def _sheet(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Gener
 
 
 def _bush(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Generator) -> None:
-    """Leaves or blades throughout a dome, the far and low ones dark."""
+    """Draw leaves or blades throughout a dome, with the far and low ones darker."""
     n = 70
     blades = thing.material == "grass"
     radius = np.sqrt(rng.random(n)) * 0.5
@@ -206,7 +206,7 @@ def _bush(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Genera
 
 
 def _pile(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Generator) -> None:
-    """Stones, far ones first."""
+    """Draw stones, far ones first."""
     n = 110
     radius, angle = np.sqrt(rng.random(n)) * 0.5, rng.uniform(0, 2 * math.pi, n)
     place = np.stack([radius * np.cos(angle), radius * np.sin(angle), 0.9 - 3.2 * radius**2], axis=1)
@@ -220,13 +220,13 @@ def _pile(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Genera
     stones = size_px[order, None, None] * round_stone * rng.uniform(0.8, 1.1, (n, len(rim), 1))
     middles = easel.view.project(points[order])[:, None]
     colours = np.minimum(tint * rng.uniform(0.6, 1.2, (n, 1)), 1)
-    polygons = np.stack([middles + stones + [0.3, 0.5], middles + 0.9 * stones], axis=1)  # its dark side, then itself
+    polygons = np.stack([middles + stones + [0.3, 0.5], middles + 0.9 * stones], axis=1)  # shaded side first
     tones = np.stack([0.35 * colours, easel.shade(UP) * colours], axis=1)
     easel.fill_all(polygons.reshape(2 * n, -1, 2), tones.reshape(2 * n, 3))
 
 
 def _pool(easel: Easel, thing: Thing, surface: np.ndarray, rng: np.random.Generator) -> None:
-    """A basin, tub or pond with water in it."""
+    """Draw a basin, tub or pond with water in it."""
     rim = footprint(thing) + thing.size_m[2] * UP
     basin: np.ndarray = any_colour(rng) if rng.random() < 0.5 else np.array([0.75, 0.75, 0.73], np.float32)
     if rng.random() < 0.6:

@@ -1,4 +1,4 @@
-"""The sound of a plan: every strike by itself, then room, microphone and background."""
+"""Renderer of a plan's sound: each strike separately, then room, microphone and background noise."""
 
 import math
 from dataclasses import dataclass, replace
@@ -15,11 +15,11 @@ from synthetic.scene import Thing, log_uniform
 from synthetic.spec import SAMPLE_RATE_HZ, SyntheticSpec
 
 STRENGTH_EXPONENT = 1.3
-HERTZ_EXPONENT = -0.2  # of the contact time, by speed
+HERTZ_EXPONENT = -0.2  # the contact time is proportional to speed ** HERTZ_EXPONENT
 SHORTEST_DWELL_S = 0.03
-DWELL_DAMPING_PER_S = (4.0, 30.0)  # by a stick that stays on what it hit
+DWELL_DAMPING_PER_S = (4.0, 30.0)  # added by a stick that stays on the thing it hit
 _LEVEL_BLOCK = 441  # 10 ms
-_NOISE_BLOCK = 1323  # 30 ms: a short click is no excuse for a loud background
+_NOISE_BLOCK = 1323  # 30 ms, so that a short click does not raise the level of the background
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +27,8 @@ class RenderedSound:
     """The sound of a clip.
 
     Args:
-        wave: As recorded (2, N), float32, below 1 in magnitude.
-        clean: The strikes alone, with room and microphone, at the same level (2, N), float32.
+        wave: Sound as recorded (2, N), float32, magnitude below 1.
+        clean: Strikes alone, with room and microphone, at the same level (2, N), float32.
     """
 
     wave: np.ndarray
@@ -37,19 +37,19 @@ class RenderedSound:
 
 @dataclass(frozen=True, eq=False)
 class Voice:
-    """What one thing sounds like.
+    """Sound parameters of one thing.
 
     Args:
-        material: What it is made of.
-        is_water: Whether bubbles are left behind.
+        material: Its material.
+        is_water: Whether strikes leave bubbles.
         modes: Its modes.
-        stick: Those of the stick that hits it.
+        stick: Modes of the stick that hits it.
         contact_s: Contact time of the strongest hit.
-        gains: Levels of "ring", "thud", "grain" and "stick".
+        gains: Levels of "ring", "thud", "grain" and "stick", as amplitude factors.
         thud_hz: Lower and upper edge of the thud.
         thud_decay_s: Time constant of the thud.
-        grain_spread_s: Time over which grains thin out.
-        roughness_m: Distance of the bumps that a scratch meets.
+        grain_spread_s: Time constant with which the grains thin out.
+        roughness_m: Distance between the bumps that a scratch meets.
     """
 
     material: Material
@@ -65,12 +65,12 @@ class Voice:
 
 
 def render_sound(plan: Plan, spec: SyntheticSpec, rng: np.random.Generator) -> RenderedSound:
-    """Renders the sound of a plan.
+    """Render the sound of a plan.
 
     Args:
-        plan: What happens.
+        plan: Events of the clip.
         spec: Form of the clip.
-        rng: Source of all that is drawn.
+        rng: Random generator.
 
     Returns:
         The sound.
@@ -93,7 +93,7 @@ def render_sound(plan: Plan, spec: SyntheticSpec, rng: np.random.Generator) -> R
 
 
 def draw_voice(rng: np.random.Generator, thing: Thing) -> Voice:
-    """Draws what a thing sounds like, from what it is made of, its shape and its size."""
+    """Draw the sound parameters of a thing from its material, shape and size."""
     material = MATERIALS[thing.material]
     db = {"ring": material.ring_db, "thud": material.thud_db, "stick": material.stick_db}
     gains = {name: 10 ** (rng.uniform(*limits) / 20) for name, limits in db.items()}
@@ -114,7 +114,7 @@ def draw_voice(rng: np.random.Generator, thing: Thing) -> Voice:
 
 
 def strike_sound(voice: Voice, strike: Strike, rng: np.random.Generator) -> np.ndarray:
-    """The dry sound of a strike from its contact on (N,), float32.
+    """Render the dry sound of a strike from its contact on (N,), float32.
 
     The RMS of the loudest 10 ms of a hit is 1; a scratch is weaker.
     """
@@ -138,7 +138,7 @@ def strike_sound(voice: Voice, strike: Strike, rng: np.random.Generator) -> np.n
 
 
 def _thud(voice: Voice, contact_s: float, rng: np.random.Generator) -> np.ndarray:
-    """Noise of a band, darker after a longer contact, that rises during the contact and decays."""
+    """Render band noise that rises during the contact and decays; a longer contact makes it darker."""
     n_samples = int((6 * voice.thud_decay_s + contact_s) * SAMPLE_RATE_HZ) + 64
     time_s = np.arange(n_samples) / SAMPLE_RATE_HZ
     low_hz, high_hz = voice.thud_hz
@@ -168,13 +168,13 @@ def _grains(voice: Voice, strike: Strike, rng: np.random.Generator) -> np.ndarra
 
 
 def scratch_speed(phase: np.ndarray, n_strokes: int) -> np.ndarray:
-    """Speed of a scratching tip, 0 to 1, at a share 0 to 1 of its duration: minimum-jerk strokes, to and fro."""
+    """Return the speed of a scratching tip, 0 to 1, at a share of its duration, 0 to 1: minimum-jerk strokes."""
     within = (phase * n_strokes) % 1.0
     return 16 * within**2 * (1 - within) ** 2
 
 
 def _scratch(voice: Voice, strike: Strike, rng: np.random.Generator) -> np.ndarray:
-    """Noise of the bumps that the tip meets, the faster the higher, part of it through the modes of the thing."""
+    """Render the noise of the bumps that the tip meets, higher at higher speed, partly through the thing's modes."""
     n_samples = int(strike.duration_s * SAMPLE_RATE_HZ)
     speed = scratch_speed(np.arange(n_samples) / n_samples, strike.n_strokes)
     bump_hz = float(np.clip(0.35 * (0.3 + strike.strength) / voice.roughness_m, 250, 9000))
@@ -198,12 +198,12 @@ def _scratch(voice: Voice, strike: Strike, rng: np.random.Generator) -> np.ndarr
 
 
 def _even(wave: np.ndarray) -> np.ndarray:
-    """A steady sound with an RMS of 1."""
+    """Scale a steady sound to an RMS of 1."""
     return wave / (float(np.sqrt(np.mean(wave**2))) + 1e-12)
 
 
 def _handling(plan: Plan, spec: SyntheticSpec, rng: np.random.Generator) -> np.ndarray:
-    """Rustle of sleeve and hand while the stick is swung (N,), float32, about 1 at its loudest."""
+    """Render the rustle of sleeve and hand during swings (N,), float32, about 1 at its loudest."""
     noise = np.zeros(spec.n_samples, np.float32)
     for time_s in [event.picture_time_s for event in plan.strikes] + [lure.picture_time_s for lure in plan.lures]:
         if rng.random() < 0.5:
@@ -216,13 +216,13 @@ def _handling(plan: Plan, spec: SyntheticSpec, rng: np.random.Generator) -> np.n
 
 
 def _levelled(wave: np.ndarray) -> np.ndarray:
-    """The sound with an RMS of 1 in its loudest 10 ms; silence stays silent."""
+    """Scale a sound to an RMS of 1 in its loudest 10 ms; silence stays silent."""
     loudest = float(np.sqrt(np.max(np.mean(_blocks(wave, _LEVEL_BLOCK) ** 2, axis=1))))
     return wave / loudest if loudest > 0 else wave
 
 
 def _blocks(wave: np.ndarray, n_samples: int) -> np.ndarray:
-    """A sound (N,) in rows of some samples, zeros at the end."""
+    """Split a sound (N,) into rows of `n_samples`, padded with zeros at the end."""
     n_blocks = -(-len(wave) // n_samples)
     padded = np.zeros(n_blocks * n_samples, np.float32)
     padded[: len(wave)] = wave
@@ -230,7 +230,7 @@ def _blocks(wave: np.ndarray, n_samples: int) -> np.ndarray:
 
 
 def _add(target: np.ndarray, wave: np.ndarray, start_s: float) -> None:
-    """Adds a sound to a longer one from a time on; what lies beyond its end is dropped."""
+    """Add a sound to a longer one in place, from a time on; samples beyond its end are dropped."""
     start = round(start_s * SAMPLE_RATE_HZ)
     part = wave[: len(target) - start]
     target[start : start + len(part)] += part

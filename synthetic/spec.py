@@ -1,4 +1,4 @@
-"""What a synthetic clip is like: its form, and how much of what happens makes no sound."""
+"""Form of a synthetic clip, and the share of its movements that make no sound."""
 
 from dataclasses import dataclass
 
@@ -16,15 +16,15 @@ class SyntheticSpec:
 
     Args:
         duration_s: Duration in seconds, 1 to 600.
-        frame_rate_hz: Frames a second, 12 to 60.
+        frame_rate_hz: Frames per second, 12 to 60.
         width: Width of the picture in pixels, 32 to 4096.
         height: Height of the picture in pixels, 32 to 4096.
-        lure_share: Share of movements that look like strikes but make no sound, 0 to 0.9; series faster than three a
-            second hold none.
-        max_offset_s: Largest time by which the sound is early or late against the picture, 0 to 0.2 s.
+        lure_share: Share of movements that look like strikes but make no sound, 0 to 0.9; series of more than three
+            movements a second contain none.
+        max_offset_s: Largest offset between sound and picture in either direction, 0 to 0.2 s.
 
     Raises:
-        InputError: A value lies outside what is stated above, or all together take too much memory, see
+        InputError: A value is outside its range, or a clip would take too much memory, see
             `media.clip.check_memory`.
     """
 
@@ -46,10 +46,10 @@ class SyntheticSpec:
 
     @property
     def n_samples(self) -> int:
-        """Samples a channel."""
+        """Number of samples in a channel."""
         return count_at_rate(self.duration_s, SAMPLE_RATE_HZ)
 
     @property
     def n_frames(self) -> int:
-        """Frames."""
+        """Number of frames."""
         return count_at_rate(self.duration_s, self.frame_rate_hz)

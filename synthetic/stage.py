@@ -1,4 +1,4 @@
-"""The scene without the player: a background and layers of things, drawn once per clip."""
+"""The scene without sticks: a background and layers of things, drawn once for each clip."""
 
 import math
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ _SMALL_PX = 480  # up to this width, things are drawn at twice the size and redu
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A thing before what is behind it.
+    """A thing as an image to be drawn over whatever is behind it.
 
     Args:
-        index: Which of the scene's things, or `CLUTTER`, or `BODY`.
-        colour: RGB times opacity (h, w, 3), uint8.
-        through: 255 less opacity (h, w, 3), uint8.
+        index: Index among the scene's things, or `CLUTTER`, or `BODY`.
+        colour: RGB premultiplied by opacity (h, w, 3), uint8.
+        through: 255 minus opacity (h, w, 3), uint8.
         x_px: Column of its first pixel in the picture.
         y_px: Row of its first pixel.
     """
@@ -42,15 +42,15 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """What the camera sees without sticks.
+    """The camera's view without sticks.
 
     Args:
         background: Ground and wall (H, W, 3), uint8, RGB.
         layers: Things from far to near.
-        front: What stands before everything, the sticks too.
-        shadow: How much of the light a stick's shadow takes away.
-        light: Direction to the light (3,).
-        brightness: Of the light on upper surfaces.
+        front: Things in front of everything, including the sticks.
+        shadow: Share of the light that a stick's shadow removes, 0 to 1.
+        light: Direction to the light (3,), a unit vector.
+        brightness: Brightness of upper surfaces.
     """
 
     background: np.ndarray
@@ -64,13 +64,13 @@ class Stage:
 def build_stage(
     scene: Scene, view: Camera, look: Look, motions: list[StickMotion], width_px: int, height_px: int
 ) -> Stage:
-    """Draws a scene.
+    """Draw the stage of a scene.
 
     Args:
-        scene: What stands where.
+        scene: Things and their places.
         view: The camera.
-        look: Colours of the player, who is drawn where he is seen whole.
-        motions: Where his shoulders are.
+        look: Colours of the player, whose body is drawn in the "player" view.
+        motions: Motions of the sticks, which give the positions of the shoulders.
         width_px: Width of the picture.
         height_px: Height of the picture.
 
@@ -120,7 +120,7 @@ def build_stage(
 
 
 def _body(easel: Easel, look: Look, motions: list[StickMotion], factor: int) -> Layer | None:
-    """The player behind his things."""
+    """Draw the player behind the things."""
     colours = {"sleeve": 0.8 * look.sleeve, "skin": look.skin, "hair": 0.3 * look.skin}
     for polygon, name in body_polygons(motions, easel.view):
         easel.fill(polygon, (colours[name] * look.light).astype(np.float32))
@@ -128,7 +128,7 @@ def _body(easel: Easel, look: Look, motions: list[StickMotion], factor: int) -> 
 
 
 def blend(picture: np.ndarray, layer: Layer, shift_px: tuple[float, float] = (0.0, 0.0), turn_rad: float = 0.0) -> None:
-    """Puts a layer, shifted or turned, over a picture (H, W, 3), uint8, in place."""
+    """Draw a layer, shifted and rotated, over a picture (H, W, 3), uint8, in place."""
     colour, through, x, y = layer.colour, layer.through, layer.x_px, layer.y_px
     if turn_rad or shift_px != (0.0, 0.0):
         margin = 2 + math.ceil(max(map(abs, shift_px)) + abs(turn_rad) * max(colour.shape[:2]))
@@ -149,7 +149,7 @@ def blend(picture: np.ndarray, layer: Layer, shift_px: tuple[float, float] = (0.
 
 
 def _ground(rng: np.random.Generator, scene: Scene, view: Camera, size: tuple[int, int], texture_px: int) -> np.ndarray:
-    """Wall and ground (H, W, 4), uint8, opaque; a table's or a mat's edge now and then."""
+    """Draw wall and ground (H, W, 4), uint8, opaque, sometimes with the edge of a table or mat."""
     height, width = size
     tile_m = scene.span_m * rng.uniform(0.5, 1.1)
     shift = rng.uniform(0, 5, 2).tolist()
@@ -182,7 +182,7 @@ def _ground(rng: np.random.Generator, scene: Scene, view: Camera, size: tuple[in
 
 
 def _draw_fixtures(rng: np.random.Generator, easel: Easel, scene: Scene) -> None:
-    """What walls have on them: switches, pictures, the frame of a door, a skirting board."""
+    """Draw fixtures on a wall: switches, pictures, a door frame, a skirting board."""
     for _ in range(int(rng.integers(1, 4))):
         kind = rng.integers(4)
         width, height = ((0.08, 0.12), (0.35, 0.28), (0.1, 2.2), (6.0, 0.1))[kind] * rng.uniform(0.7, 1.3, 2)
@@ -199,7 +199,10 @@ def _draw_fixtures(rng: np.random.Generator, easel: Easel, scene: Scene) -> None
 
 
 def _covered(surface: np.ndarray, x: np.ndarray, y: np.ndarray) -> MatLike:
-    """A texture laid over a plane (H, W, 3), uint8, mirrored at its edges; x and y (H, W) count textures."""
+    """Return a plane covered with a texture (H, W, 3), uint8, mirrored at its edges.
+
+    `x` and `y` (H, W) are positions on the plane in units of the texture's side.
+    """
     last = np.float32(len(surface) - 1)
     columns, rows = (last * np.abs(1 - (place - 2 * np.floor(0.5 * place))).astype(np.float32) for place in (x, y))
     return cv2.remap(cv2.convertScaleAbs(surface, alpha=255), columns, rows, cv2.INTER_LINEAR)
@@ -222,7 +225,7 @@ def _draw_table(rng: np.random.Generator, easel: Easel, scene: Scene) -> None:
 
 
 def _cast_shadow(ground: Easel, thing: Thing, depth: float) -> None:
-    """Darkens the ground where a thing keeps off the light, softly, and close around its bottom."""
+    """Darken the ground in the soft shadow of a thing, including the area around its bottom."""
     bottom = footprint(thing)
     shift = thing.size_m[2] * np.array([-ground.light[0], -ground.light[1], 0.0]) / ground.light[2]
     outline = hull(ground.view.project(bottom), ground.view.project(bottom + shift))
@@ -240,7 +243,7 @@ def _cast_shadow(ground: Easel, thing: Thing, depth: float) -> None:
 
 
 def _light_map(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """Uneven light (H, W), float32: a pool of light, and what falls off towards the edges."""
+    """Return uneven light (H, W), float32, that falls off away from a centre."""
     height, width = size
     y, x = np.linspace(-1, 1, height, dtype=np.float32)[:, None], np.linspace(-1, 1, width, dtype=np.float32)[None]
     centre = rng.normal(0, 0.4, 2).astype(np.float32)
@@ -249,7 +252,7 @@ def _light_map(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
 
 
 def _reduced(canvas: np.ndarray, index: int, factor: int) -> Layer | None:
-    """A drawn canvas as a layer of the picture's own size, cut to what is not empty."""
+    """Return a drawn canvas as a layer at the picture's resolution, cropped to its content; None if it is empty."""
     left, top, width, height = cv2.boundingRect(cv2.extractChannel(canvas, 3))
     if width == 0 or height == 0:
         return None

@@ -1,4 +1,4 @@
-"""What surfaces look like: albedo textures of every material, drawn from noise and small marks."""
+"""Albedo textures of every material, drawn from noise and small marks."""
 
 import colorsys
 import math
@@ -21,14 +21,14 @@ _WATERS: Palette = ((0.25, 0.4, 0.45), (0.35, 0.5, 0.58), (0.3, 0.36, 0.3), (0.5
 
 
 def fractal(rng: np.random.Generator, n: int, cells: float, stretch: float = 1.0, octaves: int = 4) -> np.ndarray:
-    """Noise (n, n), float32, about 0 ± 1: octaves of smoothly enlarged random numbers.
+    """Draw noise (n, n), float32, with a mean near 0 and a deviation of 1: octaves of smoothly enlarged random numbers.
 
     Args:
-        rng: Source of the numbers.
+        rng: Random generator.
         n: Pixels a side.
         cells: Numbers a side in the lowest octave.
-        stretch: Above 1, how much longer than high the marks are.
-        octaves: How many, each of twice the detail and 0.6 times the height.
+        stretch: Above 1: ratio of length to height of the marks.
+        octaves: Number of octaves; each has twice the detail and 0.6 times the height of the one before.
     """
     total = np.zeros((n, n), np.float32)
     height = 1.0
@@ -42,7 +42,7 @@ def fractal(rng: np.random.Generator, n: int, cells: float, stretch: float = 1.0
 
 
 def colour_of(rng: np.random.Generator, palette: Palette) -> np.ndarray:
-    """A colour near one of a palette (3,), float32."""
+    """Draw a colour near one of a palette (3,), float32."""
     colour = (
         np.array(palette[int(rng.integers(len(palette)))]) * np.exp(rng.normal(0, 0.03, 3)) * rng.uniform(0.75, 1.15)
     )
@@ -50,23 +50,23 @@ def colour_of(rng: np.random.Generator, palette: Palette) -> np.ndarray:
 
 
 def any_colour(rng: np.random.Generator) -> np.ndarray:
-    """Any colour (3,), float32: often strong, often grey, black or white."""
+    """Draw any colour (3,), float32: often saturated, often grey, black or white."""
     saturation = rng.uniform(*(((0, 0.15), (0.15, 0.45), (0.45, 0.8))[int(rng.choice(3, p=[0.45, 0.35, 0.2]))]))
     return np.array(colorsys.hsv_to_rgb(rng.random(), saturation, rng.uniform(0.08, 0.9)), np.float32)
 
 
 def mean_colour(surface: Texture) -> np.ndarray:
-    """Mean colour of a texture (3,), float32."""
+    """Return the mean colour of a texture (3,), float32."""
     return np.array(cv2.mean(surface)[:3], np.float32)
 
 
 def texture(rng: np.random.Generator, material: str, n: int) -> Texture:
-    """Draws the surface of a material, n pixels a side, 0 to 1."""
+    """Draw the surface of a material, n pixels a side, 0 to 1."""
     return np.clip(_TEXTURES[material](rng, n), 0, 1)
 
 
 def _tinted(colour: np.ndarray, *layers: tuple[float, np.ndarray]) -> Texture:
-    """A colour, lighter and darker by weighted noises."""
+    """Return a colour made lighter and darker by weighted noises."""
     light = np.ones_like(layers[0][1])
     for weight, noise in layers:
         light += weight * noise
@@ -151,7 +151,7 @@ def _strewn(
     slim: float,
     count: int,
 ) -> Texture:
-    """Many small ellipses with a lit and a dark side."""
+    """Draw many small ellipses with a lit and a dark side."""
     image = ground.copy()
     colours = [colour_of(rng, palette) for _ in range(8)]
     tones = [[(tone * colour).clip(0, 1).tolist() for tone in (0.35, 1.0, 1.25)] for colour in colours]

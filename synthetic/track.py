@@ -1,4 +1,4 @@
-"""A value over time, by knots and the ways between them."""
+"""Values over time, interpolated between knots."""
 
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -10,12 +10,12 @@ Share = TypeVar("Share", float, np.ndarray)
 
 @dataclass(eq=False)
 class Track:
-    """A value over time, by knots; the way to each knot is smooth, or falls ever faster, or rises ever slower.
+    """A value over time, interpolated between knots: smoothly, accelerating, or decelerating.
 
     Args:
         times_s: Times of the knots, rising.
-        values: Values at them, numbers or vectors.
-        powers: How each is reached: 0 smoothly (minimum jerk), p > 0 as u^p, p < 0 as 1 - (1 - u)^-p.
+        values: Values at the knots, numbers or vectors.
+        powers: Interpolation towards each knot: 0 smooth (minimum jerk), p > 0 as u^p, p < 0 as 1 - (1 - u)^-p.
     """
 
     times_s: list[float] = field(default_factory=list)
@@ -24,11 +24,11 @@ class Track:
 
     @staticmethod
     def at_rest(value: np.ndarray | float) -> "Track":
-        """A track that starts with a value, two seconds before the clip does."""
+        """Return a track that starts with a value, two seconds before the clip starts."""
         return Track([-2.0], [np.asarray(value, float)], [0.0])
 
     def to(self, time_s: float, value: np.ndarray | float, power: float = 0.0) -> None:
-        """Adds a knot; one that is not later than the last is put right after it."""
+        """Add a knot; a knot that is not later than the last is placed immediately after it."""
         if self.times_s and time_s <= self.times_s[-1]:
             time_s = self.times_s[-1] + 1e-6
         self.times_s.append(time_s)
@@ -36,7 +36,7 @@ class Track:
         self.powers.append(power)
 
     def at(self, times_s: np.ndarray) -> np.ndarray:
-        """Values (..., D) or (...) at times (...); before the first and after the last knot they stay."""
+        """Return values (..., D) or (...) at times (...), constant before the first and after the last knot."""
         knots_s, values, powers = np.array(self.times_s), np.array(self.values), np.array(self.powers)
         following = np.clip(np.searchsorted(knots_s, times_s, side="right"), 1, len(knots_s) - 1)
         first_s, last_s = knots_s[following - 1], knots_s[following]
@@ -51,5 +51,5 @@ class Track:
 
 
 def minimum_jerk(u: Share) -> Share:
-    """The smoothest way from 0 to 1 as u goes from 0 to 1 (Flash & Hogan, J. Neuroscience 5(7), 1985)."""
+    """Return the smoothest movement from 0 to 1 as u goes from 0 to 1 (Flash & Hogan, J. Neuroscience 5(7), 1985)."""
     return u**3 * (10 + u * (6 * u - 15))

@@ -1,4 +1,4 @@
-"""The camera's geometry: from points of the world to pixels, and from pixels to planes."""
+"""Camera geometry: projection of world points to pixels, and of pixels to planes."""
 
 import math
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ import numpy as np
 from synthetic.scene import Scene
 
 NEAREST_M = 0.05
-SUBPIXEL_BITS = 3  # of the fixed point in which what moves is drawn
-FAR_PX = 4000.0  # points further out are moved in before they are drawn
+SUBPIXEL_BITS = 3  # fractional bits of the fixed point coordinates of moving things
+FAR_PX = 4000.0  # coordinates are limited to this before drawing
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,12 +17,12 @@ class Camera:
     """A pinhole camera.
 
     Args:
-        position_m: Where it is (3,).
-        right: Direction of the picture's rows (3,), a unit vector, as the next two.
-        up: Against the direction of the columns (3,).
-        forward: Into the picture (3,).
+        position_m: Position (3,).
+        right: Direction along the picture's rows (3,), a unit vector like the next two.
+        up: Direction against the picture's columns (3,).
+        forward: Direction into the picture (3,).
         focal_px: Focal length.
-        centre_px: Where the optical axis meets the picture (2,), x and y.
+        centre_px: Pixel at which the optical axis meets the picture (2,), x and y.
     """
 
     position_m: np.ndarray
@@ -33,27 +33,27 @@ class Camera:
     centre_px: np.ndarray
 
     def project(self, points_m: np.ndarray) -> np.ndarray:
-        """Pixels (..., 2), x and y, of points (..., 3); points behind the camera count as just before it."""
+        """Return pixels (..., 2), x and y, of points (..., 3); points behind the camera are moved to just before it."""
         seen = (points_m - self.position_m) @ np.stack([self.right, -self.up, self.forward], axis=1)
         depth = np.maximum(seen[..., 2:], NEAREST_M)
         return self.centre_px + self.focal_px * seen[..., :2] / depth
 
     def px_per_m(self, points_m: np.ndarray) -> np.ndarray:
-        """Size in pixels (...) of a metre at points (..., 3)."""
+        """Return the size in pixels (...) of a metre at points (..., 3)."""
         return self.focal_px / np.maximum((points_m - self.position_m) @ self.forward, NEAREST_M)
 
     def scaled(self, factor: float) -> "Camera":
-        """The same camera with more pixels."""
+        """Return the same camera with `factor` times the resolution."""
         centre = (self.centre_px + 0.5) * factor - 0.5
         return Camera(self.position_m, self.right, self.up, self.forward, self.focal_px * factor, centre)
 
     def on_plane(self, height_px: int, width_px: int, axis: int, value_m: float) -> tuple[np.ndarray, np.ndarray]:
-        """Where each pixel's ray meets the plane on which one coordinate has a value.
+        """Return the points at which the rays of all pixels meet the plane on which one coordinate is constant.
 
         Args:
             height_px: Height of the picture.
             width_px: Width of the picture.
-            axis: Coordinate that is constant, 0 to 2.
+            axis: Index of the constant coordinate, 0 to 2.
             value_m: Its value.
 
         Returns:
@@ -62,7 +62,7 @@ class Camera:
         x = (np.arange(width_px) - self.centre_px[0]) / self.focal_px
         y = (np.arange(height_px) - self.centre_px[1]) / self.focal_px
         across = (self.forward[:, None] + self.right[:, None] * x).astype(np.float32)[:, None]
-        rays = across - (self.up[:, None] * y).astype(np.float32)[..., None]  # (3, H, W), whose planes lie together
+        rays = across - (self.up[:, None] * y).astype(np.float32)[..., None]  # (3, H, W), contiguous planes
         share = rays[axis] * np.float32(1 / (value_m - self.position_m[axis]))
         distance = np.where(share > 1e-6, 1 / np.maximum(share, 1e-6), np.float32(np.inf))
         points = self.position_m.astype(np.float32)[:, None, None] + rays * np.minimum(distance, 1e3)
@@ -70,11 +70,11 @@ class Camera:
 
 
 def draw_camera(rng: np.random.Generator, scene: Scene, width_px: int, height_px: int) -> Camera:
-    """Sets up the camera of a scene.
+    """Draw the camera of a scene.
 
     Args:
-        rng: Source of where exactly it points.
-        scene: What it looks at.
+        rng: Random generator for the exact direction.
+        scene: Scene to look at.
         width_px: Width of the picture.
         height_px: Height of the picture.
 
@@ -87,7 +87,7 @@ def draw_camera(rng: np.random.Generator, scene: Scene, width_px: int, height_px
     cos, sin = math.cos(scene.roll_rad), math.sin(scene.roll_rad)
     right, up = cos * right + sin * up, cos * up - sin * right
     tallest_m = max((thing.size_m[2] for thing in scene.things if thing.shape not in {"ground", "wall"}), default=0.0)
-    off_centre = 0.28 if rng.random() < 0.1 else 0.07  # now and then strikes lie at the edge or beyond it
+    off_centre = 0.28 if rng.random() < 0.1 else 0.07  # sometimes strikes lie at the edge or outside
     focus = np.array([rng.normal(0, off_centre) * scene.span_m, 0.0, scene.table_m + 0.5 * tallest_m])
     if scene.things[0].shape == "wall":
         focus[2] = 0.3

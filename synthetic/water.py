@@ -1,4 +1,4 @@
-"""Water in a pool: a swell that never rests, and rings that run out from where it is struck."""
+"""Water in a pool: a permanent swell, and rings that spread from each strike."""
 
 import math
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ _N_WAVES = 3
 _RING_M_S = 0.35
 _RING_LENGTH_M = 0.06
 _RING_SHIFT_M = 0.012
-_CALM_S = 1.2  # after which a ring is no longer seen
+_CALM_S = 1.2  # time after which a ring is no longer visible
 _CIRCLE = np.linspace(0, 2 * math.pi, 32, endpoint=False)
 
 
 @dataclass(frozen=True, eq=False)
 class _Ring:
-    """A ring around a struck point: the point, how far it runs, and each pixel's way (h, w, 2) and distance (h, w)."""
+    """A ring around a struck point: the point, its range, and each pixel's direction (h, w, 2) and distance (h, w)."""
 
     time_s: float
     strength: float
@@ -33,14 +33,14 @@ class _Ring:
 
 
 class Water:
-    """The water of a pool; the slopes of its waves shift what is seen in it, most in the middle.
+    """The water of a pool; the slopes of its waves distort its image, most in the middle.
 
     Args:
-        layer: The pool as it is drawn, at rest.
+        layer: The pool as drawn at rest.
         thing: The pool.
         view: The camera.
-        strikes: What strikes it.
-        rng: Source of the swell.
+        strikes: Strikes on it.
+        rng: Random generator for the swell.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class Water:
         points_m = view.on_plane(layer.y_px + height, layer.x_px + width, 2, centre_m[2])[0]
         place_m = points_m[layer.y_px :, layer.x_px :, :2] - centre_m[:2].astype(np.float32)
         inside = np.maximum(0, 1 - np.square(place_m).sum(axis=-1) / radius_m**2)
-        # pixels that a shift of a metre, to the right and away from the camera, is seen as
+        # pixels for a shift of one metre to the right and away from the camera
         self._px_per_m = float(view.px_per_m(centre_m)) * inside[..., None] * np.array([1, -view.up[1]], np.float32)
         angles = rng.uniform(0, 2 * math.pi, _N_WAVES)
         directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
         numbers = 2 * math.pi / (radius_m * rng.uniform(0.3, 0.9, _N_WAVES))
         phases = place_m @ (directions * numbers[:, None]).T.astype(np.float32) + rng.uniform(0, 7, _N_WAVES)
-        self._rates = np.sqrt(GRAVITY_M_S2 * numbers)  # radians a second, of waves on deep water
+        self._rates = np.sqrt(GRAVITY_M_S2 * numbers)  # radians per second, dispersion of deep water
         shift_m = log_uniform(rng, (0.002, 0.008)) * directions / _N_WAVES**0.5
         waves = np.stack([np.cos(phases), np.sin(phases)])[..., None] * shift_m * self._px_per_m[..., None, :]
         self._waves_px = np.ascontiguousarray(
@@ -70,7 +70,7 @@ class Water:
         self._rings = [self._ring(strike, centre_m, place_m, radius_m) for strike in strikes]
 
     def at(self, time_s: float) -> Layer:
-        """The pool at a time."""
+        """Return the pool's layer at a time."""
         turns = self._rates * time_s
         shift_px = np.tensordot(np.stack([np.cos(turns), np.sin(turns)]).astype(np.float32), self._waves_px, 2)
         rings = [ring for ring in self._rings if 0 < time_s - ring.time_s < _CALM_S]
@@ -95,7 +95,7 @@ class Water:
         return _Ring(strike.picture_time_s, strike.strength, strike.spot.point_m, reach_m, away, distance_m)
 
     def _draw_ring(self, colour: np.ndarray, ring: _Ring, later_s: float) -> None:
-        """The light on its crests and the dark between them."""
+        """Draw the light crests of a ring and the dark between them."""
         weight = 0.55 * ring.strength**0.5 * (1 - later_s / _CALM_S)
         for lag_s, tone in ((0.0, 255), (0.06, 40), (0.14, 230)):
             radius_m = _RING_M_S * (later_s - lag_s)

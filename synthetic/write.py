@@ -1,4 +1,4 @@
-"""Synthetic clips on disk, in the raw layout of Greatest Hits, with the truth beside them."""
+"""Synthetic clips on disk, in the raw layout of Greatest Hits, with their ground truth."""
 
 import json
 import tempfile
@@ -16,7 +16,7 @@ from synthetic.spec import SAMPLE_RATE_HZ, SyntheticSpec
 
 MANIFEST = "manifest.json"
 TRUTH = "truth"
-VERSION = 3  # of what is drawn from a seed: raised with every change of the clips
+VERSION = 3  # version of the clips that a seed gives: increased with every change of the renderer
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,15 @@ class Job:
 
     @property
     def video_path(self) -> Path:
-        """The file that is written last: where it is, the clip is whole."""
+        """The file that is written last; if it exists, the clip is complete."""
         return self.out_dir / f"{clip_id(self.seed, self.index)}_mic.mp4"
 
 
 def write_clip(job: Job) -> None:
-    """Renders and writes a clip: `<id>_times.txt`, `truth/<id>.json`, `truth/<id>_envelope.csv`, then `<id>_mic.mp4`.
+    """Render a clip and write `<id>_times.txt`, `truth/<id>.json`, `truth/<id>_envelope.csv`, then `<id>_mic.mp4`.
 
     Args:
-        job: Which clip, and where to.
+        job: The clip and its destination.
 
     Raises:
         InputError: The folder cannot be written.
@@ -61,17 +61,17 @@ def write_clip(job: Job) -> None:
 
 
 def write_manifest(out_dir: Path, spec: SyntheticSpec, frame_rates_hz: Sequence[float], seed: int) -> None:
-    """Writes down what the clips of a folder are made with, or checks that it is the same.
+    """Write the settings of a folder's clips, or check that the folder has the same settings.
 
     Raises:
-        InputError: The folder holds clips made with other settings, other recordings, or something that is no
-            manifest.
+        InputError: The folder holds clips made with other settings, other recordings, or a manifest that cannot be
+            read.
     """
     path = out_dir / MANIFEST
     settings = {**asdict(spec), "frame_rate_hz": list(frame_rates_hz), "seed": seed, "version": VERSION}
     if not path.exists():
         if find_recordings(out_dir):
-            raise InputError(f"--output-dir {out_dir} holds other recordings: give a folder of its own")
+            raise InputError(f"--output-dir {out_dir} holds other recordings: give an empty or new folder")
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         return
@@ -79,9 +79,9 @@ def write_manifest(out_dir: Path, spec: SyntheticSpec, frame_rates_hz: Sequence[
         before = json.loads(path.read_text(encoding="utf-8"))
         changed = [name for name, value in settings.items() if before.get(name) != value]
     except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} is no manifest of synthetic clips ({error}): give another --output-dir") from error
+        raise InputError(f"{path} is not a manifest of synthetic clips ({error}): give another --output-dir") from error
     if changed:
         raise InputError(
             f"{out_dir} holds clips made with another {', '.join(changed)} (see {path}): "
-            "give the same settings to go on, or another --output-dir"
+            "give the same settings to continue, or another --output-dir"
         )

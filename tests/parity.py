@@ -23,11 +23,13 @@ from cavp.weights import cavp_from_state_dict
 from common.errors import InputError, user_errors
 from common.options import add_dtype, command_parser
 from common.weights import read_weights
+from media.envelope import PUBLISHED_SMOOTHING_SAMPLES as SMOOTHING_SAMPLES
+from media.envelope import PUBLISHED_WINDOW_SAMPLES as WINDOW_SAMPLES
 from media.envelope import control_envelope, instant_envelope
 from stable_foley.conditions import SECONDS_IDS
 from stable_foley.hub import read_model_config
 from stable_foley.model import FoleyModel
-from stable_foley.published import SMOOTHING_SAMPLES, WINDOW_SAMPLES, build_published_model
+from stable_foley.published import build_published_model
 from training.config import describing
 
 TOLERANCE = 1e-4

@@ -13,7 +13,7 @@ from media.envelope import Envelope
 from stable_foley.generator import Prompts, SoundGenerator
 from tests.conftest import REPOSITORY
 from training.checkpoint import read_content
-from training.moved import MOVED
+from training.stored_config import MOVED
 from video2rms.predict import load_video2rms
 
 FIXTURES = REPOSITORY / "tests" / "fixtures"

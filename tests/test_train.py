@@ -41,7 +41,6 @@ def run_config(data_root, folder, tag, *overrides):
         "trainer.log_every_n_steps=1",
         "+trainer.enable_progress_bar=false",
         "callbacks.samples.every_n_epochs=1",
-        "sampler.n_steps=2",
         "~conditioners.audio",  # CLAP has one size, and takes longer than all the rest
         *overrides,
     )

@@ -1,8 +1,7 @@
-"""Makes a checkpoint small enough to ship: ``python -m training.bundle --checkpoint FILE --out FILE.safetensors``.
+"""Makes a checkpoint small enough to ship: ``python -m training.bundle --checkpoint FILE --output FILE.safetensors``.
 
 Matrices are kept as float16 numbers, half as large; vectors, biases and statistics stay as they are. Whatever loads
-checkpoints gives the model its own type again. The feature cache and the checkpoint that the training was resumed from
-are taken out of the configuration.
+checkpoints gives the model its own type again. Of the configuration, what inference needs is kept.
 """
 
 if __name__ == "__main__":  # before the imports, which take seconds
@@ -10,29 +9,32 @@ if __name__ == "__main__":  # before the imports, which take seconds
 
     end_on_interrupt()
 
-import argparse
-import json
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from common.errors import InputError, user_errors
 from common.files import file_sha256
+from common.options import add_checkpoint, add_output, command_parser
 from common.weights import state_dict_of
 from training.checkpoint import Checkpoint, check_new, read_content, save_checkpoint
-from training.config import describing
+from training.stored_config import kept_sections
 
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 25_000_000
+SECTIONS = ("backbone", "conditioners", "sampler", "dataset.spec", "seed", "paths.random_weights")
+"""What inference with any model of this project reads of a configuration, beside the model."""
 
 
 def bundle(checkpoint: Path, out: Path) -> int:
-    """Writes the small form of a checkpoint.
+    """Write the small form of a checkpoint.
 
     Args:
         checkpoint: ``best.safetensors`` of a training run; not changed.
@@ -44,23 +46,18 @@ def bundle(checkpoint: Path, out: Path) -> int:
     Raises:
         InputError: the file is no checkpoint of a training run, holds numbers beyond float16, or ``out`` is taken.
     """
-    check_new("--out", out)
+    check_new("--output", out)
     content = read_content(checkpoint)
     if "config" not in content:
         raise InputError(f"{checkpoint} says nothing of its configuration: give a checkpoint of train.py")
     weights = {name: halved(value, name) for name, value in state_dict_of(content, checkpoint).items()}
-    with describing(checkpoint):
-        config = json.loads(json.dumps(content["config"]))
-        if "cache" in config.get("dataset", {}):
-            config["dataset"]["cache"] = None
-        if "ckpt" in config:
-            config["ckpt"] = None
+    config: Any = OmegaConf.to_container(kept_sections(content["config"], checkpoint, ("model",), SECTIONS))
     save_checkpoint(out, Checkpoint(weights, config))
     return out.stat().st_size
 
 
 def halved(value: Tensor, name: str) -> Tensor:
-    """A tensor as float16, if it is a matrix of floating-point numbers (two axes or more).
+    """Return a tensor as float16, if it is a matrix of floating-point numbers (two axes or more).
 
     Raises:
         InputError: float16 does not reach as far as its numbers.
@@ -77,14 +74,14 @@ def halved(value: Tensor, name: str) -> Tensor:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write, and say how large the file is and what its SHA-256."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="best.safetensors of a training run")
-    parser.add_argument("--out", type=Path, required=True, help="file to write, .safetensors")
+    parser = command_parser("python -m training.bundle", __doc__)
+    add_checkpoint(parser, "a training run, best.safetensors")
+    add_output(parser, "a checkpoint, .safetensors")
     args = parser.parse_args(arguments)
-    n_bytes = bundle(args.checkpoint, args.out)
+    n_bytes = bundle(args.checkpoint, args.output)
     if n_bytes > MAX_BYTES:
-        log.warning("%s is larger than the %d MB that a repository takes well", args.out, MAX_BYTES // 10**6)
-    sys.stdout.write(f"{args.out}: {n_bytes / 1e6:.1f} MB, SHA-256 {file_sha256(args.out)}\n")
+        log.warning("%s is larger than the %d MB that a repository takes well", args.output, MAX_BYTES // 10**6)
+    sys.stdout.write(f"{args.output}: {n_bytes / 1e6:.1f} MB, SHA-256 {file_sha256(args.output)}\n")
 
 
 if __name__ == "__main__":

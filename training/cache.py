@@ -45,7 +45,7 @@ class Encodable(Protocol):
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """All options, with their defaults."""
+    """Return all options, with their defaults."""
     parser = command_parser("python -m training.cache", __doc__)
     options = "the options of the training, dataset.cache=DIR among them"
     parser.add_argument("options", nargs="+", metavar="KEY=VALUE", help=options)
@@ -59,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
 def collate_with_gaps(
     collate: Callable[[Sequence[Any]], Any], items: Sequence[Any | None]
 ) -> tuple[list[bool], Any | None]:
-    """Which chunks could be read, and the batch of these."""
+    """Return which of the chunks could be read, and the batch of those."""
     return [item is not None for item in items], collate(items)
 
 
@@ -70,7 +70,7 @@ def missing_batches(
     clip_ids: Collection[str],
     batch_size: int,
 ) -> list[list[int]]:
-    """Chunks of some recordings in batches, of which only those of which features are missing.
+    """Return the chunks of some recordings whose features are missing, in batches.
 
     A batch is of one recording, and does not depend on what is there already: the last digits of features, which differ
     from batch to batch, are the same however often the work was interrupted or divided.

@@ -1,12 +1,15 @@
-"""Owns checkpoint files: trained weights with the configuration that rebuilds the model around them."""
+"""Owns checkpoint files: trained weights with their configuration, and how Lightning writes those that resume a run."""
 
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -17,6 +20,9 @@ from common.pickles import read_pickle
 from common.weights import SafetensorsFile, is_safetensors, weights_sha256
 from training.config import describing
 
+VERSIONS = ("torch", "pytorch-lightning", "stable-audio-tools")
+"""Packages whose versions a checkpoint names, to find out later what it was made with."""
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -24,7 +30,7 @@ class Checkpoint:
 
     Attributes:
         weights: trained weights by name.
-        config: the configuration of the training run, see ``composed_config``.
+        config: what inference needs of the configuration, see ``training.stored_config.stored_form``.
     """
 
     weights: Mapping[str, Tensor]
@@ -32,12 +38,17 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint as safetensors, atomically; its metadata has the configuration and the weights' checksum."""
+    """Write a checkpoint as safetensors, atomically.
+
+    Its metadata has the configuration, a checksum of weights and configuration, and the versions of what wrote it.
+    """
     weights = {key: value.detach().cpu().contiguous() for key, value in checkpoint.weights.items()}
     config = json.dumps(checkpoint.config)
+    checksum = _checksum(weights, config)
+    versions = json.dumps({name: version(name) for name in VERSIONS})
     with atomic_path(path) as temporary:
         try:
-            save_file(weights, temporary, metadata={"config": config, "sha256": _checksum(weights, config)})
+            save_file(weights, temporary, metadata={"config": config, "sha256": checksum, "versions": versions})
         except SafetensorError as error:
             raise InputError(f"{path} cannot be written ({error}); make room, or give another place.") from error
 
@@ -60,7 +71,7 @@ def _checksum(weights: Mapping[str, Tensor], config: str) -> str:
 
 
 def read_content(path: Path) -> dict[str, Any]:
-    """Weights under ``state_dict`` and, where this project wrote them, the configuration under ``config``.
+    """Return the weights under ``state_dict`` and the configuration, if this project wrote one, under ``config``.
 
     Args:
         path: safetensors, or a file that ``torch.save`` wrote, of which everything else is given too.
@@ -78,3 +89,26 @@ def read_content(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is damaged (its content has another SHA-256 than it says); copy it again.")
     with describing(path):
         return {"state_dict": weights, "config": json.loads(config)}
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside the one it replaces, so that a run that is killed or out of space keeps the old one.
+
+    Lightning's own writer copies from the temporary directory, which leaves half a file when it is stopped.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a checkpoint atomically; ``storage_options`` have no meaning here.
+
+        Raises:
+            InputError: the folder cannot be written or is out of space; a file already at ``path`` is unchanged.
+        """
+        del storage_options
+        with atomic_path(Path(path)) as temporary:
+            try:
+                with temporary.open("wb") as file:
+                    torch.save(checkpoint, file)
+            except RuntimeError as error:  # torch hides the reason behind its own complaint about the unfinished file
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from error
+                raise

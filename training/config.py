@@ -7,33 +7,21 @@ from typing import Any
 
 import hydra
 import torch
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from common.errors import InputError
+from common.errors import InputError, check_seed
+from training.checks import REPOSITORY, check_arguments, is_of_this_project, one_sentence
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 OmegaConf.register_new_resolver("bundled", lambda name: str(REPOSITORY / "bundled" / name), replace=True)
 WEIGHTS = ("stable_audio_open", "cavp", "clap")
 """Keys of ``paths`` that name weights."""
-FAULTS = (
-    OmegaConfBaseException,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    ArithmeticError,
-    RuntimeError,
-    AssertionError,
-    OSError,
-)
-"""What a wrong description of a model leads to somewhere inside the libraries that build it."""
 
 
 def compose(*overrides: str) -> DictConfig:
-    """A training configuration as ``python train.py …`` composes it, from any working directory.
+    """Return a training configuration as ``python train.py …`` composes it, from any working directory.
 
     Raises:
         InputError: an override names what is not there.
@@ -41,32 +29,27 @@ def compose(*overrides: str) -> DictConfig:
     files = [override for override in overrides if is_file_option(override.partition("=")[0])]
     others = [override for override in overrides if override not in files]
     try:
-        with hydra.initialize_config_dir(str(REPOSITORY / "configs"), version_base="1.3"):
+        with one_sentence(), hydra.initialize_config_dir(str(REPOSITORY / "configs"), version_base="1.3"):
             config = hydra.compose("train", overrides=[f"hydra.searchpath=[file://{REPOSITORY}]", *others])
-    except (HydraException, OmegaConfBaseException) as error:
-        raise InputError(
-            f"{' '.join(others)} cannot be applied ({' '.join(str(error).split())}); expected KEY=VALUE of the "
-            "configuration that python train.py --cfg job shows."
-        ) from error
+    except InputError as error:
+        raise InputError(f"{' '.join(others)}: {error}") from error
     return change(config, files)
 
 
 @contextlib.contextmanager
 def describing(source: object) -> Iterator[None]:
-    """Turn what a wrong description of a model leads to into one sentence that names where the description is from.
+    """Turn what a file with another content than expected leads to, where it is read, into one sentence.
+
+    Put nothing inside but the reading: errors of the same kinds are bugs elsewhere.
 
     Raises:
-        InputError: what was refused, as it was said, or else the kind of fault.
+        InputError: naming the source and what was not there.
     """
     try:
         yield
     except InputError:
         raise
-    except InstantiationException as error:
-        if isinstance(error.__cause__, InputError):
-            raise error.__cause__ from error
-        raise InputError(_not_possible(source, error.__cause__ or error)) from error
-    except FAULTS as error:
+    except (OmegaConfBaseException, LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise InputError(_not_possible(source, error)) from error
 
 
@@ -79,14 +62,31 @@ def instantiate(config: DictConfig, **arguments: Any) -> Any:
     """Build what a configuration names by ``_target_``, with plain lists and dictionaries inside.
 
     Raises:
-        InputError: what a target refused, as it said it.
+        InputError: a value has no argument, or one of another type, see ``check_arguments``; or a part was refused, by
+            an ``InputError`` of this project or any error of a library. Every other error is a bug and stays.
     """
     if not isinstance(config, DictConfig):
         raise InputError(
             f"The configuration does not describe what can be built ({config!r} as a section); correct it."
         )
-    with describing(OmegaConf.select(config, "_target_", default="the configuration")):
+    key = config._get_full_key(None)
+    with one_sentence():
+        check_arguments(OmegaConf.to_container(config, resolve=True), key, tuple(arguments))
+    try:
         return hydra.utils.instantiate(config, _convert_="all", **arguments)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, InputError):
+            raise cause from error
+        if cause is None or not _is_of_this_project(cause):
+            raise InputError(_not_possible(config.get("_target_", key), cause or error)) from error
+        raise cause from None
+
+
+def _is_of_this_project(error: BaseException) -> bool:
+    """Return whether Hydra called, and the fault lies in, a class or a function of this project."""
+    called = error.__traceback__ and error.__traceback__.tb_next  # below Hydra's own frame
+    return called is not None and is_of_this_project(called.tb_frame.f_globals.get("__name__", ""))
 
 
 def change(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
@@ -105,7 +105,7 @@ def change(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
                 OmegaConf.update(config, key, None if value in ("null", "") else value)
             else:
                 config.merge_with_dotlist([override])
-    except (*FAULTS, YAMLError) as error:
+    except (OmegaConfBaseException, ValueError, LookupError, YAMLError) as error:
         reason = " ".join(str(error).split())
         raise InputError(
             f"--set {override} cannot be applied ({reason}); expected KEY=VALUE of the configuration."
@@ -114,7 +114,7 @@ def change(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
 
 
 def is_file_option(key: str) -> bool:
-    """Whether a key of the configuration names a file."""
+    """Return whether a key of the configuration names a file."""
     return key == "backbone.weights" or key.removeprefix("paths.") in WEIGHTS
 
 
@@ -125,8 +125,9 @@ def build_model(config: DictConfig) -> Any:
         InputError: a part of the configuration or a file does not fit.
     """
     random_weights(config)
-    with describing("the configuration"), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(config.seed))
+    check_seed(config.seed, "seed")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
         return instantiate(config.model)
 
 
@@ -142,16 +143,6 @@ def random_weights(config: DictConfig) -> bool:
     return bool(value)
 
 
-def composed_config(config: DictConfig) -> dict[str, Any]:
-    """A training configuration as checkpoints keep it: complete, free of the environment, references kept.
-
-    Since references stay, a change of ``paths.…`` reaches every place that reads it.
-    """
-    composed: Any = OmegaConf.to_container(config, resolve=False)
-    paths: Any = OmegaConf.to_container(config.paths, resolve=True)
-    return composed | {"tag": config.tag, "paths": paths | {key: absolute(paths[key]) for key in WEIGHTS}}
-
-
 def absolute(path: str | None) -> str | None:
-    """A path from the root of the file system; None stays."""
+    """Return the absolute path; None stays None."""
     return None if path is None else str(Path(path).resolve())

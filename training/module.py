@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
-import hydra
 import numpy as np
 import pytorch_lightning as pl
 import torch
@@ -15,8 +14,9 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from common.errors import InputError
 from common.weights import load_into
-from training.config import build_model, composed_config, describing, instantiate
+from training.config import build_model, instantiate
 from training.resuming import take_over
+from training.stored_config import stored_form
 
 OptimizerMaker = Callable[[Iterable[nn.Parameter]], Optimizer]
 SchedulerMaker = Callable[[Optimizer], LRScheduler]
@@ -30,7 +30,7 @@ class Training(pl.LightningModule):
         optimizer: makes the optimiser from parameters.
         scheduler: makes a schedule, stepped with every optimiser step, from the optimiser; None: constant rate.
         seed: of everything random in the training.
-        config: resolved configuration, kept in checkpoints.
+        config: what checkpoints keep of the configuration, see ``training.stored_config.stored_form``.
     """
 
     def __init__(
@@ -50,12 +50,12 @@ class Training(pl.LightningModule):
 
     @classmethod
     def from_config(cls, config: DictConfig) -> Self:
-        """The training, with its model, that a whole configuration describes.
+        """Return the training, with its model, that a whole configuration describes.
 
         Raises:
             InputError: a part of the configuration or a file does not fit.
         """
-        return instantiate(config.training)(model=build_model(config), config=composed_config(config))
+        return instantiate(config.training)(model=build_model(config), config=stored_form(config, ("model", "seed")))
 
     def encoder_ids(self) -> dict[str, str]:
         """For each feature that frozen encoders make of chunks, what tells the encoder from any other.
@@ -66,7 +66,7 @@ class Training(pl.LightningModule):
         raise InputError(f"{type(self).__name__} has no frozen encoders; train without dataset.cache.")
 
     def encode(self, batch: Any, factors: Sequence[float]) -> dict[str, Tensor]:
-        """What a cache keeps of a batch.
+        """Return what a cache keeps of a batch.
 
         Args:
             batch: B chunks, on the device of the model, read from disk.
@@ -78,7 +78,7 @@ class Training(pl.LightningModule):
         raise NotImplementedError
 
     def setup(self, stage: str) -> None:
-        """Finds the cached features of the encoders, where the data module has a cache.
+        """Find the cached features of the encoders, where the data module has a cache.
 
         Raises:
             InputError: the cache lacks some, or devices that wait for each other would skip different batches.
@@ -90,7 +90,7 @@ class Training(pl.LightningModule):
             datamodule.open_cache(self.encoder_ids())
 
     def generator(self, *key: int) -> torch.Generator:
-        """A CPU noise source that depends on the seed and ``key`` only."""
+        """Return a CPU noise source that depends on the seed and ``key`` only."""
         state = np.random.SeedSequence([self.seed, *key]).generate_state(1, np.uint64)[0]
         return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 
@@ -118,7 +118,7 @@ class Training(pl.LightningModule):
         return optimizer_and_schedule(weights, self.make_optimizer, self.make_scheduler)
 
     def state_dict(self, *_args: Any, **_kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
-        """The model's weights under its own names: what checkpoints hold."""
+        """Return the model's weights under its own names: what checkpoints hold."""
         return self.model.state_dict()
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
@@ -127,7 +127,7 @@ class Training(pl.LightningModule):
         return load_into(self.model, state_dict, source="the checkpoint")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the resolved configuration, so that the file can be used without naming an experiment."""
+        """Add the stored configuration, so that the file can be used without naming an experiment."""
         checkpoint["config"] = self.config
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -154,27 +154,30 @@ def optimizer_and_schedule(
     Raises:
         InputError: one of their values is not possible.
     """
-    with describing("training.optimizer"):
+    try:
         optimizer = make_optimizer(parameters)
+    except (ValueError, TypeError, ArithmeticError) as error:  # of torch
+        raise InputError(f"training.optimizer cannot be made ({error}); correct what it names.") from error
     if make_scheduler is None:
         return optimizer, None
     try:
         return optimizer, make_scheduler(optimizer)
-    except (ValueError, TypeError, ArithmeticError) as error:
+    except (ValueError, TypeError, ArithmeticError) as error:  # of torch
         raise InputError(
             f"training.scheduler cannot be made ({error}); one that plans ahead needs trainer.max_steps=N."
         ) from error
 
 
 def build_training(config: DictConfig) -> Training:
-    """The training that ``config.training`` names, with its model.
+    """Return the training that ``config.training`` names, with its model.
 
     Raises:
         InputError: a part of the configuration or a file does not fit.
     """
-    with describing("training._target_"):
-        kind: Any = hydra.utils.get_class(config.training._target_)
-    recipe = instantiate(config.training).keywords
+    made = instantiate(config.training)
+    kind, recipe = getattr(made, "func", None), getattr(made, "keywords", {})
+    if not (isinstance(kind, type) and issubclass(kind, Training) and callable(recipe.get("optimizer"))):
+        raise InputError(f"training._target_ builds {made!r}; expected a recipe of configs/: choose training=NAME.")
     probe = nn.Parameter(torch.zeros(1))  # refuses wrong values before weights are read
     optimizer_and_schedule([probe], recipe["optimizer"], recipe.get("scheduler"))
     return kind.from_config(config)

@@ -16,11 +16,21 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from common.errors import InputError
 from common.weights import N_LISTED
-from training.config import REPOSITORY, describing
-from training.moved import with_current_names
+from training.config import REPOSITORY, WEIGHTS, absolute, describing
 
+MOVED = {
+    "data.clip.ClipSpec": "media.clip.ClipSpec",
+    "data.envelope.fine_envelope": "media.envelope.fine_envelope",
+    "data.envelope.instant_envelope": "media.envelope.instant_envelope",
+    "data.synthetic.SyntheticSpec": "synthetic.SyntheticSpec",
+    "stable_foley.conditioners.clap.clap_encoder": "clap.encoder.clap_encoder",
+}
+"""Names that classes and functions had when earlier checkpoints were written, and those of today. Add a line whenever
+one of them moves that a stored configuration builds."""
 MAX_VALUES = 2000
 """Values that a configuration may hold; the largest of this project has about 200."""
+MAX_DEPTH = 30
+"""Levels that a configuration may have; the deepest of this project has 10."""
 HUB_ID = "hub_id"
 """Key of a repository that weights are fetched from."""
 
@@ -30,10 +40,49 @@ _NAME = re.compile(r"[A-Za-z]\w*|_target_|_partial_")
 _PACKAGE = re.compile(r"# @package (\S+)")
 
 
-def kept_sections(described: Any, source: object, needed: Sequence[str], optional: Sequence[str] = ()) -> DictConfig:
-    """Return the sections of a configuration from a file that building a model needs, references unresolved.
+def stored_form(config: DictConfig, sections: Sequence[str]) -> dict[str, Any]:
+    """Return what a checkpoint stores of a composed configuration.
 
-    Classes that have moved since get the names they have today, see ``training.moved``.
+    References within the sections stay, so that a change reaches every place, and so do those to ``paths``, of which
+    only the keys that are referred to are stored, as absolute paths. Every other reference becomes its value.
+
+    Args:
+        config: a whole training configuration.
+        sections: keys such as ``model`` or ``dataset.spec``.
+
+    Raises:
+        InputError: a section is missing.
+    """
+    composed: Any = OmegaConf.to_container(config)
+
+    def stored(part: Any, place: str) -> Any:
+        if isinstance(part, dict):
+            return {key: stored(value, f"{place}.{key}") for key, value in part.items()}
+        if isinstance(part, list):
+            return [stored(value, f"{place}[{i}]") for i, value in enumerate(part)]
+        if not isinstance(part, str) or "${" not in part:
+            return part
+        target = _target(part, place)
+        if is_reference(part) and (target is None or any(_is_within(target, key) for key in (*sections, "paths"))):
+            return part
+        value = OmegaConf.select(config, place)
+        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+    kept: dict[str, Any] = {}
+    for section in sections:
+        if (part := _value(composed, section)) is _MISSING:
+            raise InputError(f"the configuration has no {section}; choose exp=NAME and backbone=NAME that have it.")
+        _put(kept, section, stored(part, section))
+    for key in sorted({target for target in _targets(kept) if _is_within(target, "paths")}):
+        path = OmegaConf.select(config, key)
+        _put(kept, key, absolute(path) if key.removeprefix("paths.") in WEIGHTS else path)
+    return kept
+
+
+def kept_sections(described: Any, source: object, needed: Sequence[str], optional: Sequence[str] = ()) -> DictConfig:
+    """Return the sections of a configuration from a file that a purpose needs, and whatever these refer to.
+
+    References stay unresolved; classes that have moved since get the names they have today.
 
     Args:
         described: the configuration as the file holds it.
@@ -46,16 +95,20 @@ def kept_sections(described: Any, source: object, needed: Sequence[str], optiona
             is no reference, see ``is_reference``.
     """
     kept: dict[str, Any] = {}
-    for key in (*needed, *optional):
+    held: list[str] = []
+    waiting = [*needed, *optional]
+    for key in waiting:  # grows
         value = _value(described, key)
-        if value is not _MISSING:
-            *parents, name = key.split(".")
-            functools.reduce(lambda part, parent: part.setdefault(parent, {}), parents, kept)[name] = value
-        elif key in needed:
+        if value is _MISSING and key in needed:
             raise InputError(f"{source} has a configuration without {key}; give a file that train.py wrote.")
+        if value is not _MISSING and not any(_is_within(key, section) for section in held):
+            _check_values(value, source)
+            _put(kept, key, value)
+            held.append(key)
+            waiting += _targets(value, key)
     _check_values(kept, source)
     with describing(f"the configuration in {source}"):
-        return OmegaConf.create(with_current_names(kept))
+        return OmegaConf.create(_with_current_names(kept))
 
 
 def resolved(config: DictConfig, source: object) -> DictConfig:
@@ -99,18 +152,51 @@ def _value(described: Any, key: str) -> Any:
     return described
 
 
+def _put(kept: dict[str, Any], key: str, value: Any) -> None:
+    """Set a value at a key with dots."""
+    *parents, name = key.split(".")
+    functools.reduce(lambda part, parent: part.setdefault(parent, {}), parents, kept)[name] = value
+
+
+def _targets(part: Any, place: str = "") -> Iterator[str]:
+    """Yield the keys that a part of a configuration refers to."""
+    for inner_place, inner in _parts(part, place):
+        if (target := _target(inner, inner_place)) is not None:
+            yield target
+
+
+def _target(value: Any, place: str) -> str | None:
+    """Return the key of the whole configuration that a value at a place refers to, None if it is no such reference."""
+    match = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
+    return _absolute(match[1], place).split("[")[0] if match and match[1] else None
+
+
+def _is_within(key: str, section: str) -> bool:
+    return f"{key}.".startswith(f"{section}.")
+
+
+def _with_current_names(part: Any) -> Any:
+    """Return a copy of a nested configuration in which every ``_target_`` has the name of today."""
+    if isinstance(part, list):
+        return [_with_current_names(inner) for inner in part]
+    if not isinstance(part, dict):
+        return part
+    target = part.get("_target_")
+    renamed = {"_target_": MOVED[target]} if isinstance(target, str) and target in MOVED else {}
+    return {key: _with_current_names(value) for key, value in part.items()} | renamed
+
+
 def _check_values(part: Any, source: object, *, references: bool = True) -> None:
     """Refuse values of other kinds than YAML has, too many of them, and ``${`` in what is no reference."""
-    waiting, n_values = [part], 0
+    waiting, n_values = [(part, 0)], 0
     while waiting:
-        value = waiting.pop()
+        value, depth = waiting.pop()
         n_values += 1
-        if n_values > MAX_VALUES:
+        if n_values > MAX_VALUES or depth > MAX_DEPTH:
             raise _too_many(source)
-        if isinstance(value, dict):
-            waiting += [*value, *value.values()]
-        elif isinstance(value, list):
-            waiting += value
+        if isinstance(value, dict | list):
+            inner = [*value, *value.values()] if isinstance(value, dict) else value
+            waiting += [(one, depth + 1) for one in inner]
         elif isinstance(value, str):
             if "${" in value and not (references and is_reference(value)):
                 raise InputError(
@@ -135,7 +221,9 @@ def _check_size(config: DictConfig, source: object) -> None:
 
 
 def _too_many(source: object) -> InputError:
-    return InputError(f"{source} has a configuration of more than {MAX_VALUES} values; give a checkpoint.")
+    return InputError(
+        f"{source} has a configuration of more than {MAX_VALUES} values or {MAX_DEPTH} levels; give a checkpoint."
+    )
 
 
 def _foreign(part: Any, place: str) -> Iterator[str]:
@@ -178,8 +266,8 @@ def _places() -> tuple[dict[str, set[tuple[str, Any]]], dict[str, set[str]]]:
     for place, part in _described():
         if isinstance(part, dict) and "_target_" in part:
             targets.setdefault(place, set()).add((part["_target_"], part.get("_partial_", False)))
-        elif isinstance(part, str) and (match := _REFERENCE.fullmatch(part)) and match[1]:
-            references.setdefault(place, set()).add(_absolute(match[1], place))
+        elif (target := _target(part, place)) is not None:
+            references.setdefault(place, set()).add(target)
     return targets, references
 
 
@@ -209,8 +297,8 @@ def _package(text: str, path: Path) -> str:
 def _parts(part: Any, place: str) -> Iterator[tuple[str, Any]]:
     """Yield all parts of a nested configuration with their places."""
     yield place, part
-    if isinstance(part, dict):
-        for key, inner in part.items():
+    if isinstance(part, dict | list):
+        for key, inner in part.items() if isinstance(part, dict) else enumerate(part):
             yield from _parts(inner, f"{place}.{key}" if place else str(key))
 
 

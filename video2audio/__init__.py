@@ -1,4 +1,4 @@
-"""Puts sound on a video: ``FoleyPipeline.from_checkpoint()``, then ``pipeline(video)``."""
+"""Sound for silent videos: ``FoleyPipeline.from_checkpoint()``, then ``pipeline(video)``."""
 
 from video2audio.pipeline import FoleyPipeline
 from video2audio.request import FoleyRequest

@@ -1,4 +1,4 @@
-"""Owns the files of a result: their names, what they must not replace, and their writing."""
+"""Owns the files of a result: their names, protection of files that they would replace, and their writing."""
 
 import json
 import tempfile
@@ -25,10 +25,10 @@ class ResultFiles:
     """The files of one sample: ``NAME.wav``, ``NAME.mp4``, ``NAME.envelope.csv``, ``NAME.png`` and ``NAME.json``.
 
     Args:
-        folder: where they go.
-        name: what they are called.
+        folder: folder of the files.
+        name: NAME in their names.
         video: the video or clip that gets the sound.
-        envelope: the file of the envelope, if one was given. If it is NAME.envelope.csv itself, it stays as it is.
+        envelope: the file of the envelope, if one was given. If it is NAME.envelope.csv itself, it is not replaced.
     """
 
     def __init__(self, folder: Path, name: str, video: Path, envelope: Path | None) -> None:
@@ -38,45 +38,45 @@ class ResultFiles:
         self.keeps_csv = envelope is not None and same_file(envelope, self.path("envelope.csv"))
 
     def path(self, kind: str) -> Path:
-        """The file of a kind."""
+        """Return the path of the file of a kind."""
         return self.folder / f"{self.name}.{kind}"
 
     def check(self, inputs: Sequence[Path]) -> None:
-        """Refuse to replace inputs, results of another video, other people's files and edited envelopes.
+        """Refuse to replace inputs, results of another video, files that infer.py did not write, and edited envelopes.
 
         Args:
-            inputs: all files that were given.
+            inputs: all input files.
 
         Raises:
-            InputError: naming the file.
+            InputError: a file would be replaced; the error names it.
         """
         csv = self.path("envelope.csv")
         there = [path for path in map(self.path, KINDS) if path.exists() and not (self.keeps_csv and path == csv)]
         for path in there:
             if any(same_file(path, given) for given in inputs):
-                raise InputError(f"{path} would be written over, but is an input; give another --output-dir.")
+                raise InputError(f"{path} is an input and would be overwritten; give another --output-dir.")
         if not there:
             return
         record = self._record()
         if record is None:
             raise InputError(
-                f"{there[0]} is there, and no {self.name}.json says that infer.py wrote it; give another --output-dir, "
+                f"{there[0]} exists, and no {self.name}.json shows that infer.py wrote it; give another --output-dir, "
                 "or move the file away."
             )
         before = Path(str(record.get("video")))
         if before != self.video and not same_file(before, self.video):
             raise InputError(
-                f"{there[0]} is a result for {before}, which that for {self.video} would replace; give another "
+                f"{there[0]} is a result for {before}, and the result for {self.video} would replace it; give another "
                 "--output-dir."
             )
         if csv in there and record.get(_CSV_SHA256) != file_sha256(csv):
             raise InputError(
-                f"{csv} was changed since infer.py wrote it, and would be replaced; give --envelope {csv} to use it, "
+                f"{csv} was changed after infer.py wrote it, and would be replaced; give --envelope {csv} to use it, "
                 "or another --output-dir to keep it."
             )
 
     def _record(self) -> Mapping[str, Any] | None:
-        """What NAME.json says, None where it is not one of infer.py's."""
+        """Return the content of NAME.json; None if infer.py did not write it."""
         try:
             record = json.loads(self.path("json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -87,14 +87,14 @@ class ResultFiles:
 def write_files(
     files: ResultFiles, section: Section, sound: Tensor, envelope: Envelope, record: Mapping[str, Any]
 ) -> list[Path]:
-    """Write all files; they appear together, once they are complete.
+    """Write all files; they appear together when all are complete.
 
     Args:
-        files: where they go, checked.
+        files: destination, checked.
         section: the part of the video that the sound is for.
-        sound: (C, N), at the rate ``record["sample_rate_hz"]``; what exceeds full scale is clipped.
-        envelope: what controlled it, rms (T,).
-        record: settings, which NAME.json gets.
+        sound: (C, N), at the rate ``record["sample_rate_hz"]``; samples beyond full scale are clipped.
+        envelope: the envelope that controlled it, rms (T,).
+        record: settings for NAME.json.
 
     Returns:
         The files.
@@ -120,19 +120,19 @@ def write_files(
 
 
 def check_files(request: FoleyRequest, folder: Path, n_samples: int, others: Sequence[Path]) -> list[str]:
-    """Refuse, before any work, an output folder where results cannot be written or would replace something of value.
+    """Refuse, before any work, an output folder that is not writable, or whose protected files would be replaced.
 
     Args:
-        request: what is asked for.
-        folder: where results go.
-        n_samples: how many sounds the video gets; several are numbered from 1.
-        others: input files beside those of the request, such as checkpoints.
+        request: the request.
+        folder: folder of the results.
+        n_samples: number of sounds for the video; several are numbered from 1.
+        others: input files besides those of the request, such as checkpoints.
 
     Returns:
         The names of the results.
 
     Raises:
-        InputError: naming the folder or the file.
+        InputError: the folder or a file does not fit; the error names it.
     """
     check_writable_folder(folder, "--output-dir")
     clip, envelope = request.section.clip, request.envelope
@@ -146,7 +146,7 @@ def check_files(request: FoleyRequest, folder: Path, n_samples: int, others: Seq
 
 
 def _write_muxed(section: Section, sound: Tensor, sample_rate_hz: int, path: Path) -> None:
-    """Write the video with the sound at its place; where only jpgs are stored, they make the video."""
+    """Write the video with the sound at its place; if only jpgs are stored, the video is made from them."""
     clip = section.clip
     padded = F.pad(sound, (round(section.start_s * sample_rate_hz), 0))
     if clip.video_path is not None:

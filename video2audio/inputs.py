@@ -1,4 +1,4 @@
-"""Owns reading what a sound is generated from; the picture is decoded once for all that looks at it."""
+"""Owns reading the inputs of a sound; the picture is decoded once for all networks that read it."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -24,21 +24,21 @@ from video2rms.predict import frames_to_predict, predict_from_frames
 log = logging.getLogger(__name__)
 
 MAX_PROMPT_S = 60.0
-"""Longer prompts would say no more: the encoders average over their windows of 2 s (CAVP) or 10 s (CLAP)."""
+"""A longer prompt adds little: the encoders average over windows of 2 s (CAVP) or 10 s (CLAP)."""
 MAX_PEAK = 1000.0
-"""Of a sound that is an input, where 1 is full scale; 60 dB above it, as in CSVs."""
+"""Largest peak of an input sound, where 1 is full scale: 60 dB above it, as in CSVs."""
 
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """What a sound is generated from.
+    """The inputs of a sound.
 
     Attributes:
-        control: the envelope that controls the model, as it measures in training.
-        envelope: the same, rms (T,) in slots of 8 ms, as it is shown and written.
-        onsets_s: predicted times of hits from the start of the section (K,); None where the envelope was given.
-        frames: (T, 3, H, W), float32 in 0..1, or None if the model does not look at them.
-        prompts: what it should sound like.
+        control: the envelope that controls the model, measured as in its training.
+        envelope: the same envelope for display and files, rms (T,) in slots of 8 ms.
+        onsets_s: predicted times of hits from the start of the section (K,); None if the envelope was given.
+        frames: (T, 3, H, W), float32 in 0..1, or None if the model does not read them.
+        prompts: prompts for the sound.
     """
 
     control: Envelope
@@ -56,17 +56,17 @@ def read_inputs(
     progress: bool = False,
     watch: Stopwatch | None = None,
 ) -> Inputs:
-    """Read everything that is asked for.
+    """Read everything that a request asks for.
 
     Args:
-        request: what is asked for.
-        generator: says in which form the model takes it.
-        video2rms: predicts the envelope where none is given.
-        progress: whether a bar shows how far the prediction is.
+        request: the request.
+        generator: the model that the inputs are for.
+        video2rms: predicts the envelope if none is given.
+        progress: whether to show the progress of the prediction.
         watch: records the duration of the stages ``prompts``, ``envelope``, ``network``, ``video`` and ``frames``.
 
     Raises:
-        InputError: a file cannot be used, or there is no ``video2rms`` to predict with.
+        InputError: a file cannot be used, or an envelope must be predicted without ``video2rms``.
     """
     watch, section = watch or Stopwatch(), request.section
     prompts = _read_prompts(request, generator, watch)
@@ -85,12 +85,12 @@ def read_inputs(
             frames = _read_frames(section, generator.spec)
     if not envelope.rms.any():
         source = request.envelope if isinstance(request.envelope, Path) else f"the picture of {request.video}"
-        log.warning("the envelope of %s is zero throughout: the model is asked for silence", printable(source))
+        log.warning("the envelope of %s is zero throughout, which asks the model for silence", printable(source))
     return Inputs(control, envelope, onsets_s, frames, prompts)
 
 
 def _mono(envelope: Envelope) -> Envelope:
-    """Return the root of the mean square of an envelope's channels."""
+    """Return an envelope averaged over channels as the root of their mean square."""
     rms = envelope.rms
     return Envelope(rms if rms.ndim == 1 else rms.square().mean(0).sqrt(), envelope.rate_hz)
 
@@ -98,10 +98,10 @@ def _mono(envelope: Envelope) -> Envelope:
 def _predict(
     section: Section, generator: SoundGenerator, video2rms: Video2Rms | None, *, progress: bool, watch: Stopwatch
 ) -> tuple[Envelope, Tensor, Tensor | None]:
-    """Return the predicted envelope and onsets, and the frames for the generator, all from one decoding."""
+    """Return the predicted envelope and onsets, and the generator's frames, all from one decoding."""
     path = section.clip.video_path
     if video2rms is None or path is None:
-        raise InputError("Without Video2RMS, or for frames alone, no envelope is predicted; give an envelope.")
+        raise InputError("An envelope is predicted only from a video and with Video2RMS; give an envelope.")
     to_predict = frames_to_predict(video2rms, section.start_s, section.duration_s)
     requests, seen = [to_predict], list[Tensor]()
     if generator.reads_frames:
@@ -120,10 +120,10 @@ def _predict(
 
 
 def _read_envelope(path: Path, section: Section, generator: SoundGenerator) -> tuple[Envelope, Envelope]:
-    """Return the envelope that controls the model, and the same as it is written to the CSV.
+    """Return the envelope that controls the model, and the same for the CSV.
 
-    The times of a CSV are those of the video, and the video itself is heard in the section; another sound starts where
-    the section starts.
+    The times of a CSV are those of the video, and the sound of the video itself is read from the section; another sound
+    starts at the start of the section.
     """
     if is_csv(path):
         envelope = read_envelope_csv(path, section.duration_s, section.start_s)
@@ -139,13 +139,13 @@ def _read_envelope(path: Path, section: Section, generator: SoundGenerator) -> t
 
 
 def _warn_if_shorter(path: Path, start_s: float, duration_s: float, section: Section) -> None:
-    """Say that an envelope is padded, and when it ends in its file."""
+    """Warn that an envelope is padded, with the time at which it ends in its file."""
     if duration_s < section.duration_s - 0.1:
         log.warning("%s ends after %.2f s; silence follows", printable(path), start_s + duration_s)
 
 
 def _read_frames(section: Section, spec: ClipSpec) -> Tensor:
-    """Return frames (T, 3, H, W), float32 in 0..1."""
+    """Read frames (T, 3, H, W), float32 in 0..1."""
     frames = read_clip_frames(
         section.clip,
         section.start_s,
@@ -157,7 +157,7 @@ def _read_frames(section: Section, spec: ClipSpec) -> Tensor:
 
 
 def _read_prompts(request: FoleyRequest, generator: SoundGenerator, watch: Stopwatch) -> Prompts:
-    """Return the prompts, sounds read from their files."""
+    """Return the prompts, with sounds read from their files."""
     sounds: Sequence[Tensor] = ()
     if request.audio_prompts:
         with watch.stage("prompts"):
@@ -169,17 +169,17 @@ def _read_prompts(request: FoleyRequest, generator: SoundGenerator, watch: Stopw
 
 
 def read_prompt(path: Path, sample_rate_hz: int) -> Tensor:
-    """Read a sound (C, N) to be like, of a minute at most.
+    """Read a sound (C, N) as a prompt, at most its first minute.
 
     Raises:
-        InputError: it cannot be read, is silent, or far above full scale.
+        InputError: it cannot be read, is silent, or is far above full scale.
     """
     is_long = probe(path).duration_s > MAX_PROMPT_S
     if is_long:
-        log.info("%s: the first %.0f s are the prompt", printable(path), MAX_PROMPT_S)
+        log.info("%s: only the first %.0f s are used as the prompt", printable(path), MAX_PROMPT_S)
     sound = read_sound(path, sample_rate_hz=sample_rate_hz, duration_s=MAX_PROMPT_S if is_long else None)
     if not sound.any():
         part = f"in its first {MAX_PROMPT_S:.0f} s" if is_long else ""
-        raise InputError(f"--audio-prompt {path} is silent {part}".rstrip() + "; give a sound that can be heard.")
+        raise InputError(f"--audio-prompt {path} is silent {part}".rstrip() + "; give an audible sound.")
     check_range(f"--audio-prompt {path}: a peak of", float(sound.abs().max()), 0, MAX_PEAK)
     return sound

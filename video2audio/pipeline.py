@@ -1,4 +1,4 @@
-"""Owns the one call from a video to its sound: envelope, conditions, generation."""
+"""Owns the single call from a video to its sound: envelope, conditions, generation."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -27,9 +27,9 @@ class FoleyPipeline:
         result.save("outputs")
 
     Args:
-        generator: makes sound along an envelope.
-        video2rms: predicts envelopes from the picture; None: envelopes have to be given.
-        origin: which models these are, for ``FoleyResult.origin``.
+        generator: generates sound that follows an envelope.
+        video2rms: predicts envelopes from the picture; None: envelopes must be given.
+        origin: description of the models, for ``FoleyResult.origin``.
     """
 
     def __init__(
@@ -48,14 +48,14 @@ class FoleyPipeline:
         dtype: str = "float32",
         overrides: Sequence[str] = (),
     ) -> Self:
-        """Load both models; their checkpoints carry their configurations.
+        """Load both models; their checkpoints contain their configurations.
 
         Args:
-            checkpoint: of the Foley model, the bundled one unless given; None: random weights, see
+            checkpoint: checkpoint of the Foley model, by default the bundled one; None: random weights, see
                 ``stable_foley.checkpoint.load_model``.
-            video2rms: of Video2RMS, the bundled one unless given; None: envelopes have to be given.
-            device: ``cuda``, ``mps``, ``cpu``; None: the first of these that is there.
-            dtype: of the transformer and its control branch: ``float32``, ``bfloat16`` or ``float16``.
+            video2rms: checkpoint of Video2RMS, by default the bundled one; None: envelopes must be given.
+            device: ``cuda``, ``mps``, ``cpu``; None: the first available of these.
+            dtype: precision of the transformer and its control branch: ``float32``, ``bfloat16`` or ``float16``.
             overrides: changes to the configuration of the Foley model, ``key.sub=value``.
 
         Raises:
@@ -71,8 +71,8 @@ class FoleyPipeline:
 
         Args:
             video: video file, or folder of a clip in the processed layout.
-            seed: of the noise, 0 to 2**32 - 1.
-            progress: whether bars show how far it is.
+            seed: seed of the noise, 0 to 2**32 - 1.
+            progress: whether to show progress bars.
             **options: attributes of ``FoleyRequest``, such as ``prompt``, ``envelope``, ``start_s``, ``duration_s``.
 
         Raises:
@@ -90,13 +90,13 @@ class FoleyPipeline:
         progress: bool = False,
         watch: Stopwatch | None = None,
     ) -> Iterator[FoleyResult]:
-        """Generate sounds of several seeds; everything else is read once.
+        """Generate one sound for each seed; all inputs are read once.
 
         Args:
-            request: what is asked for, checked.
-            seeds: of the noise.
-            progress: whether bars show how far it is.
-            watch: is told how long the stages take.
+            request: the request, checked.
+            seeds: seeds of the noise.
+            progress: whether to show progress bars.
+            watch: records the durations of the stages.
 
         Yields:
             A result for each seed.

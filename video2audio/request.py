@@ -1,4 +1,4 @@
-"""Owns what a sound for a video is asked for with, and what of it can be refused before a model is loaded."""
+"""Owns requests of a sound for a video, and their checks before a model is loaded."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,25 +28,25 @@ class Section:
 
 @dataclass(frozen=True, eq=False)
 class FoleyRequest:
-    """A video, and what its sound should be like.
+    """A video and the options for its sound.
 
     Attributes:
         video: video file, or folder of a clip in the processed layout.
-        envelope: when and how loud: a CSV ``time_s,rms`` with times of the video, a sound or a video whose sound is
-            measured, or an ``Envelope``, rms (T,) or (C, T), that begins where the section does; None: it is
+        envelope: level over time: a CSV ``time_s,rms`` with times of the video, a sound or a video whose sound is
+            measured, or an ``Envelope``, rms (T,) or (C, T), that begins at the start of the section; None: it is
             predicted from the picture.
-        prompt: words for what it should sound like.
-        audio_prompts: sounds it should be like, averaged: files, of which the first minute counts, or sounds (C, N) at
-            the model's sample rate.
-        negative_prompt: words for what it should not sound like.
-        start_s: seconds into the video.
-        duration_s: seconds; None: to the end of the video.
+        prompt: description of the sound in words.
+        audio_prompts: sounds that the result should resemble, averaged: files, of which the first minute is used, or
+            sounds (C, N) at the model's sample rate.
+        negative_prompt: description in words of a sound to avoid.
+        start_s: start in the video, in seconds.
+        duration_s: duration in seconds; None: to the end of the video.
         control_strength: influence of the envelope: 0 none, 1 as trained, at most 10.
-        sampler: name of the sampler; None, here as in the next three: the checkpoint's.
+        sampler: name of the sampler; None, here and for the next three: the checkpoint's.
         n_steps: sampling steps, 1 to 1000.
         cfg_scale: guidance scale, 1 for none.
         level_match_db: largest gain towards the envelope, in dB, 0 for none.
-        clip: cut off what exceeds full scale, instead of making the whole sound softer.
+        clip: clip samples beyond full scale, instead of making the whole sound softer.
     """
 
     video: Path
@@ -65,17 +65,17 @@ class FoleyRequest:
 
     @cached_property
     def section(self) -> Section:
-        """The part of the video that is asked for.
+        """The requested part of the video.
 
         Raises:
-            InputError: the video cannot be read, or the part lies outside it.
+            InputError: the video cannot be read, or the part is outside it.
         """
         clip = read_clip(self.video)
         return Section(clip, self.start_s, part_duration_s(self.video, clip.duration_s, self.start_s, self.duration_s))
 
     @property
     def sampler_changes(self) -> Mapping[str, Any]:
-        """Settings of the sampler by name; None for those of the checkpoint."""
+        """Settings of the sampler by name; None means the checkpoint's setting."""
         return {
             "name": self.sampler,
             "n_steps": self.n_steps,
@@ -85,14 +85,14 @@ class FoleyRequest:
 
     @property
     def files(self) -> list[Path]:
-        """Every file that is given."""
+        """All input files of the request."""
         return [self.video, *(path for path in (self.envelope, *self.audio_prompts) if isinstance(path, Path))]
 
     def check(self) -> None:
         """Refuse numbers out of range and files that cannot be read.
 
         Raises:
-            InputError: naming the value or the file.
+            InputError: a value or file cannot be used; the error names it.
         """
         check_range("--control-strength", self.control_strength, 0, MAX_CONTROL_STRENGTH)
         SamplerSettings().changed(**self.sampler_changes)
@@ -100,7 +100,7 @@ class FoleyRequest:
         if self.envelope is None:
             if section.clip.video_path is None:
                 raise InputError(
-                    f"{self.video} has frames too far apart to predict an envelope from; give --envelope FILE, such as "
+                    f"{self.video} has too few frames per second to predict an envelope; give --envelope FILE, such as "
                     f"--envelope {self.video} for that of its own sound."
                 )
         elif isinstance(self.envelope, Path):
@@ -115,10 +115,10 @@ class FoleyRequest:
 
 
 def is_csv(path: Path) -> bool:
-    """Return whether a path names an envelope as a table, and not a sound."""
+    """Return whether a path names an envelope as a table rather than a sound."""
     return path.suffix.lower() == ".csv"
 
 
 def sound_of(path: Path) -> Path:
-    """Return the file with the sound: a sound, a video, or what lies in the folder of a processed clip."""
+    """Return the file with the sound: the sound or video itself, or the sound in the folder of a processed clip."""
     return read_clip(path).sound_path if path.is_dir() else path

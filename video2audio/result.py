@@ -1,4 +1,4 @@
-"""Owns what is generated for a video, and how it is saved."""
+"""Owns the result of a generation for a video, and its saving."""
 
 import logging
 import math
@@ -26,17 +26,17 @@ class FoleyResult:
     """A sound for a video.
 
     Attributes:
-        request: what was asked for.
+        request: the request.
         sound: (C, N), float32; within full scale unless ``request.clip``.
-        sample_rate_hz: of the sound.
-        envelope: what controlled it, rms (T,), from the start of the section.
-        onsets_s: predicted times of hits from the start of the section (K,); None where the envelope was given.
-        seed: of the noise.
-        settings: of the sampler.
-        gain_db: what the sound was made softer by so as not to exceed full scale, at most 0.
-        n_clipped: samples that are cut off when the sound is written.
-        timings_s: seconds that each stage took, by name, those shared with other seeds included.
-        origin: which models made it, and on what.
+        sample_rate_hz: sample rate of the sound.
+        envelope: the envelope that controlled it, rms (T,), from the start of the section.
+        onsets_s: predicted times of hits from the start of the section (K,); None if the envelope was given.
+        seed: seed of the noise.
+        settings: settings of the sampler.
+        gain_db: gain that keeps the sound within full scale, at most 0.
+        n_clipped: number of samples that are clipped when the sound is written.
+        timings_s: durations of the stages in seconds by name, including those shared with other seeds.
+        origin: description of the models and the device.
     """
 
     request: FoleyRequest
@@ -53,7 +53,7 @@ class FoleyResult:
 
     @property
     def record(self) -> dict[str, Any]:
-        """Everything that the sound depends on, as ``NAME.json`` holds it."""
+        """Everything that the sound depends on, as stored in ``NAME.json``."""
         request = self.request
         return {
             "video": str(request.video.resolve()),
@@ -78,14 +78,15 @@ class FoleyResult:
         """Write NAME.wav, NAME.mp4 (the video with this sound), NAME.envelope.csv, NAME.png and NAME.json.
 
         Args:
-            folder: where they go; it is made if need be.
-            name: what they are called; None: as the video.
+            folder: folder for the files; created if missing.
+            name: NAME in their names; None: the name of the video.
 
         Returns:
-            The files that were written. An envelope's CSV that was given under its name stays as it is.
+            The files that were written. If the given envelope is NAME.envelope.csv itself, it is not replaced.
 
         Raises:
-            InputError: a file would replace an input, somebody else's file or an edited envelope, or cannot be written.
+            InputError: a file would replace an input, another program's file or an edited envelope, or cannot be
+                written.
         """
         envelope = self.request.envelope
         files = ResultFiles(
@@ -99,27 +100,27 @@ class FoleyResult:
 
 
 def within_full_scale(sound: Tensor, *, clip: bool) -> tuple[Tensor, float, int]:
-    """Make a sound (C, N) softer as a whole until nothing exceeds full scale, or let it be cut off.
+    """Make a whole sound (C, N) softer until nothing exceeds full scale, or leave it to be clipped.
 
     Args:
         sound: full scale ±1.
-        clip: whether it is to be cut off.
+        clip: whether to leave it to be clipped.
 
     Returns:
-        The sound, the gain in dB that it got, and the number of samples that exceed full scale now.
+        The sound, the gain in dB that was applied, and the number of samples that still exceed full scale.
     """
     peak = float(sound.abs().max())
     if peak <= 1:
         return sound, 0.0, 0
     if clip:
         n_clipped = int((sound.abs() > 1).sum())
-        log.warning("%d of %d samples exceed full scale and are cut off", n_clipped, sound.numel())
+        log.warning("%d of %d samples exceed full scale and are clipped", n_clipped, sound.numel())
         return sound, 0.0, n_clipped
     gain_db = PEAK_DB - 20 * math.log10(peak)
-    log.warning("the sound exceeds full scale and is made %.1f dB softer as a whole; see --clip", -gain_db)
+    log.warning("the sound exceeds full scale, so all of it is made %.1f dB softer; see --clip", -gain_db)
     return sound * 10 ** (gain_db / 20), gain_db, 0
 
 
 def _named(given: object) -> str | None:
-    """Return the path of a file, or what stands for a value that was given without one."""
+    """Return the path of a file, or the type name of a value that was given directly."""
     return None if given is None else str(given) if isinstance(given, Path) else type(given).__name__

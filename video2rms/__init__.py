@@ -1,1 +1,1 @@
-"""Video2RMS: from the frames of a video to the RMS envelope of the sound that belongs to it."""
+"""Video2RMS: predicts the RMS envelope of a sound from the frames of its video."""

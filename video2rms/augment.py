@@ -3,26 +3,31 @@
 import torch
 from torch import Tensor
 
+MIRRORED_SHARE = 0.5
+NEGATIVE_SHARE = 1 / 12
+LOG_GAMMA_STD, LOG_GAIN_STD, LIFT_STD = 0.2, 0.25, 0.06
+"""Spread of the tone curves; like the shares above this project's own choice, of no published source."""
+
 
 def augment(frames: Tensor, generator: torch.Generator) -> Tensor:
-    """Changes each clip in its own way, all of its frames alike.
+    """Change each clip in its own way, all of its frames alike.
 
     Args:
         frames: Frames (B, T, 3, H, W), uint8.
         generator: CPU noise source.
 
     Returns:
-        Frames of the same shape, uint8: half of the clips mirrored, each with a tone curve of its own (gamma, gain and
-        lift around 1, 1 and 0), one in twelve as a negative.
+        Frames of the same shape, uint8: some of the clips mirrored, some as a negative, each with its own tone curve
+        (gamma, gain and lift around 1, 1 and 0).
     """
     levels = torch.linspace(0, 1, 256)
     changed = []
     for clip in frames:
         mirrored, negative = torch.rand(2, generator=generator)
-        gamma, gain = torch.exp(torch.randn(2, generator=generator) * torch.tensor([0.2, 0.25]))
-        lift = 0.06 * torch.randn(1, generator=generator)
+        gamma, gain = torch.exp(torch.randn(2, generator=generator) * torch.tensor([LOG_GAMMA_STD, LOG_GAIN_STD]))
+        lift = LIFT_STD * torch.randn(1, generator=generator)
         curve = (levels**gamma * gain + lift).clamp(0, 1)
-        curve = 1 - curve if negative < 1 / 12 else curve
-        clip = clip.flip(-1) if mirrored < 0.5 else clip
+        curve = 1 - curve if negative < NEGATIVE_SHARE else curve
+        clip = clip.flip(-1) if mirrored < MIRRORED_SHARE else clip
         changed.append((255 * curve).round().to(torch.uint8).to(frames.device)[clip.int()])
     return torch.stack(changed)

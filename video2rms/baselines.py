@@ -1,4 +1,4 @@
-"""What a network has to beat: a level that never changes, and peaks of motion that suddenly ends."""
+"""Baselines for the network: a constant level, and hits where motion suddenly ends."""
 
 from collections.abc import Iterable
 
@@ -18,22 +18,23 @@ LOWEST_PEAK = 0.25
 
 
 def constant_levels(rms: float, windows: Iterable[FrameWindow]) -> Levels:
-    """The same level in every slot, and no onset."""
+    """Return the same level for every slot, without onsets."""
     n_slots = count_slots(sum(len(window.frames) for window in windows))
     return Levels(torch.full((n_slots,), rms), torch.zeros(n_slots))
 
 
 def motion_levels(windows: Iterable[FrameWindow], peak_rms: float = 0.2) -> Levels:
-    """A hit wherever the motion of the picture suddenly ends, the louder the more it falls.
+    """Place a hit wherever the motion of the picture suddenly ends; a larger drop gives a louder hit.
 
-    Motion is the mean change of brightness since the frame before that is another one, over the time between the two.
+    Motion is the mean change of brightness from the last different frame, divided by the time between the two.
 
     Args:
-        windows: Frames at 30 a second.
+        windows: Frames at 30 per second.
         peak_rms: Level of the loudest hit.
 
     Returns:
-        Levels that decay by 1 / e in 60 ms after each hit; onsets with the share of the largest fall as probability.
+        Levels that decay by 1 / e in 60 ms after each hit; the onset probability is the drop relative to the largest
+        one.
     """
     frames, lateness_s = (
         np.concatenate(parts)
@@ -49,7 +50,7 @@ def motion_levels(windows: Iterable[FrameWindow], peak_rms: float = 0.2) -> Leve
         return levels
     gaps_s = np.diff(stamps_s[kept])
     speed = np.abs(np.diff(frames[kept], axis=0)).mean(axis=(1, 2)) / gaps_s
-    speed = np.maximum(speed - np.quantile(speed, 0.1), 0)  # less the noise
+    speed = np.maximum(speed - np.quantile(speed, 0.1), 0)  # subtract the noise floor
     fall = np.maximum(scipy.ndimage.maximum_filter1d(speed[:-1], 2, origin=0) - speed[1:], 0)
     if fall.max() <= 0:
         return levels

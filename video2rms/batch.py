@@ -1,4 +1,4 @@
-"""Owns what training reads: frames at 30 a second or features of them, and level and onsets of the sound."""
+"""Owns the input of training: frames at 30 per second or features of them, and level and onsets of the sound."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,16 +11,16 @@ from media.envelope import FINE_RATE_HZ
 
 @dataclass(frozen=True, eq=False)
 class VideoItem:
-    """One clip with its truth.
+    """One clip with its ground truth.
 
     Args:
-        frames: Frames on a grid of 30 a second (T, 3, H, W), uint8, RGB, or None where features stand for them.
-        lateness_s: Grid time less the time at which each frame was really shown (T,), float32.
-        rms: Level of the sound in slots of 8 ms (N,), of a sound whose peak is 1.
-        rms_44khz: The same every 128 samples of 44.1 kHz (M,), see `evaluation.levels.rms_44khz`.
+        frames: Frames on a grid of 30 per second (T, 3, H, W), uint8, RGB; None if `features` replace them.
+        lateness_s: Grid time minus the time at which each frame was shown (T,), seconds, float32.
+        rms: Level of the sound, whose peak is 1, in slots of 8 ms (N,).
+        rms_44khz: Level every 128 samples at 44.1 kHz (M,), see `evaluation.levels.rms_44khz`.
         onsets_s: Times of the onsets (K,).
-        clip_id: Its name.
-        features: What a frozen extractor made of the frames (T, D), from a cache; None without one.
+        clip_id: Name of the clip.
+        features: Features of the frames by a frozen extractor (T, D), from a cache; or None.
     """
 
     frames: Tensor | None
@@ -34,7 +34,7 @@ class VideoItem:
 
 @dataclass(frozen=True, eq=False)
 class VideoBatch:
-    """Clips of one length together: as `VideoItem`, with a batch axis B in front; onsets differ in number."""
+    """Clips of equal length: the fields of `VideoItem` with a batch axis B in front; the number of onsets differs."""
 
     frames: Tensor | None
     lateness_s: Tensor
@@ -45,15 +45,15 @@ class VideoBatch:
     features: Tensor | None = None
 
     def __len__(self) -> int:
-        """Number of clips."""
+        """Return the number of clips."""
         return len(self.clip_ids)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "VideoBatch":
-        """The same batch with its tensors on a device; times of onsets stay where they are."""
+        """Return a copy of the batch with its tensors on a device; onset times are not moved."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> "VideoBatch":
-        """The same batch with its tensors in page-locked memory; `DataLoader(pin_memory=True)` calls it."""
+        """Return a copy of the batch in page-locked memory; `DataLoader(pin_memory=True)` calls it."""
         return self._map(lambda tensor: tensor.pin_memory())
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "VideoBatch":
@@ -68,7 +68,7 @@ class VideoBatch:
 
 
 def collate_videos(items: Sequence[VideoItem]) -> VideoBatch:
-    """Joins clips of one length, all with frames or all with features."""
+    """Join clips of equal length, all with frames or all with features."""
     return VideoBatch(
         _stack([item.frames for item in items]),
         torch.stack([item.lateness_s for item in items]),
@@ -81,7 +81,7 @@ def collate_videos(items: Sequence[VideoItem]) -> VideoBatch:
 
 
 def collate_undamaged_videos(items: Sequence[VideoItem | None]) -> VideoBatch | None:
-    """Joins the clips that are there (None: a damaged one); None where there is none."""
+    """Join the clips that are not None (None: a damaged clip); return None if there is none."""
     undamaged = [item for item in items if item is not None]
     return collate_videos(undamaged) if undamaged else None
 
@@ -91,16 +91,16 @@ def _stack(parts: Sequence[Tensor | None]) -> Tensor | None:
     return torch.stack(there) if there else None
 
 
-def onset_heights(onsets_s: Sequence[Tensor], n_slots: int, width_s: float = 0.012) -> Tensor:
-    """What the onset head is trained on: a bell of height 1 around each onset.
+def onset_heights(onsets_s: Sequence[Tensor], n_slots: int, width_s: float) -> Tensor:
+    """Return the target of the onset head: a bell of height 1 around each onset.
 
     Args:
-        onsets_s: Times of the onsets, a tensor (K,) a clip.
+        onsets_s: Times of the onsets, a tensor (K,) for each clip.
         n_slots: Number N of slots of 8 ms.
         width_s: Standard deviation of a bell.
 
     Returns:
-        Heights 0 to 1 (B, N), the largest where bells meet.
+        Heights 0 to 1 (B, N); where bells overlap, the larger height.
     """
     middle_s = (torch.arange(n_slots) + 0.5) / FINE_RATE_HZ
     heights = torch.zeros(len(onsets_s), n_slots)

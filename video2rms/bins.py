@@ -1,4 +1,4 @@
-"""Owns the classes that stand for levels: RMS values to classes and back, and the targets of training."""
+"""Owns the level classes: conversion of RMS values to classes and back, and the targets of training."""
 
 import math
 
@@ -8,15 +8,15 @@ from torch import Tensor, nn
 from common.errors import InputError
 
 MAX_CLASSES = 65_536
-_FADE = (1.25, 2.0)  # times the floor
+_FADE = (1.25, 2.0)  # start and end of the fade, in multiples of the floor
 
 
 class LevelBins(nn.Module):
-    """RMS values as classes, even on a mu-law scale from a floor to full scale.
+    """RMS values as classes, evenly spaced on a mu-law scale from a floor to full scale.
 
-    Class 0 is everything below the floor and stands for silence, 0; classes 1 … n_classes - 1 divide the mu-law scale
-    from the floor to 1 evenly and are decoded to their centres on that scale, so that no level above the floor is moved
-    by more than half a bin, and neither up nor down on average. Levels of 1 and above belong to the last class.
+    Class 0 is everything below the floor and stands for silence, 0. Classes 1 … n_classes - 1 divide the mu-law scale
+    from the floor to 1 evenly and are decoded to their centres on that scale. The error of a level above the floor is
+    therefore at most half a bin, and 0 on average. Levels of 1 and above belong to the last class.
 
     Args:
         n_classes: Number of classes K, 3 to 65 536.
@@ -24,11 +24,12 @@ class LevelBins(nn.Module):
         floor: Level below which a sound counts as silent, above 0 and below 1.
 
     Raises:
-        InputError: A value lies outside what is stated above.
+        InputError: A value is outside its range.
 
     Source:
-        Video-Foley (arXiv 2408.11915): 64 classes, mu 63, floor 0.01; there classes are decoded to an edge, and a
-        level of 1 falls beyond the last of them.
+        Video-Foley (arXiv 2408.11915): 64 classes, mu 63, floor 0.01. There, classes are decoded to an edge, and a
+            level of
+        1 is beyond the last class.
     """
 
     edges: Tensor
@@ -48,32 +49,33 @@ class LevelBins(nn.Module):
         self.register_buffer("centres", _expand(middles, mu).float(), persistent=False)
 
     def encode(self, rms: Tensor) -> Tensor:
-        """Classes (...), int64, 0 … K - 1, of RMS values (...), at least 0."""
+        """Return the classes (...), int64, 0 … K - 1, of RMS values (...), at least 0."""
         return torch.bucketize(rms, self.edges, right=True).clamp(max=self.n_classes - 1)
 
     def decode(self, classes: Tensor) -> Tensor:
-        """RMS values (...), float32, of classes (...): 0 or the centre of the bin; what `encode` does, undone."""
+        """Return RMS values (...), float32, of classes (...): 0 or the centre of the bin; the inverse of `encode`."""
         return self.centres[classes]
 
     def expected_rms(self, logits: Tensor) -> Tensor:
-        """The mean RMS value (...), float32, under class logits (..., K).
+        """Return the mean RMS value (...), float32, under class logits (..., K).
 
-        From twice the floor down it fades, and at 1.25 times the floor it is 0: what is silent is so exactly, and
-        nothing jumps where a level is near the floor.
+        It fades out from twice the floor to 0 at 1.25 times the floor, so that silence is exactly 0 and levels near the
+        floor do not jump.
         """
         rms = logits.float().softmax(dim=-1) @ self.centres
         start, full = _FADE
         return rms * ((rms / self.edges[0] - start) / (full - start)).clamp(0, 1)
 
     def soft_targets(self, rms: Tensor, width_bins: float = 1.0, reach_bins: int = 2) -> Tensor:
-        """Distributions (..., K) over classes around those of RMS values (...): a Gaussian that is cut off, sum 1.
+        """Return truncated Gaussians (..., K) over classes, each with sum 1, around the classes of RMS values (...).
 
-        Silence has no neighbours: a level just above the floor is near to it, but an exact 0 is not near to anything.
+        Class 0 has no neighbours: a level just above the floor is close to the floor, but an exact 0 is not close to
+        any level.
 
         Args:
             rms: RMS values (...), at least 0.
             width_bins: Standard deviation in classes, above 0.
-            reach_bins: Classes on each side that take part, at least 0.
+            reach_bins: Classes on each side with a weight, at least 0.
         """
         target = self.encode(rms)
         distance = torch.arange(self.n_classes, device=rms.device) - target[..., None]
@@ -83,5 +85,5 @@ class LevelBins(nn.Module):
 
 
 def _expand(scale: Tensor, mu: float) -> Tensor:
-    """RMS values of places on the mu-law scale."""
+    """Return the RMS values at positions on the mu-law scale."""
     return torch.expm1(scale * math.log1p(mu)) / mu

@@ -1,4 +1,4 @@
-"""Owns what a training of Video2RMS gives to look at."""
+"""Owns the figures that a training of Video2RMS logs."""
 
 from pathlib import Path
 from typing import Any
@@ -13,25 +13,25 @@ from video2rms.batch import VideoBatch
 from video2rms.figure import envelope_figure
 from video2rms.model import Prediction
 from video2rms.module import Video2RmsTraining
-from video2rms.onsets import pick_onsets
+from video2rms.onsets import ONSET_THRESHOLD, pick_onsets
 
 
 class EnvelopeLogger(pl.Callback):
-    """Every so often draws the predicted over the true envelope of the first validation clips.
+    """Draws the predicted and the true envelope of the first validation clips every few epochs.
 
     Writes ``step…/<clip>.png`` and passes it to TensorBoard and wandb.
 
     Args:
-        folder: where to write.
-        every_n_epochs: epochs between pictures; only epochs that end in a validation give any.
-        n_clips: validation clips, from the first on, at most a batch.
+        folder: folder of the figures.
+        every_n_epochs: epochs between figures; only epochs that end in a validation give figures.
+        n_clips: number of validation clips, from the first on, at most a batch.
     """
 
     def __init__(self, folder: str, every_n_epochs: int = 1, n_clips: int = 4) -> None:
         if every_n_epochs < 1 or n_clips < 1:
             raise InputError(
                 f"callbacks.envelopes with every_n_epochs {every_n_epochs}, n_clips {n_clips} does not work: give at "
-                "least 1 each"
+                "least 1 for each"
             )
         self.folder = Path(folder)
         self.every_n_epochs = every_n_epochs
@@ -46,7 +46,7 @@ class EnvelopeLogger(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Draws the clips of the first batch, from what the validation step returned."""
+        """Draw the clips of the first batch from the result of the validation step."""
         due = (trainer.current_epoch + 1) % self.every_n_epochs == 0
         if batch is None or batch_idx or trainer.sanity_checking or not due or not trainer.is_global_zero:
             return
@@ -57,7 +57,7 @@ class EnvelopeLogger(pl.Callback):
         for i, clip_id in enumerate(batch.clip_ids[: self.n_clips]):
             figure = envelope_figure(
                 Envelope(predicted[i], FINE_RATE_HZ),
-                pick_onsets(heights[i], pl_module.onset_threshold),
+                pick_onsets(heights[i], ONSET_THRESHOLD),
                 Envelope(batch.rms[i], FINE_RATE_HZ),
             )
             with atomic_path(self.folder / f"step{trainer.global_step:07d}" / f"{clip_id}.png") as temporary:

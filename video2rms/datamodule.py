@@ -1,4 +1,4 @@
-"""Lightning's way to training material for Video2RMS."""
+"""Lightning data modules for Video2RMS."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,7 +16,7 @@ class RecordingModule(ChunkDataModule):
 
     @staticmethod
     def collate(items: Sequence[VideoItem | None]) -> VideoBatch | None:
-        """Joins the clips that are there into a batch."""
+        """Join the undamaged clips into a batch; return None if there is none."""
         return collate_undamaged_videos(items)
 
     def _items(self, split: str | None) -> RecordingDataset:
@@ -34,9 +34,9 @@ class RecordingModule(ChunkDataModule):
 
 
 class SyntheticVideoModule(SyntheticDataModule):
-    """Synthetic strikes, new ones in every epoch, and some that stay the same for validation.
+    """Synthetic strikes, new ones in every epoch, and a fixed set for validation.
 
-    Sound and picture of the clips should agree (`max_offset_s` of 0): what is random cannot be learned.
+    Sound and picture of the clips should agree (`max_offset_s` of 0), since a random offset cannot be learned.
 
     Args:
         spec: Form of the clips; 4 s of 112x64 pixels take 2.6 MB each.
@@ -49,10 +49,10 @@ class SyntheticVideoModule(SyntheticDataModule):
 
     @property
     def render(self) -> Callable[[int, int], VideoItem]:
-        """What makes a training item."""
+        """Function that makes a training item."""
         return partial(render_video, self._spec)
 
     @staticmethod
     def collate(items: Sequence[VideoItem]) -> VideoBatch:
-        """Joins items into a batch."""
+        """Join items into a batch."""
         return collate_videos(items)

@@ -1,4 +1,4 @@
-"""Owns the picture of an envelope with its hits."""
+"""Owns the figure of an envelope with its hits."""
 
 import numpy as np
 import torch
@@ -16,13 +16,13 @@ def envelope_figure(
     behind: Envelope | None = None,
     labels: tuple[str, str] = ("predicted", "true"),
 ) -> Figure:
-    """Level over time, with ticks at onsets.
+    """Plot a level over time, with ticks at onsets.
 
     Args:
-        envelope: Envelope (N,); of one with more than 4000 values the largest of each 4000th part is drawn.
+        envelope: Envelope (N,); if it has more than 4000 values, the largest value of each of 4000 parts is drawn.
         onsets_s: Times of onsets (K,).
-        behind: Another one, such as the sound's own, drawn behind it, or None.
-        labels: What the two are called, where there are two.
+        behind: Another envelope, such as the sound's own, drawn behind it; or None.
+        labels: Names of the two envelopes in the legend.
 
     Returns:
         A figure to save; nothing is shown.

@@ -1,4 +1,4 @@
-"""How near a predicted envelope comes to the truth: both published E-L1s, and correlation."""
+"""Metrics of a predicted envelope: both published E-L1s, and correlation."""
 
 import torch
 import torch.nn.functional as F
@@ -9,16 +9,16 @@ from media.envelope import FINE_RATE_HZ, Envelope, control_envelope
 
 
 def level_metrics(rms: Tensor, true_rms: Tensor, true_rms_44khz: Tensor) -> dict[str, Tensor]:
-    """Compares predicted levels with those of the sound.
+    """Compare predicted levels with those of the sound.
 
     Args:
         rms: Predicted level in slots of 8 ms (B, N).
-        true_rms: The sound's (B, N).
-        true_rms_44khz: The sound's every 128 samples of 44.1 kHz (B, M), see `evaluation.levels.rms_44khz`.
+        true_rms: Level of the sound (B, N).
+        true_rms_44khz: Level of the sound every 128 samples at 44.1 kHz (B, M), see `evaluation.levels.rms_44khz`.
 
     Returns:
-        Of each clip (B,): `e_l1`, that of Video-Foley at 16 kHz; `e_l1_44khz`, that of Stable-V2A, for which the
-        prediction is read off at the middles of the windows; `rms_correlation`, Pearson's, 0 where a level is constant.
+        For each clip (B,): `e_l1` as in Video-Foley at 16 kHz; `e_l1_44khz` as in Stable-V2A, with the prediction
+        sampled at the middles of the windows; `rms_correlation`, Pearson's, 0 if a level is constant.
     """
     pairs = torch.stack([rms, true_rms], dim=1)
     pairs = F.normalize(pairs - pairs.mean(dim=-1, keepdim=True), dim=-1, eps=1e-6)

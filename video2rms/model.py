@@ -1,4 +1,4 @@
-"""Owns the network: features of frames at 30 fps in, class logits of the level and logits of onsets at 125 Hz out."""
+"""Owns the network: from features of frames at 30 fps to class logits of the level and logits of onsets at 125 Hz."""
 
 import math
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from video2rms.features.base import FeatureExtractor
 
 FRAME_RATE_HZ = 30.0
 _N_PLACE = 6
-_LATEST = 3.0  # grid steps; what is shown for longer than that is known by being repeated
+_LATEST = 3.0  # grid steps; a frame that stays longer is recognised by its repetition
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What the network says of each slot of 8 ms.
+    """Output of the network for each slot of 8 ms.
 
     Args:
         level_logits: Logits of the level's classes (B, N, K).
@@ -30,12 +30,12 @@ class Prediction:
 
 
 class Video2Rms(nn.Module):
-    """Three convolutions and a bidirectional LSTM between features of frames and levels of sound.
+    """Three convolutions and a bidirectional LSTM that map features of frames to levels of sound.
 
-    Frames lie on an even grid of 30 a second, but a camera may have taken them earlier or later: `lateness_s` says by
-    how much, so that any rate, even a variable one, is understood. The convolutions run at the rate of the frames. Then
-    each slot of 1 / 125 s takes the two frames around it, and its place between them, and the LSTM runs over slots. No
-    layer knows the number of frames.
+    Frames are on an even grid of 30 per second, but a camera may have taken them earlier or later. `lateness_s` gives
+    the difference, so that the network works with any rate, even a variable one. The convolutions run at the rate of
+    the frames. Then each slot of 1 / 125 s combines the two frames around it and its position between them, and the
+    LSTM runs over slots. No layer depends on the number of frames.
 
     Args:
         features: Extractor, trained or frozen.
@@ -45,7 +45,7 @@ class Video2Rms(nn.Module):
         dropout: Share of dropped channels after each convolution, 0 to 1.
 
     Raises:
-        InputError: A number lies outside its range.
+        InputError: A number is outside its range.
 
     Source:
         Video-Foley (arXiv 2408.11915), RMS-Mapper of Stable-V2A (arXiv 2412.15023).
@@ -77,12 +77,12 @@ class Video2Rms(nn.Module):
         self.head = nn.Linear(2 * lstm_width, self.bins.n_classes + 1)
 
     def forward(self, frames: Tensor, lateness_s: Tensor, n_slots: int) -> Prediction:
-        """Predicts levels from frames.
+        """Predict levels from frames.
 
         Args:
-            frames: Frames on a grid of 30 a second (B, T, 3, H, W), uint8, RGB.
-            lateness_s: Grid time less the time at which each frame was really shown (B, T).
-            n_slots: Number N of slots of 1 / 125 s, at most those that T frames cover, rounded up.
+            frames: Frames on a grid of 30 per second (B, T, 3, H, W), uint8, RGB.
+            lateness_s: Grid time minus the time at which each frame was shown (B, T), seconds.
+            n_slots: Number N of slots of 1 / 125 s, at most as many as T frames cover, rounded up.
 
         Returns:
             The prediction.
@@ -90,9 +90,9 @@ class Video2Rms(nn.Module):
         return self.predict(self.features(frames), lateness_s, n_slots)
 
     def predict(self, features: Tensor, lateness_s: Tensor, n_slots: int) -> Prediction:
-        """As `forward`, from features (B, T, D)."""
+        """Predict levels from features (B, T, D), like `forward`."""
         steps = FRAME_RATE_HZ * lateness_s
-        repeated = torch.diff(steps, dim=1, prepend=steps[:, :1]) > 0.9  # the frame before stands here once more
+        repeated = torch.diff(steps, dim=1, prepend=steps[:, :1]) > 0.9  # a repeated frame
         late = steps.clamp(-_LATEST, _LATEST).to(features.dtype)
         known = torch.stack([late, repeated.to(late.dtype)], dim=-1)
         hidden = self.convs(torch.cat([features, known], dim=-1).transpose(1, 2)).transpose(1, 2)
@@ -102,7 +102,7 @@ class Video2Rms(nn.Module):
 
 
 def _around_slots(hidden: Tensor, late: Tensor, n_slots: int) -> Tensor:
-    """The frames (B, T, D) before and after the middle of each slot, with its place: (B, N, 2 D + 6)."""
+    """Return the frames (B, T, D) before and after the middle of each slot, and its position: (B, N, 2 D + 6)."""
     place = (torch.arange(n_slots, device=hidden.device) + 0.5) * (FRAME_RATE_HZ / FINE_RATE_HZ)
     left = place.floor().long().clamp(max=hidden.shape[1] - 1)
     right = (left + 1).clamp(max=hidden.shape[1] - 1)

@@ -17,7 +17,7 @@ from video2rms.augment import augment
 from video2rms.batch import VideoBatch, onset_heights
 from video2rms.metrics import level_metrics
 from video2rms.model import Prediction, Video2Rms
-from video2rms.onsets import pick_onsets
+from video2rms.onsets import ONSET_THRESHOLD, pick_onsets
 from video2rms.recordings import LATENESS, RMS_44KHZ
 from video2rms.sounding import noise_along
 
@@ -30,8 +30,9 @@ class Video2RmsTraining(Training):
     Args:
         model: the model.
         onset_weight: weight of the onset head's loss, above 0.
-        onset_threshold: height from which peaks count as onsets in validation.
-        smoothing_bins: standard deviation of the Gaussian around the true class.
+        onset_positive_weight: weight of slots at an onset against that of the others, above 0.
+        onset_width_s: standard deviation of the bell around an onset that the onset head is to predict, above 0.
+        smoothing_bins: standard deviation of the Gaussian around the true class, above 0.
         low_pass_hz: cutoff of the target, see ``media.envelope.low_passed``; None: the level as it is, with sharp hits.
             Accuracy is measured against the target, everything else against the level as it is.
         augment: whether training frames are changed at random; features from a cache cannot be.
@@ -49,31 +50,37 @@ class Video2RmsTraining(Training):
         self,
         model: Video2Rms,
         onset_weight: float = 8.0,
-        onset_threshold: float = 0.4,
+        onset_positive_weight: float = 3.0,
+        onset_width_s: float = 0.012,
         smoothing_bins: float = 1.0,
         low_pass_hz: float | None = None,
         augment: bool = True,
         **common: Any,
     ) -> None:
         super().__init__(model, **common)
-        if not (onset_weight > 0 and 0 < onset_threshold < 1 and smoothing_bins > 0):
-            raise InputError(
-                f"training.onset_weight {onset_weight}, onset_threshold {onset_threshold}, smoothing_bins "
-                f"{smoothing_bins} do not work: give a number above 0, one between 0 and 1, and one above 0"
-            )
+        positive = {
+            "onset_weight": onset_weight,
+            "onset_positive_weight": onset_positive_weight,
+            "onset_width_s": onset_width_s,
+            "smoothing_bins": smoothing_bins,
+        }
+        for name, value in positive.items():
+            if not value > 0:
+                raise InputError(f"training.{name} is {value}; expected a number above 0: correct it.")
         if low_pass_hz is not None and not 0 < low_pass_hz < FINE_RATE_HZ / 2:
             raise InputError(
                 f"training.low_pass_hz {low_pass_hz} does not work: give null, or a number between 0 and "
                 f"{FINE_RATE_HZ / 2}"
             )
         self.onset_weight = onset_weight
-        self.onset_threshold = onset_threshold
+        self.onset_positive_weight = onset_positive_weight
+        self.onset_width_s = onset_width_s
         self.smoothing_bins = smoothing_bins
         self.low_pass_hz = low_pass_hz
         self.augment = augment
 
     def encoder_ids(self) -> dict[str, str]:
-        """What a cache keeps of a chunk: features, how late frames are, and the level; see ``Training``.
+        """Return what a cache keeps of a chunk: features, how late frames are, and the level; see ``Training``.
 
         Raises:
             InputError: the features are trained, or frames are to be changed.
@@ -88,14 +95,14 @@ class Video2RmsTraining(Training):
         return {FRAMES: features, LATENESS: "of frames", **levels}
 
     def encode(self, batch: VideoBatch, factors: Sequence[float]) -> dict[str, Tensor]:
-        """What a cache keeps of a batch, see ``Training``; the sound is not multiplied by anything."""
+        """Return what a cache keeps of a batch, see ``Training``; the sound is not multiplied by anything."""
         assert tuple(factors) == (1.0,)
         features = {FRAMES: self.model.features(batch.frames), LATENESS: batch.lateness_s}
         levels = {ENVELOPE: batch.rms, RMS_44KHZ: batch.rms_44khz}
         return {tensor_name(name, 1.0): value for name, value in (features | levels).items()}
 
     def training_step(self, batch: VideoBatch, batch_idx: int) -> Tensor:
-        """Loss of a training batch; augmentation and dropout depend on the seed, the epoch and its number only."""
+        """Return the loss of a batch; augmentation and dropout depend on the seed, the epoch and its number only."""
         generator = self.generator(self.current_epoch, batch_idx, self.global_rank)
         if self.augment and batch.frames is not None:
             batch = replace(batch, frames=augment(batch.frames, generator))
@@ -106,7 +113,7 @@ class Video2RmsTraining(Training):
         return loss
 
     def validation_step(self, batch: VideoBatch | None, batch_idx: int) -> Prediction | None:  # type: ignore[override]
-        """Logs ``valid_loss`` and the metrics of a batch, each the mean over clips; returns what was predicted."""
+        """Log ``valid_loss`` and the metrics of a batch, each the mean over clips; return the prediction."""
         if batch is None:  # every chunk of it is damaged
             return None
         prediction = self.predict(batch)
@@ -116,7 +123,7 @@ class Video2RmsTraining(Training):
         return prediction
 
     def predict(self, batch: VideoBatch) -> Prediction:
-        """The prediction for a batch, from its frames or from features of them."""
+        """Return the prediction for a batch, from its frames or from features of them."""
         n_slots = batch.rms.shape[1]
         if batch.features is not None:
             return self.model.predict(batch.features, batch.lateness_s, n_slots)
@@ -124,17 +131,17 @@ class Video2RmsTraining(Training):
         return self.model(batch.frames, batch.lateness_s, n_slots)
 
     def loss(self, prediction: Prediction, batch: VideoBatch) -> Tensor:
-        """The loss of a prediction."""
+        """Return the loss of a prediction."""
         targets = self.model.bins.soft_targets(self.target(batch), self.smoothing_bins)
         of_levels = F.cross_entropy(prediction.level_logits.flatten(0, 1), targets.flatten(0, 1))
-        heights = onset_heights(batch.onsets_s, batch.rms.shape[1]).to(of_levels.device)
+        heights = onset_heights(batch.onsets_s, batch.rms.shape[1], self.onset_width_s).to(of_levels.device)
         of_onsets = F.binary_cross_entropy_with_logits(
-            prediction.onset_logits, heights, pos_weight=heights.new_tensor(3.0)
+            prediction.onset_logits, heights, pos_weight=heights.new_tensor(self.onset_positive_weight)
         )
         return of_levels + self.onset_weight * of_onsets
 
     def target(self, batch: VideoBatch) -> Tensor:
-        """Levels (B, N) that the network is to predict."""
+        """Return levels (B, N) that the network is to predict."""
         if self.low_pass_hz is None:
             return batch.rms
         return low_passed(Envelope(batch.rms, FINE_RATE_HZ), self.low_pass_hz).rms
@@ -156,7 +163,7 @@ class Video2RmsTraining(Training):
         for level, height, times_s in zip(rms.cpu(), heights.cpu(), onsets_s, strict=True):
             true_s = np.sort(times_s.cpu().numpy())
             sound = noise_along(Envelope(level, FINE_RATE_HZ), ONSET_RATE_HZ)
-            by_head.append(onset_f1(true_s, pick_onsets(height, self.onset_threshold).numpy()))
+            by_head.append(onset_f1(true_s, pick_onsets(height, ONSET_THRESHOLD).numpy()))
             by_envelope.append(onset_f1(true_s, detect_onsets(sound, ONSET_RATE_HZ).times_s))
         return {
             name: rms.new_tensor(np.mean([score.f1 if score else 1.0 for score in scores]))

@@ -1,4 +1,4 @@
-"""Times of onsets from the onset head's probabilities."""
+"""Times of onsets, from the probabilities of the onset head."""
 
 import numpy as np
 import torch
@@ -7,19 +7,21 @@ from torch import Tensor
 from media.envelope import FINE_RATE_HZ
 
 LEAST_GAP_S = 0.08
+ONSET_THRESHOLD = 0.4
+"""Lowest probability of an onset: this project's choice, made on synthetic clips alone (bundled/README.md)."""
 
 
 def pick_onsets(probabilities: Tensor, threshold: float) -> Tensor:
-    """Peaks of the onset probability, to a fraction of a slot.
+    """Return the peaks of the onset probability, to a fraction of a slot.
 
     Args:
-        probabilities: Of an onset in each slot of 8 ms (N,), 0 to 1.
-        threshold: Lowest height of a peak, 0 to 1.
+        probabilities: Probability of an onset in each slot of 8 ms (N,), 0 to 1.
+        threshold: Smallest height of a peak, 0 to 1.
 
     Returns:
-        Times in seconds (K,), at least 80 ms apart: of two that are nearer the higher one.
+        Times in seconds (K,), at least 80 ms apart: of two closer peaks the higher one is kept.
     """
-    from scipy.signal import find_peaks  # takes a second to import, which infer.py --help need not
+    from scipy.signal import find_peaks  # slow to import, so infer.py --help avoids it
 
     heights = probabilities.float().cpu().numpy()
     distance = round(LEAST_GAP_S * FINE_RATE_HZ)

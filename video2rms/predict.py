@@ -1,9 +1,9 @@
 """Predict the envelope of a silent video: ``python -m video2rms.predict --video FILE --output FILE.envelope.csv``.
 
-Reads frames at 30 a second in windows, so that hours of video need no more memory than seconds.
+Reads frames at 30 per second in windows, so that hours of video need no more memory than seconds.
 """
 
-if __name__ == "__main__":  # before the imports, which take seconds
+if __name__ == "__main__":  # before the slow imports
     from common.errors import end_on_interrupt
 
     end_on_interrupt()
@@ -35,22 +35,21 @@ from training.config import REPOSITORY, build_model, describing
 from training.stored_config import kept_sections, resolved
 from video2rms.figure import envelope_figure
 from video2rms.model import FRAME_RATE_HZ, Video2Rms
-from video2rms.onsets import pick_onsets
+from video2rms.onsets import ONSET_THRESHOLD, pick_onsets
 from video2rms.streaming import MARGIN_FRAMES, WINDOW_FRAMES, join_levels, predict_levels
 
 BUNDLED_VIDEO2RMS = REPOSITORY / "bundled" / "video2rms.safetensors"
-ONSET_THRESHOLD = 0.4
 OWN_TARGET = "video2rms.model.Video2Rms"
-LEAD_S = 0.2  # frames of 1 / 30 s and slots of 8 ms meet that often
+LEAD_S = 0.2  # period after which frames of 1 / 30 s and slots of 8 ms coincide
 
 
 @dataclass(frozen=True, eq=False)
 class PredictedEnvelope:
-    """What a video lets expect of its sound.
+    """The predicted level and onsets of a video's sound.
 
     Args:
         envelope: Level in slots of 8 ms, rms (N,), of a sound whose peak is about 1.
-        onsets_s: Times of hits (K,).
+        onsets_s: Times of hits (K,), in seconds.
     """
 
     envelope: Envelope
@@ -58,17 +57,17 @@ class PredictedEnvelope:
 
 
 def load_video2rms(checkpoint: Path = BUNDLED_VIDEO2RMS, device: str | torch.device = "cpu") -> Video2Rms:
-    """A trained network.
+    """Load a trained network.
 
     Args:
         checkpoint: `best.safetensors` or `last.ckpt` of a training run.
-        device: Where it runs.
+        device: Device of the network.
 
     Returns:
         The network, in eval mode.
 
     Raises:
-        InputError: The file is missing, damaged, or no checkpoint of Video2RMS.
+        InputError: The file is missing, damaged, or not a checkpoint of Video2RMS.
     """
     content = read_content(checkpoint)
     weights, described = state_dict_of(content, checkpoint), content.get("config")
@@ -76,11 +75,11 @@ def load_video2rms(checkpoint: Path = BUNDLED_VIDEO2RMS, device: str | torch.dev
     kind = part.get("_target_") if isinstance(part, dict) else None
     if kind != OWN_TARGET:
         raise InputError(
-            f"{checkpoint} is no checkpoint of Video2RMS ({kind or 'nothing'} instead of {OWN_TARGET}): give one that "
-            "exp=mini_video2rms or exp=train_gh_video2rms made"
+            f"{checkpoint} is no checkpoint of Video2RMS ({kind or 'nothing'} instead of {OWN_TARGET}): give one from "
+            "exp=mini_video2rms or exp=train_gh_video2rms"
         )
-    config = kept_sections(described, checkpoint, ("model", "seed"), ("paths",))
-    with describing(checkpoint):  # the file holds all weights, which bring their memory
+    config = kept_sections(described, checkpoint, ("model", "seed"))
+    with describing(checkpoint):  # the file holds all weights; loading them allocates the memory
         OmegaConf.update(config, "paths.random_weights", True, force_add=True)
         if "random_weights" in config.model.features:
             config.model.features.random_weights = True
@@ -99,23 +98,23 @@ def predict_envelope(
     progress: bool = False,
     watch: Stopwatch | None = None,
 ) -> PredictedEnvelope:
-    """Predicts the envelope of a video or a part of it.
+    """Predict the envelope of a video or a part of it.
 
-    What comes within 15 s before the part is looked at too, so that the part's start is understood as in the whole.
+    Up to 15 s before the part are read too, so that the start of the part is predicted as in the whole video.
 
     Args:
         model: The network, in eval mode.
         path: A video file of any rate and length.
-        start_s: Where the part starts, in seconds, at least 0.
-        duration_s: How long it is, above 0; None: to the end.
-        progress: Whether a bar shows how far it is, where there is more than a window.
-        watch: Is told how long the stages `video` (reading frames) and `network` take.
+        start_s: Start of the part in seconds, at least 0.
+        duration_s: Duration of the part in seconds, above 0; None: to the end.
+        progress: Whether to show a progress bar, if there is more than one window.
+        watch: Records the durations of the stages `video` (reading frames) and `network`.
 
     Returns:
         The prediction.
 
     Raises:
-        InputError: The file is no readable video, or the part lies outside it.
+        InputError: The file is not a readable video, or the part is outside it.
     """
     asked_s = part_duration_s(path, probe(path).duration_s, start_s, duration_s)
     request = frames_to_predict(model, start_s, asked_s)
@@ -124,12 +123,12 @@ def predict_envelope(
 
 
 def frames_to_predict(model: Video2Rms, start_s: float, duration_s: float) -> FrameRequest:
-    """Return the frames that `predict_from_frames` needs for a part of a video: up to 15 s before it are seen too.
+    """Return the frames that `predict_from_frames` needs for a part of a video, including up to 15 s before it.
 
     Args:
         model: The network.
-        start_s: Where the part starts, in seconds, at least 0.
-        duration_s: How long it is, above 0.
+        start_s: Start of the part in seconds, at least 0.
+        duration_s: Duration of the part in seconds, above 0.
     """
     lead_s = math.floor(min(start_s, MARGIN_FRAMES / FRAME_RATE_HZ) / LEAD_S + 1e-6) * LEAD_S
     return FrameRequest(FRAME_RATE_HZ, model.features.size_px, start_s - lead_s, lead_s + duration_s, WINDOW_FRAMES)
@@ -148,11 +147,11 @@ def predict_from_frames(
 
     Args:
         model: The network, in eval mode.
-        windows: The frames that were requested.
-        request: What `frames_to_predict` gave.
-        start_s: Where the part starts, in seconds.
-        progress: Whether a bar shows how far it is, where there is more than a window.
-        watch: Is told how long the stages `video` (reading frames) and `network` take.
+        windows: The requested frames.
+        request: The request from `frames_to_predict`.
+        start_s: Start of the part in seconds.
+        progress: Whether to show a progress bar, if there is more than one window.
+        watch: Records the durations of the stages `video` (reading frames) and `network`.
     """
     watch = watch or Stopwatch()
     assert request.duration_s is not None
@@ -174,7 +173,7 @@ def _counted(windows: Iterable[FrameWindow], bar: "tqdm[Any]") -> Iterator[Frame
 
 @user_errors()
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Predict, write, and say what was found and how long it took."""
+    """Predict and write the envelope, and print the number of onsets and the durations."""
     parser = command_parser("python -m video2rms.predict", __doc__)
     parser.add_argument("--video", type=Path, required=True, metavar="FILE", help="video file")
     add_output(parser, "CSV (time_s,rms) with the times of the video")
@@ -189,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if path.is_dir() or path.absolute() in (other.absolute() for name, other in outputs.items() if name != option):
             raise InputError(f"{option} {path} is a folder, or the other output: give another file")
         if any(same_file(path, given) for given in (args.video, args.checkpoint)):
-            raise InputError(f"{option} {path} would be written over, but is an input: give another file")
+            raise InputError(f"{option} {path} is an input and would be overwritten: give another file")
     watch = Stopwatch()
     with watch.stage("model"):
         model = load_video2rms(args.checkpoint, pick_device(args.device))
@@ -202,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             envelope_figure(found.envelope, found.onsets_s).savefig(temporary, dpi=110, format="png")
     sys.stdout.write(
         f"{len(found.onsets_s)} onsets with a probability of {ONSET_THRESHOLD} or more in "
-        f"{found.envelope.duration_s:.2f} s (the envelope may rise at others); seconds: {watch}\n"
+        f"{found.envelope.duration_s:.2f} s (the envelope may also rise elsewhere); seconds: {watch}\n"
         + "".join(f"{printable(path)}\n" for path in outputs.values())
     )
 

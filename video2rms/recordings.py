@@ -1,4 +1,4 @@
-"""Recordings as training material: chunks of videos with sound, laid on the grid of 30 frames a second."""
+"""Recordings as training data: chunks of videos with sound, on the grid of 30 frames per second."""
 
 import logging
 from pathlib import Path
@@ -20,28 +20,28 @@ from video2rms.batch import VideoItem
 from video2rms.model import FRAME_RATE_HZ
 
 LATENESS: str = "lateness"
-"""Name in a cache of how late frames are."""
+"""Name of the frames' lateness in a cache."""
 RMS_44KHZ: str = "rms_44khz"
-"""Name in a cache of the level at 44.1 kHz."""
+"""Name of the level at 44.1 kHz in a cache."""
 LEAST_RATE_HZ = 12.0
-"""Frames a second that recordings should have at least."""
+"""Smallest frame rate of recordings that gives no warning."""
 _logger = logging.getLogger(__name__)
 
 
 class RecordingDataset(ChunkDataset[VideoItem]):
-    """Chunks of recordings, each with the level of its own sound, whose peak is made 1, and the annotated hits.
+    """Chunks of recordings with the annotated hits and the level of their own sound, scaled to a peak of 1.
 
-    Raw Greatest Hits, any folder of videos with sound, and the processed layout, whose 4 frames a second are too few
-    for timing, as a warning says. The last chunk of a recording is padded with silence and the last frame, which gets
-    later and later. A silent chunk has the level 0.
+    The data are raw Greatest Hits, a folder of videos with sound, or the processed layout, whose 4 frames per second
+    are too few for timing (a warning is logged). The last chunk of a recording is padded with silence and with repeats
+    of the last frame, whose lateness grows. A silent chunk has the level 0.
 
     Args:
-        root: Folder of the data set, as the others see `ChunkDataset`.
+        root: Folder of the data set; for this and the following see `ChunkDataset`.
         split: Name of the split, a file of ids, or None for all recordings.
-        spec: Form of the chunks, at 30 frames a second.
-        samples_per_epoch: Items an epoch; None gives every chunk once.
-        skip_damaged: Whether a chunk that cannot be read gives None and is counted, instead of an error.
-        reader: What reads the frames of videos.
+        spec: Form of the chunks, at 30 frames per second.
+        samples_per_epoch: Items in an epoch; None gives every chunk once.
+        skip_damaged: Whether an unreadable chunk gives None and is counted, instead of raising an error.
+        reader: Reader of the videos' frames.
 
     Raises:
         InputError: The data set cannot be read or has no pictures, or the frame rate is another one; also when an item
@@ -60,8 +60,8 @@ class RecordingDataset(ChunkDataset[VideoItem]):
     ) -> None:
         if spec.frame_rate_hz != FRAME_RATE_HZ:
             raise InputError(
-                f"dataset.spec.frame_rate_hz is {spec.frame_rate_hz}, expected {FRAME_RATE_HZ}, at which the network "
-                "works: correct it"
+                f"dataset.spec.frame_rate_hz is {spec.frame_rate_hz}, expected {FRAME_RATE_HZ}, the rate of the "
+                "network: correct it"
             )
         common: Any = {"samples_per_epoch": samples_per_epoch, "skip_damaged": skip_damaged, "reader": reader}
         super().__init__(root, split, spec, **common)
@@ -69,8 +69,8 @@ class RecordingDataset(ChunkDataset[VideoItem]):
         rates_hz = [clip.frames_rate_hz for clip in clips if clip.frames_dir is not None]
         if any(rate_hz < LEAST_RATE_HZ for rate_hz in rates_hz):
             _logger.warning(
-                "%d of %d recordings of %s have stored frames, of some %g a second, instead of videos: too few to see "
-                "when something happens",
+                "%d of %d recordings of %s have stored frames, at about %g per second, instead of videos: too few for "
+                "exact timing",
                 len(rates_hz),
                 len(clips),
                 root,
@@ -78,7 +78,7 @@ class RecordingDataset(ChunkDataset[VideoItem]):
             )
 
     def item(self, index: int, *, sound: bool = True) -> VideoItem:
-        """One item of the present epoch, see `ChunkDataset`; without `sound` it has features instead of frames."""
+        """Return an item of the epoch, see `ChunkDataset`; without `sound` it has features instead of frames."""
         chunk = self.chunks[self._chunk_number(index)]
         onsets_s = torch.tensor([hit.time_s for hit in chunk.hits])
         clip_id = f"{chunk.clip.clip_id}-{chunk.start_s:.1f}s"
@@ -92,7 +92,7 @@ class RecordingDataset(ChunkDataset[VideoItem]):
         return VideoItem(window.frames, window.lateness_s.float(), *levels, onsets_s, clip_id)
 
     def _read(self, chunk: Chunk, duration_s: float) -> tuple[Tensor, FrameWindow]:
-        """Sound (C, N) with a peak of 1 or 0, and frames, from the start of the chunk on."""
+        """Read sound (C, N), scaled to a peak of 1 unless silent, and frames, from the start of the chunk on."""
         wave = read_chunk_sound(chunk, self._spec, duration_s)
         rate_hz, size_px = self._spec.frame_rate_hz, self._spec.frame_size_px
         return wave, read_timed_frames(

@@ -1,4 +1,4 @@
-"""Envelopes made audible, so that their onsets can be compared with those of recordings by the same detector."""
+"""Sonification of envelopes, so that one detector can find onsets in them and in recordings."""
 
 import torch
 from torch import Tensor
@@ -8,13 +8,13 @@ from media.envelope import Envelope, control_envelope
 
 
 def noise_along(envelope: Envelope, sample_rate_hz: int, duration_s: float | None = None, *, seed: int = 0) -> Tensor:
-    """White noise that is as loud as an envelope says.
+    """Return white noise whose level follows an envelope.
 
     Args:
         envelope: One envelope, rms (T,).
-        sample_rate_hz: Samples a second of the sound.
-        duration_s: Length of the sound, above 0, silent after the envelope's end; None: the envelope's.
-        seed: Of the noise.
+        sample_rate_hz: Samples per second of the sound.
+        duration_s: Duration of the sound, above 0, silent after the envelope's end; None: the envelope's.
+        seed: Seed of the noise.
 
     Returns:
         Sound (1, N), float32.

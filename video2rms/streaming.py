@@ -1,4 +1,4 @@
-"""Owns the way from a video of any length to its levels: windows that overlap, so that memory does not grow."""
+"""Owns prediction for videos of any length: overlapping windows keep the memory constant."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from torch import Tensor
 from media.frames import FrameWindow
 from video2rms.model import Video2Rms
 
-WINDOW_FRAMES = 600  # 20 s; frames and slots of 8 ms meet every 6 frames
-MARGIN_FRAMES = 450  # 15 s that are seen on each side, but not answered for
+WINDOW_FRAMES = 600  # 20 s; frames and slots of 8 ms coincide every 6 frames
+MARGIN_FRAMES = 450  # 15 s of context on each side
 
 
 @dataclass(frozen=True, eq=False)
 class Levels:
-    """What is predicted of a stretch of time.
+    """Prediction for a stretch of time.
 
     Args:
-        rms: Level in slots of 8 ms (N,), float32, 0 to 1; 0 where it is below the floor of the model's classes.
+        rms: Level in slots of 8 ms (N,), float32, 0 to 1; 0 below the floor of the model's classes.
         onset: Probability of an onset in each slot (N,), float32.
     """
 
@@ -27,28 +27,27 @@ class Levels:
 
 
 def join_levels(parts: Iterable[Levels]) -> Levels:
-    """One stretch of several that follow each other, at least one."""
+    """Join consecutive stretches, at least one."""
     rms, onset = zip(*((part.rms, part.onset) for part in parts), strict=True)
     return Levels(torch.cat(rms), torch.cat(onset))
 
 
 def count_slots(n_frames: int) -> int:
-    """Slots of 8 ms in a number of frames at 30 a second, at least 1: 25 every 6 frames, halves rounded up."""
+    """Return the number of 8 ms slots for at least one frame at 30 per second: 25 for every 6, halves rounded up."""
     return (25 * n_frames + 3) // 6
 
 
 def predict_levels(model: Video2Rms, windows: Iterable[FrameWindow]) -> Iterator[Levels]:
-    """Predicts window by window.
+    """Predict levels window by window.
 
-    The windows are cut every 20 s; each is seen with 15 s around it, after which the network has all but
-    forgotten what it cannot see.
+    Windows of 20 s are predicted with 15 s of context on each side; frames further away have almost no influence.
 
     Args:
         model: The network, in eval mode.
-        windows: Frames at 30 a second from the start on, `WINDOW_FRAMES` (a multiple of 6) in each but the last.
+        windows: Frames at 30 per second from the start on, `WINDOW_FRAMES` (a multiple of 6) in each but the last.
 
     Yields:
-        Levels of one window after the other, without gap; together `count_slots` of all frames.
+        Levels of consecutive windows, without gaps; together `count_slots` of all frames.
     """
     before: FrameWindow | None = None
     current: FrameWindow | None = None
@@ -62,7 +61,7 @@ def predict_levels(model: Video2Rms, windows: Iterable[FrameWindow]) -> Iterator
 
 @torch.inference_mode()
 def _predict(model: Video2Rms, before: FrameWindow | None, window: FrameWindow, after: FrameWindow | None) -> Levels:
-    """Levels of a window, with what lies around it where there is something."""
+    """Predict the levels of a window, with the context that exists around it."""
     seen = [(before, slice(-MARGIN_FRAMES, None)), (window, slice(None)), (after, slice(MARGIN_FRAMES))]
     parts = [(w.frames[part], w.lateness_s[part]) for w, part in seen if w is not None]
     frames, lateness_s = (torch.cat(tensors) for tensors in zip(*parts, strict=True))

@@ -1,4 +1,4 @@
-"""Synthetic strikes as training material: clips at the frame rates of cameras, laid on the grid of 30 a second."""
+"""Synthetic strikes as training data: clips at the frame rates of cameras, on the grid of 30 frames per second."""
 
 from dataclasses import replace
 
@@ -13,16 +13,17 @@ from video2rms.batch import VideoItem
 from video2rms.model import FRAME_RATE_HZ
 
 CAMERA_RATES_HZ = {12.0: 1, 15.0: 4, 20.0: 2, 23.976: 2, 25.0: 4, 27.5: 1, 30_000 / 1001: 6}
-"""Frame rates of the clips, with their weights; faster cameras look the same on the grid."""
+"""Frame rates of the clips with their weights: a choice of this project among those of cinema, television, web cameras
+and telephones. Faster cameras would look the same on the grid."""
 _RATES_HZ = list(CAMERA_RATES_HZ)
 _SHARES = np.array(list(CAMERA_RATES_HZ.values())) / sum(CAMERA_RATES_HZ.values())
 
 
 def render_video(spec: SyntheticSpec, seed: int, number: int) -> VideoItem:
-    """A clip of a seed as `synthetic.render_clip` makes it, taken by a camera of a rate drawn for it.
+    """Render a clip with `synthetic.render_clip`, at a frame rate drawn for it.
 
     Args:
-        spec: Form of the clip, but for its frame rate, which is drawn from `CAMERA_RATES_HZ`.
+        spec: Form of the clip; its frame rate is replaced by one from `CAMERA_RATES_HZ`.
         seed: Seed of the clips, at least 0.
         number: Number of the clip, at least 0.
 
@@ -34,14 +35,14 @@ def render_video(spec: SyntheticSpec, seed: int, number: int) -> VideoItem:
 
 
 def video_item(clip: SyntheticClip, camera_rate_hz: float) -> VideoItem:
-    """A clip in the form of training.
+    """Convert a clip to a training item.
 
     Args:
         clip: A clip with sound and picture.
-        camera_rate_hz: The rate of its frames.
+        camera_rate_hz: Frame rate of the clip.
 
     Returns:
-        The item; every grid time shows the frame that was taken nearest to it.
+        The item; every grid time has the frame nearest to it.
     """
     assert clip.frames is not None
     assert clip.wave is not None
@@ -61,15 +62,15 @@ def video_item(clip: SyntheticClip, camera_rate_hz: float) -> VideoItem:
 
 
 def nearest_frames(n_frames: int, camera_rate_hz: float, n_grid: int) -> tuple[Tensor, Tensor]:
-    """Numbers of the frames nearest to T = `n_grid` grid times, of two as near the earlier, and how late they are.
+    """Return the frames nearest to T = `n_grid` grid times (the earlier one in a tie), and their lateness.
 
     Args:
-        n_frames: Frames of the camera.
-        camera_rate_hz: How many it takes a second.
-        n_grid: Grid times, 30 a second.
+        n_frames: Number of frames of the camera.
+        camera_rate_hz: Frame rate of the camera.
+        n_grid: Number of grid times, at 30 per second.
 
     Returns:
-        Numbers (T,), and grid time less the frame's time in seconds (T,).
+        Frame numbers (T,), and grid time minus frame time in seconds (T,).
     """
     times_s = torch.arange(n_grid, dtype=torch.float64) / FRAME_RATE_HZ
     shown = torch.ceil(times_s * camera_rate_hz - 0.5 - 1e-6).long().clamp(0, n_frames - 1)

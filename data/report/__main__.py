@@ -31,7 +31,7 @@ log = logging.getLogger("data.report")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """All options, with their defaults."""
+    """Return all options, with their defaults."""
     parser = command_parser("python -m data.report", __doc__)
     add_root(parser)
     split = "only the recordings of <root>/SPLIT.txt, or of the seeded share (default: all)"
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _row(recording: Recording) -> dict[str, Any]:
-    """A recording in report.json: its hits are counted, its envelope is part of the summary alone."""
+    """Return the entry of a recording in report.json, with its hits counted and without its envelope."""
     row = asdict(recording)
     row["n_hits"] = len(row.pop("hits"))
     if row["sound"]:

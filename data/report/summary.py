@@ -64,7 +64,7 @@ class Summary:
 
 
 def summarise(recordings: Sequence[Recording]) -> Summary:
-    """Counts and distributions over the recordings that can be read."""
+    """Return counts and distributions over the recordings that can be read."""
     readable = [recording for recording in recordings if recording.problem is None]
     sounds = [recording.sound for recording in readable if recording.sound]
     pictures = [recording.picture for recording in readable if recording.picture]
@@ -98,7 +98,7 @@ def summarise(recordings: Sequence[Recording]) -> Summary:
 
 
 def words_of(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """The words of all rows, the most frequent first, those that are not named last."""
+    """Return the words of all rows, the most frequent first, those that are not named last."""
     totals = {word: sum(row.get(word, 0) for row in counts.values()) for row in counts.values() for word in row}
     return sorted(totals, key=lambda word: (word == NOT_NAMED, -totals[word], word))
 
@@ -112,7 +112,7 @@ def _distribution(values: Sequence[float], edges: tuple[float, ...]) -> Distribu
 
 
 def _round_edges(highest: float) -> tuple[float, ...]:
-    """Edges from 0 past the highest value, in steps of 1, 2 or 5 times a power of ten."""
+    """Return edges from 0 past the highest value, in steps of 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(highest / MOST_DURATION_BINS))
     step = next(factor * power for factor in (1, 2, 5, 10) if highest / (factor * power) < MOST_DURATION_BINS)
     return tuple(round(i * step, 9) for i in range(math.floor(highest / step) + 2))
@@ -123,7 +123,7 @@ def _counts(names: Iterable[str]) -> dict[str, int]:
 
 
 def _by_material(pairs: Iterable[tuple[str | None, str | None]]) -> dict[str, dict[str, int]]:
-    """Counts by material and the other word, materials and words each with the most frequent first."""
+    """Return counts by material and the other word, materials and words each with the most frequent first."""
     counts = Counter((material or NOT_NAMED, word or NOT_NAMED) for material, word in pairs)
     totals: Counter[str] = Counter()
     for (material, _), count in counts.items():

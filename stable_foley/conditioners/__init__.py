@@ -1,1 +1,1 @@
-"""Conditioners: each turns one kind of input into what the transformer reads, by the contract in ``base``."""
+"""Conditioners: each turns one kind of input into conditions for the transformer, with the interface in ``base``."""

@@ -1,4 +1,4 @@
-"""The contract of conditioners: raw input → features (frozen, cacheable) → embedding → tokens (trained)."""
+"""The interface of conditioners: raw input → features (frozen, cacheable) → embedding → tokens (trained)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,19 +13,21 @@ Place = Literal["cross_attention", "global", "control"]
 
 
 class Conditioner(nn.Module, ABC):
-    """One kind of input that the transformer is conditioned on.
+    """One kind of input that conditions the transformer.
 
-    To add one, derive a class from this and name it in a config file under ``conditioners``; its key there is its id.
-    ``encode`` runs what is frozen: a feature is deterministic, and a cache keeps it. ``draw`` adds what is random.
-    ``forward`` is the small trained part.
+    To add one, derive a class from this one and name it in a config file under ``conditioners``; its key there is its
+    id. ``encode`` runs the frozen part: its features are deterministic, and a cache stores them. ``draw`` adds the
+    random part. ``forward`` is the small trained part.
 
     Attributes:
-        place: where its tokens go: ``cross_attention``, (B, T, D), beside those of the other conditioners; ``global``,
-            (B, 1, D), a part of the global condition; ``control``, (B, L, Z), what the control branch reads.
-        reads: field of ``FoleyBatch`` that ``from_recording`` is given in training; None: the field of its own id.
-        is_prompt: whether training drops it, so that a model knows how to do without, and guidance acts on it.
+        place: destination of its tokens: ``cross_attention``, (B, T, D), together with those of the other conditioners;
+            ``global``, (B, 1, D), a part of the global condition; ``control``, (B, L, Z), the input of the control
+            branch.
+        reads: field of ``FoleyBatch`` that is passed to ``from_recording`` in training; None: the field named by its
+            id.
+        is_prompt: whether training drops it at random, so that a model also works without it, and guidance acts on it.
         belongs_to_backbone: whether its weights are part of the backbone and trained only with the transformer.
-        trained: how the names of its trained weights begin; the others are frozen and in no checkpoint.
+        trained: prefixes of its trained weights; the others are frozen and not stored in checkpoints.
     """
 
     place: ClassVar[Place] = "cross_attention"
@@ -35,20 +37,20 @@ class Conditioner(nn.Module, ABC):
     trained: ClassVar[tuple[str, ...]] = ("proj_out.",)
 
     def attach(self, codec: LatentCodec) -> None:
-        """Take what is needed of the model's latent codec; called once, when the model is built."""
+        """Take what this conditioner needs from the model's latent codec; called once, when the model is built."""
 
     @property
     def encoder_id(self) -> str | None:
-        """Settings and checksums that tell the encoder from any other; None: too cheap for a cache to keep features."""
+        """Settings and checksums that identify the encoder; None if encoding is too cheap to be cached."""
         return None
 
     def from_recording(self, recorded: Any) -> Any:
-        """Turn what a batch of recordings holds, see ``reads``, into the raw input."""
+        """Convert the field of a batch that ``reads`` names to the raw input."""
         return recorded
 
     @abstractmethod
     def encode(self, raw: Any, n_samples: int) -> Tensor:
-        """Run what is frozen.
+        """Run the frozen part.
 
         Args:
             raw: input of B clips.
@@ -59,12 +61,12 @@ class Conditioner(nn.Module, ABC):
         """
 
     def draw(self, features: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Turn features into an embedding (B, …), which is the features themselves unless it is random."""
+        """Turn features into an embedding (B, …); by default the features themselves, without randomness."""
         del generator
         return features
 
     def absent(self, n_clips: int, n_frames: int) -> Tensor:
-        """Return an embedding (B, …) that stands in, and is dropped, where a prompt has no input.
+        """Return a placeholder embedding (B, …) for a prompt without input; its tokens are then dropped.
 
         Args:
             n_clips: number of clips B.
@@ -77,25 +79,25 @@ class Conditioner(nn.Module, ABC):
         """Map an embedding to tokens, see ``place``."""
 
     def tokens(self, embedding: Tensor, kept: Tensor | None = None) -> Tensor:
-        """Map an embedding to tokens; clips that do not keep this condition get zeros.
+        """Map an embedding to tokens; clips without this condition get zeros.
 
         Args:
             embedding: (B, …).
-            kept: which clips keep it (B,); None: all.
+            kept: which clips have the condition (B,); None: all.
         """
         tokens = self(embedding)
         return tokens if kept is None else tokens * kept[:, None, None]
 
 
 class SoundPrompt(Conditioner):
-    """What it should sound like: a sound or words, in one space of embeddings."""
+    """A prompt for the sound: another sound or words, in one embedding space."""
 
     reads = "wave"
 
     @abstractmethod
     def encode_text(self, texts: Sequence[str]) -> Tensor:
-        """Encode B texts as features (B, D) in the space of those of sounds.
+        """Encode B texts as features (B, D) in the space of sound features.
 
         Raises:
-            InputError: a text cannot be understood, or the encoder of words is not there.
+            InputError: a text has unknown words, or there is no text encoder.
         """

@@ -1,4 +1,4 @@
-"""The prompt of the small model: a sound, or words of Greatest Hits, in CAVP's space, in the global condition."""
+"""The prompt of the small model: a sound, or words of Greatest Hits, in CAVP's space, as a global condition."""
 
 import math
 from collections.abc import Sequence
@@ -17,21 +17,21 @@ from common.weights import encoder_weights, weights_sha256
 from stable_foley.conditioners.base import SoundPrompt
 
 WINDOW_S = 2.0
-"""Seconds of sound that CAVP is trained on."""
+"""Duration of the sounds that CAVP is trained on."""
 _CAVP_RATE_HZ = 16_000
 
 
 class CavpPromptConditioner(SoundPrompt):
     """CAVP's embedding of a sound or of words, projected to a part of the global condition.
 
-    There it scales and shifts every layer from the first training step on; in cross-attention it would be one token
-    beside those of the frames, and a small model, shortly trained, does not learn to listen to it. CAVP is frozen; the
-    projection alone is trained, and alone in checkpoints.
+    As a global condition it scales and shifts every layer from the first training step on. In cross-attention it would
+    be one token among those of the frames, and a small model with a short training does not learn to attend to it. CAVP
+    is frozen; only the projection is trained and stored in checkpoints.
 
     Args:
         cavp: the embedding model, with audio and label tower.
         output_dim: width D of the part.
-        sample_rate_hz: sample rate of the sounds that will be given.
+        sample_rate_hz: sample rate of the input sounds.
 
     Raises:
         InputError: CAVP lacks a tower.
@@ -46,7 +46,7 @@ class CavpPromptConditioner(SoundPrompt):
         self.sample_rate_hz = sample_rate_hz
         self.spectrogram = LogMel(_CAVP_RATE_HZ, cavp.spec_encoder.bn.num_features)
         self.proj_out = nn.Linear(cavp.embed_dim, output_dim)
-        self._cavp = [cavp.requires_grad_(False).eval()]  # in a list: no sub-module, so always in eval mode
+        self._cavp = [cavp.requires_grad_(False).eval()]  # in a list, so it is not a sub-module and stays in eval mode
 
     @property
     def cavp(self) -> Cavp:
@@ -89,7 +89,7 @@ class CavpPromptConditioner(SoundPrompt):
         """Embed B texts as (B, D).
 
         Raises:
-            InputError: a text has a word that is not known, or none.
+            InputError: a text has an unknown word, or no known word.
         """
         return self.cavp.encode_label(texts)
 
@@ -114,12 +114,12 @@ def _windows(mono: Tensor, window_samples: int) -> Tensor:
 
 
 def prompt_towers(weights: str | None, random_weights: bool, embed_dim: int = 256) -> Cavp:
-    """CAVP with its towers for frames, sounds and words.
+    """Return CAVP with its towers for frames, sounds and words.
 
     Args:
-        weights: a checkpoint of exp=mini_cavp; None for random ones.
-        random_weights: whether random weights will do.
-        embed_dim: width of random ones.
+        weights: a checkpoint of exp=mini_cavp; None for random weights.
+        random_weights: whether random weights are allowed.
+        embed_dim: embedding width of a model with random weights.
 
     Raises:
         InputError: the weights are not given, cannot be read or do not fit.

@@ -13,12 +13,12 @@ from stable_foley.conditioners.base import SoundPrompt
 class ClapConditioner(SoundPrompt):
     """CLAP's embedding of a sound or a text, projected to the width of the cross-attention.
 
-    The encoder is frozen; the projection alone is trained. The encoder is built at the first prompt, and with its text
-    branch at the first text, since its file is large and needed by prompts alone. It is no sub-module: checkpoints hold
-    `proj_out` alone, as the published one does, and the encoder follows it from device to device.
+    The encoder is frozen; only the projection is trained. Since the encoder's file is large and only prompts need it,
+    the encoder is built at the first prompt, and with its text branch at the first text. It is not a sub-module:
+    checkpoints hold only `proj_out`, as the published one does, and the encoder moves to the device of `proj_out`.
 
     Args:
-        clap: builds the embedding model; called with `text=True` where it needs the text branch.
+        clap: builds the embedding model; called with `text=True` if the text branch is needed.
         output_dim: width D of the token.
     """
 
@@ -26,17 +26,17 @@ class ClapConditioner(SoundPrompt):
         super().__init__()
         self.clap = clap
         self.proj_out = nn.Linear(EMBED_DIM, output_dim)
-        self._built: list[ClapEncoder] = []  # none or one; an attribute of its own would be a sub-module
+        self._built: list[ClapEncoder] = []  # none or one; in a list, so it is not a sub-module
 
     def _encoder(self, *, text: bool) -> ClapEncoder:
-        """The encoder, on the device of the projection; built where there is none, or none for the text asked for."""
+        """Return the encoder on the device of the projection, and build it if it or its text branch is missing."""
         if not self._built or (text and self._built[0].text_branch is None):
             self._built = [self.clap(text=text)]
         return self._built[0].to(self.proj_out.weight.device)
 
     @property
     def encoder_id(self) -> str:
-        """Checksum of what embeds sounds, see ``weights_sha256``."""
+        """Checksum of the sound encoder, see ``weights_sha256``."""
         encoder = self._built[0] if self._built else self.clap(text=False)
         branches = ("audio_branch.", "audio_projection.")
         return weights_sha256({k: v for k, v in encoder.state_dict().items() if k.startswith(branches)})

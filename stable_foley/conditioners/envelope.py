@@ -1,8 +1,8 @@
-"""Owns how an RMS envelope becomes the control latent that the control branch reads.
+"""Owns the conversion of an RMS envelope to the control latent that the control branch reads.
 
-Two forms: ``VaeEnvelope`` encodes the envelope like a sound, as Stable-V2A (arXiv 2412.15023) does; ``SampledEnvelope``
-takes its level a fixed number of times a latent step and projects the values, which needs no VAE. A dropped envelope is
--1 everywhere, which no RMS value can be.
+There are two forms. ``VaeEnvelope`` encodes the envelope like a sound, as Stable-V2A (arXiv 2412.15023) does.
+``SampledEnvelope`` samples its level a fixed number of times per latent step and projects the values, without a VAE. A
+dropped envelope is -1 everywhere, which cannot be an RMS value.
 
 Shapes: as in ``stable_foley.backbone``.
 """
@@ -24,22 +24,22 @@ _FLOOR_RMS = 1e-4
 
 
 class Measure(Protocol):
-    """How the envelope of a training sound is measured: ``media.envelope.fine_envelope`` or ``instant_envelope``."""
+    """Measure of the envelope of a training sound: ``media.envelope.fine_envelope`` or ``instant_envelope``."""
 
     def __call__(self, wave: Tensor, sample_rate_hz: int) -> Envelope:
-        """Sound (B, C, N) → envelope (B, T) or (B, C, T)."""
+        """Return the envelope (B, T) or (B, C, T) of sound (B, C, N)."""
 
 
 class EnvelopeConditioner(Conditioner):
-    """Measures envelopes, and turns one into the control signal: its RMS at the rate of the sound.
+    """A conditioner that measures envelopes and converts them to the control signal: RMS at the rate of the sound.
 
     Args:
-        measure: how the envelope of a training sound is measured.
-        window_samples: RMS window of the control signal, in samples of the sound; it looks back only.
+        measure: measure of the envelope of a training sound.
+        window_samples: RMS window of the control signal, in samples of the sound; it covers the past only.
         smoothing_samples: centred moving average over the control signal, in samples; 1 for none.
 
     Raises:
-        InputError: a length is no whole number from 1.
+        InputError: a length is not a whole number of at least 1.
     """
 
     place = "control"
@@ -51,26 +51,26 @@ class EnvelopeConditioner(Conditioner):
         super().__init__()
         for name, length in (("window_samples", window_samples), ("smoothing_samples", smoothing_samples)):
             if not isinstance(length, int) or length < 1:
-                raise InputError(f"conditioners.envelope.{name} is {length!r}; expected a whole number from 1 on.")
+                raise InputError(f"conditioners.envelope.{name} is {length!r}; expected a whole number of at least 1.")
         self.measure = measure
         self.window_samples = window_samples
         self.smoothing_samples = smoothing_samples
-        self._null: dict[tuple[int, torch.device], Tensor] = {}  # of the last length asked for
-        self._codec: list[LatentCodec] = []  # in a list: no sub-module
+        self._null: dict[tuple[int, torch.device], Tensor] = {}  # for the last requested length
+        self._codec: list[LatentCodec] = []  # in a list, so it is not a sub-module
 
     def attach(self, codec: LatentCodec) -> None:
-        """Take the codec, which gives the sample rate and the latent grid, and encodes in the VAE form."""
+        """Take the codec, which defines the sample rate and the latent grid, and encodes in the VAE form."""
         self._codec = [codec]
 
     @property
     def codec(self) -> LatentCodec:
-        """The latent codec of the model that this is part of."""
+        """The latent codec of the model."""
         assert self._codec, "attach() comes first"
         return self._codec[0]
 
     @property
     def encoder_id(self) -> str:
-        """The settings, and what tells the codec from any other."""
+        """The settings, and an identifier of the codec."""
         return f"{type(self).__name__}({self.extra_repr()}) {codec_id(self.codec)}"
 
     def from_recording(self, recorded: Tensor) -> Envelope:
@@ -78,7 +78,10 @@ class EnvelopeConditioner(Conditioner):
         return self.measure(recorded, self.codec.sample_rate_hz)
 
     def control_signal(self, envelope: Envelope, n_samples: int) -> Tensor:
-        """Control signal (B, C, n_samples), RMS ≥ 0, of an envelope (B, T), heard on every channel, or (B, C, T)."""
+        """Return the control signal (B, C, n_samples), RMS ≥ 0, of an envelope (B, T) or (B, C, T).
+
+        An envelope without channels applies to every channel.
+        """
         signal = control_envelope(
             envelope,
             n_samples=n_samples,
@@ -90,16 +93,16 @@ class EnvelopeConditioner(Conditioner):
         return signal.expand(-1, self.codec.n_audio_channels, -1)
 
     def encode(self, raw: Envelope, n_samples: int) -> Tensor:
-        """Turn an envelope, rms (B, T) or (B, C, T), into what embeddings are drawn from."""
+        """Turn an envelope, rms (B, T) or (B, C, T), into features, from which embeddings are drawn."""
         with torch.no_grad():
             return self.encode_signal(self.control_signal(raw, n_samples))
 
     @abstractmethod
     def encode_signal(self, signal: Tensor) -> Tensor:
-        """Turn a control signal (B, C, N) into what embeddings are drawn from."""
+        """Turn a control signal (B, C, N) into features, from which embeddings are drawn."""
 
     def tokens(self, embedding: Tensor, kept: Tensor | None = None) -> Tensor:
-        """Map an embedding (B, L, D) to a control latent (B, L, Z); clips that do not keep it get that of -1."""
+        """Map an embedding (B, L, D) to a control latent (B, L, Z); clips without the condition get that of -1."""
         if kept is not None:
             n_samples = embedding.shape[1] * self.codec.samples_per_step
             embedding = torch.where(kept[:, None, None], embedding, self.dropped(n_samples, embedding.device))
@@ -116,14 +119,14 @@ class EnvelopeConditioner(Conditioner):
         return self._null[key]
 
     def extra_repr(self) -> str:
-        """The settings, as torch prints them."""
+        """Return the settings, for torch's description of the module."""
         measure = getattr(self.measure, "func", self.measure)
         name, options = getattr(measure, "__qualname__", ""), getattr(self.measure, "keywords", {})
         return f"{name}, {options}, window_samples={self.window_samples}, smoothing_samples={self.smoothing_samples}"
 
 
 class VaeEnvelope(EnvelopeConditioner):
-    """The published form: the control signal goes through the VAE, and its latent is the control latent."""
+    """The published form: the VAE encodes the control signal, and its latent is the control latent."""
 
     def encode_signal(self, signal: Tensor) -> Tensor:
         """Encode a control signal (B, C, N) as the codec's parameters (B, P, L)."""
@@ -135,23 +138,23 @@ class VaeEnvelope(EnvelopeConditioner):
         return self.codec.draw(features, generator).mT
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """Control latent (B, L, Z), as it is."""
+        """Return the control latent (B, L, Z) unchanged."""
         return embedding
 
 
 class SampledEnvelope(EnvelopeConditioner):
-    """The level of the control signal, ``values_per_step`` times a latent step, projected.
+    """The level of the control signal, sampled ``values_per_step`` times per latent step and projected.
 
     Args:
-        measure: how the envelope of a training sound is measured.
-        window_samples: RMS window of the control signal, in samples of the sound; it looks back only.
+        measure: measure of the envelope of a training sound.
+        window_samples: RMS window of the control signal, in samples of the sound; it covers the past only.
         smoothing_samples: centred moving average over the control signal, in samples; 1 for none.
         n_audio_channels: channels of the sound.
         output_dim: channels of the control latent.
-        values_per_step: values of the control signal a latent step; divides the codec's ``samples_per_step``.
+        values_per_step: values of the control signal per latent step; a divisor of the codec's ``samples_per_step``.
 
     Raises:
-        InputError: values_per_step is no whole number from 1.
+        InputError: values_per_step is not a whole number of at least 1.
     """
 
     def __init__(
@@ -190,9 +193,9 @@ class SampledEnvelope(EnvelopeConditioner):
         return rearrange(level, "b c (l v) -> b l (c v)", v=self.values_per_step)
 
     def extra_repr(self) -> str:
-        """The settings, as torch prints them."""
+        """Return the settings, for torch's description of the module."""
         return f"{super().extra_repr()}, values_per_step={self.values_per_step}"
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """Levels (B, L, C · values_per_step) → control latent (B, L, Z)."""
+        """Map levels (B, L, C · values_per_step) to control latents (B, L, Z)."""
         return self.proj_out(embedding.to(self.proj_out.weight.dtype))

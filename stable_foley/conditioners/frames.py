@@ -16,13 +16,14 @@ from stable_foley.conditioners.base import Conditioner
 class FramesConditioner(Conditioner):
     """CAVP's frame embeddings, projected to the width of the cross-attention.
 
-    CAVP is frozen and stays in eval mode; the projection alone is trained. Attribute names are those of the published
+    CAVP is frozen and stays in eval mode; only the projection is trained. Attribute names are those of the published
     checkpoint.
 
     Args:
-        cavp: the embedding model; its video tower suffices.
+        cavp: the embedding model; it needs only its video tower.
         output_dim: width D of the tokens.
-        gain: factor of the embeddings, whose length is 1; the square root of their width makes them learnt sooner.
+        gain: factor of the embeddings, whose length is 1; the square root of their width makes the model learn them
+            sooner.
 
     Raises:
         InputError: the gain is not a number above 0.
@@ -77,12 +78,13 @@ class FramesConditioner(Conditioner):
 def video_tower(
     weights: str | None, random_weights: bool, name: str, sha256: str | None = None, option: str = "paths.cavp"
 ) -> Cavp:
-    """CAVP's video tower with the published weights, or random ones.
+    """Return CAVP's video tower with the published weights, or with random ones.
 
     Args:
-        weights: `cavp_epoch66.ckpt`, or a published Stable-Foley checkpoint, which holds them; None for random ones.
-        random_weights: whether random weights will do.
-        name: what the weights are called where they are published, for errors.
+        weights: `cavp_epoch66.ckpt`, or a published Stable-Foley checkpoint, which contains them; None for random
+            weights.
+        random_weights: whether random weights are allowed.
+        name: name of the weights where they are published, for errors.
         sha256: expected checksum of the tower, see ``weights_sha256``; None accepts any.
         option: the option that names their file, for errors.
 

@@ -1,4 +1,4 @@
-"""Owns the numbers in seconds that Stable Audio Open is conditioned on: where a clip starts and how long it is."""
+"""Owns the times in seconds that condition Stable Audio Open: the start of a clip and its length."""
 
 import math
 
@@ -10,11 +10,11 @@ from stable_foley.conditioners.base import Conditioner
 
 
 class SecondsConditioner(Conditioner):
-    """A number of seconds as a part of the global condition, by learned Fourier features.
+    """A number of seconds as a part of the global condition, through learned Fourier features.
 
     Args:
         output_dim: width of the token.
-        max_s: largest number of seconds; larger ones count as this.
+        max_s: largest number of seconds; larger ones are clipped to it.
 
     Raises:
         InputError: max_s is not a number above 0.
@@ -33,11 +33,11 @@ class SecondsConditioner(Conditioner):
         self.embedder = NumberEmbedder(features=output_dim)
 
     def encode(self, raw: Tensor, n_samples: int) -> Tensor:
-        """Seconds (B,) → the same as a fraction of ``max_s``, 0 to 1."""
+        """Return seconds (B,) as a fraction of ``max_s``, 0 to 1."""
         del n_samples
         return raw.clamp(0.0, self.max_s) / self.max_s
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """Fraction (B,) → token (B, 1, D)."""
+        """Map fractions (B,) to tokens (B, 1, D)."""
         weight = next(self.embedder.parameters())
         return self.embedder(embedding.to(weight)).unsqueeze(1)

@@ -216,11 +216,11 @@ COMMANDS = [
         "--output-dir",
         "missing",
     ],
-    ["-m", "stable_foley.checkpoint", "import", "--published", "missing.ckpt", "--out", "missing.safetensors"],
+    ["-m", "stable_foley.checkpoint", "import", "--published", "missing.ckpt", "--output", "missing.safetensors"],
     ["-m", "data.preprocess", "--root", "missing", "--output-dir", "missing"],
     ["-m", "data.report", "--root", "missing"],
     ["-m", "synthetic", "--output-dir", "/dev/null/synthetic", "--hours", "1"],
-    ["-m", "training.bundle", "--checkpoint", "missing", "--out", "missing.safetensors"],
+    ["-m", "training.bundle", "--checkpoint", "missing", "--output", "missing.safetensors"],
     ["-m", "training.cache", "exp=missing"],
     ["-m", "synthetic.report", "--output-dir", "/dev/null/report"],
 ]

@@ -20,13 +20,17 @@ from common.options import (
 )
 
 COMMANDS = [
+    "infer",
     "evaluate",
     "demo",
     "data.preprocess",
     "data.report.__main__",
     "synthetic.__main__",
     "synthetic.report",
+    "training.bundle",
     "training.cache",
+    "stable_foley.checkpoint",
+    "stable_foley.generate_split",
     "video2rms.predict",
     "tests.parity",
     *(

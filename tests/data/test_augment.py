@@ -1,5 +1,7 @@
 """The source tells where it is from: channel 0 is its sample number, channel 1 is 1, frame i is filled with i."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -101,7 +103,7 @@ def test_muted_pieces_are_silent_and_lose_their_hits() -> None:
 
 @pytest.mark.parametrize(("probability", "n_hits"), [(1.0, 0), (0.0, 1)])
 def test_mute_probability_at_its_ends(probability: float, n_hits: int) -> None:
-    mixed, _, hits = remix(0, augment=Remix(mute_probability=probability))
+    mixed, _, hits = remix(0, augment=replace(REMIX, mute_probability=probability))
     assert bool((mixed == 0).all()) == (probability == 1.0)
     assert min(len(hits), 1) == n_hits
 
@@ -170,4 +172,4 @@ def test_source_that_is_too_short_is_refused() -> None:
 )
 def test_impossible_settings_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(InputError, match=f"remix .*{list(settings)[-1].split('_')[0]}|remix pieces"):
-        Remix(**settings)
+        replace(REMIX, **settings)

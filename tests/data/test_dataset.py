@@ -29,7 +29,7 @@ from media.clip import ClipSpec
 from media.reading import READERS
 
 SPEC = ClipSpec(duration_s=2.0, sample_rate_hz=8000, n_channels=2, frame_rate_hz=4.0, frame_size_px=16)
-REMIX = Remix(min_piece_s=0.25, max_piece_s=1.0)
+REMIX = Remix(0.25, 1.0, gain_db=(-18.0, 6.0), mute_probability=0.1, crossfade_s=0.01)
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ def test_files_without_one_of_the_two(tmp_path, video):
 @pytest.mark.parametrize(("name", "told"), [
     ({"frame_rate_hz": 0.0}, "rate 0.0"), ({"frame_rate_hz": math.nan}, "rate nan"), ({"size_px": 0}, "0 pixels"),
     ({"size_px": (32, -1)}, r"\(32, -1\) pixels"), ({"window_frames": 0}, "windows of 0 frames"),
-    ({"sample_rate_hz": 0}, "0 samples a second"), ({"n_channels": 3}, "3 channels"),
+    ({"sample_rate_hz": 0}, "0 samples"), ({"n_channels": 3}, "3 channels"),
 ])  # fmt: skip
 def test_impossible_wishes_are_refused(video, name, told):
     wishes = {"frame_rate_hz": 4.0, "size_px": 32, "sample_rate_hz": 16_000} | name

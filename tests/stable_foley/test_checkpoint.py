@@ -59,7 +59,7 @@ def test_one_trained_with_its_transformer_becomes_two(mini, tmp_path):
     both = tmp_path / "both.safetensors"
     model = saved_mini(both, f"backbone.weights={start}", "model.trainable=all")
     backbone, control = tmp_path / "backbone.safetensors", tmp_path / "control.safetensors"
-    main(["split", "--checkpoint", str(both), "--backbone", str(backbone), "--out", str(control)])
+    main(["split", "--checkpoint", str(both), "--backbone", str(backbone), "--output", str(control)])
     loaded, loaded_config = load_model(control)
     for name, ours in model.state_dict().items():
         assert torch.equal(ours, loaded.state_dict()[name]), name
@@ -190,7 +190,7 @@ def test_a_ckpt_that_is_none_is_refused(tmp_path):
     [
         (lambda c: [1], "configuration without"),
         (lambda c: {k: v for k, v in c.items() if k != "sampler"}, "without sampler"),
-        (lambda c: c | {"seed": "abc"}, "invalid literal"),
+        (lambda c: c | {"seed": "abc"}, "seed abc"),
         (lambda c: c | {"backbone": "text"}, "does not describe"),
         (lambda c: c | {"model": None}, "does not describe"),
         (lambda c: c | {"conditioners": {"envelope": {"window_samples": "${nowhere}"}}}, "nowhere"),

@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from common.errors import InputError
-from media.envelope import Envelope, control_envelope, fine_envelope, instant_envelope
+from media.envelope import (
+    PUBLISHED_SMOOTHING_SAMPLES,
+    PUBLISHED_WINDOW_SAMPLES,
+    Envelope,
+    control_envelope,
+    fine_envelope,
+    instant_envelope,
+)
 from stable_foley.backbone import build_codec
 from stable_foley.conditioners.envelope import SampledEnvelope, VaeEnvelope
 from training.config import compose
@@ -71,3 +78,12 @@ def test_the_published_form_encodes_the_causal_envelope_of_each_channel():
     signal = control_envelope(instant_envelope(wave, 44_100), n_samples=n_samples, sample_rate_hz=44_100)
     expected = codec.encode(signal, torch.Generator().manual_seed(5)).mT
     torch.testing.assert_close(conditioner(latent), expected)
+
+
+@pytest.mark.parametrize("name", ["debug", "stable_audio_open"])
+def test_the_configured_lengths_are_the_published_ones(name):
+    envelope = compose(f"conditioners={name}").conditioners.envelope
+    assert (envelope.window_samples, envelope.smoothing_samples) == (
+        PUBLISHED_WINDOW_SAMPLES,
+        PUBLISHED_SMOOTHING_SAMPLES,
+    )

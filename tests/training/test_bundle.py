@@ -29,12 +29,12 @@ def checkpoint(tmp_path):
 
 def test_matrices_are_halved_and_the_rest_stays(tmp_path, checkpoint, capsys):
     before = checkpoint.read_bytes()
-    main(["--checkpoint", str(checkpoint), "--out", str(tmp_path / "small.safetensors")])
+    main(["--checkpoint", str(checkpoint), "--output", str(tmp_path / "small.safetensors")])
     found = load_file(tmp_path / "small.safetensors")
     assert found["matrix"].dtype == torch.float16
     torch.testing.assert_close(found["matrix"].float(), WEIGHTS["matrix"], atol=0, rtol=2**-11)
     assert torch.equal(found["vector"], WEIGHTS["vector"])
-    assert read_content(tmp_path / "small.safetensors")["config"] == CONFIG | {"dataset": {"cache": None}, "ckpt": None}
+    assert read_content(tmp_path / "small.safetensors")["config"] == {"model": CONFIG["model"]}
     assert "SHA-256" in capsys.readouterr().out
     assert checkpoint.read_bytes() == before
 
@@ -55,7 +55,7 @@ def test_numbers_that_do_not_fit_are_refused():
 def test_mistakes_get_a_sentence(checkpoint, capsys, name, out, message):
     folder = checkpoint.parent
     with pytest.raises(SystemExit) as stop:
-        main(["--checkpoint", str(folder / name), "--out", str(folder / out)])
+        main(["--checkpoint", str(folder / name), "--output", str(folder / out)])
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
     assert [path.name for path in folder.iterdir()] == ["best.safetensors"]

@@ -11,7 +11,8 @@ from media.envelope import read_envelope_csv
 from media.reading import iter_frames, probe
 from tests.media.clips import make_video
 from training.checkpoint import Checkpoint, save_checkpoint
-from training.config import build_model, compose, composed_config
+from training.config import build_model, compose
+from training.stored_config import stored_form
 from video2rms.predict import OWN_TARGET, load_video2rms, main, predict_envelope
 from video2rms.streaming import WINDOW_FRAMES, predict_levels
 
@@ -31,7 +32,7 @@ def checkpoint(tmp_path_factory):
     path = tmp_path_factory.mktemp("checkpoint") / "best.safetensors"
     small = ("model.width=16", "model.lstm_width=8", "model.features.n_features=16", "model.features.channels=[8,8]")
     config = compose("exp=mini_video2rms", *small)
-    save_checkpoint(path, Checkpoint(build_model(config).state_dict(), composed_config(config)))
+    save_checkpoint(path, Checkpoint(build_model(config).state_dict(), stored_form(config, ("model", "seed"))))
     return path
 
 
@@ -86,7 +87,7 @@ def test_windows_of_a_file_are_seen_as_a_whole(tmp_path, checkpoint):
         (["--duration", "100"], "--duration 100.0 does not fit"),
         (["--checkpoint", "missing.safetensors"], "missing.safetensors"),
         (["--device", "abacus"], "'abacus' is not available"),
-        (["--figure", "video.mp4"], "--figure video.mp4 would be written over"),
+        (["--figure", "video.mp4"], "--figure video.mp4 is an input"),
         (["--figure", "out.csv"], "out.csv is a folder, or the other output"),
         (["--output", "folder"], "--output folder is a folder"),
     ],

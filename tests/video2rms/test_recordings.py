@@ -81,7 +81,7 @@ def test_stored_frames_are_laid_on_the_grid_with_a_warning(tmp_path, caplog):
     tone_clip(tmp_path, "a", duration_s=2.0)
     item = RecordingDataset(tmp_path, None, SPEC)[1]
     assert "1 of 1 recordings" in caplog.text
-    assert "4 a second" in caplog.text
+    assert "4 per second" in caplog.text
     times_s = np.arange(30) / 30
     shown = np.floor(4 * times_s + 0.5)  # of those stored in this second; the next second is there no more
     np.testing.assert_allclose(item.lateness_s, times_s - np.minimum(shown, 3) / 4, atol=1e-6)

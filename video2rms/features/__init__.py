@@ -1,1 +1,1 @@
-"""What is seen in frames, as numbers: extractors of features, all behind `video2rms.features.base.FeatureExtractor`."""
+"""Extractors of features from frames, all with the interface `video2rms.features.base.FeatureExtractor`."""

@@ -1,34 +1,35 @@
-"""A small network on what changes between frames: learned from scratch, needs no download, fast on a CPU."""
+"""A small network on changes between frames: trained from scratch, without downloads, fast on a CPU."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from common.errors import InputError
+from common.errors import InputError, check_range
 from video2rms.features.base import FeatureExtractor
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-_GRID = (4, 7)  # rows and columns that keep their places
+_GRID = (4, 7)  # rows and columns of the pooled grid
 _N_PLACED = 32
 _MAX_LEVELS = 16
+_MAX_CHANNELS = 8192
 _MAX_PX = 4096
 _BACKGROUND_FRAMES = 30  # on each side
 _BACKGROUND_STEP = 10
 
 
 class MotionFeatures(FeatureExtractor):
-    """Convolutions over brightness, its difference from the background, and from the last frame and the one before.
+    """Convolutions over brightness and its differences from the background, from the last frame and the one before.
 
-    Each level halves the picture (the first quarters it) and looks one frame ahead and back by shifting some channels
-    in time. At the end a coarse grid keeps where something is, and mean and maximum keep what is there.
+    Each level halves the picture (the first one quarters it) and sees one frame ahead and one back by shifting some
+    channels in time. At the end a coarse grid preserves positions, and mean and maximum summarise the whole picture.
 
     Args:
         n_features: Width D of the features.
-        channels: Channels of the levels, of which there are at most 16.
-        size_px: Width and height at which frames are given, 16 to 4096 each.
+        channels: Channels of the levels, at most 16 levels.
+        size_px: Width and height of the input frames, 16 to 4096 each.
 
     Raises:
-        InputError: There are too many levels, or a size lies outside its range.
+        InputError: There are too many levels, or a size is outside its range.
 
     Source:
         Shifted channels: Lin et al., "TSM: Temporal Shift Module for Efficient Video Understanding", ICCV 2019.
@@ -38,10 +39,12 @@ class MotionFeatures(FeatureExtractor):
         self, n_features: int = 256, channels: tuple[int, ...] = (32, 64, 96), size_px: tuple[int, int] = (112, 64)
     ) -> None:
         super().__init__()
-        if len(channels) > _MAX_LEVELS:
-            raise InputError(f"{len(channels)} levels of channels are not possible: give at most {_MAX_LEVELS}")
         if not all(isinstance(length_px, int) and 16 <= length_px <= _MAX_PX for length_px in size_px):
             raise InputError(f"frames of {size_px} pixels are not possible: give whole numbers, 16 to {_MAX_PX}")
+        check_range("model.features.n_features", n_features, 1, _MAX_CHANNELS, whole=True)
+        check_range("the number of model.features.channels", len(channels), 1, _MAX_LEVELS, whole=True)
+        for n_channels in channels:
+            check_range("a number in model.features.channels", n_channels, 1, _MAX_CHANNELS, whole=True)
         self.n_features = n_features
         self.size_px = (size_px[0], size_px[1])
         self.context_frames = _BACKGROUND_FRAMES + len(channels)
@@ -54,7 +57,7 @@ class MotionFeatures(FeatureExtractor):
         self.out = nn.Linear(_N_PLACED * _GRID[0] * _GRID[1] + 2 * channels[-1], n_features)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Features (B, T, D) of frames (B, T, 3, H, W), uint8, RGB."""
+        """Return features (B, T, D) of frames (B, T, 3, H, W), uint8, RGB."""
         n_clips, n_frames = frames.shape[:2]
         x = _changes(frames).flatten(0, 1).permute(0, 3, 1, 2)  # channels last in memory
         for level in self.levels:
@@ -66,7 +69,7 @@ class MotionFeatures(FeatureExtractor):
 
 @torch.no_grad()
 def _changes(frames: Tensor) -> Tensor:
-    """Brightness -0.5 … 0.5, less the background, less one frame ago, less two: (B, T, H, W, 4).
+    """Return brightness -0.5 … 0.5, and differences from background, last frame and the one before: (B, T, H, W, 4).
 
     The background is the mean of seven frames, a third of a second apart.
     """
@@ -96,7 +99,7 @@ def _down(n_in: int, n_out: int, *, kernel: int, stride: int) -> nn.Sequential:
 
 
 class _ShiftedBlock(nn.Module):
-    """A residual block of which an eighth of the channels sees the frame before, and an eighth the one after."""
+    """A residual block in which an eighth of the channels comes from the frame before, and an eighth from the next."""
 
     def __init__(self, n_channels: int) -> None:
         super().__init__()
@@ -110,7 +113,7 @@ class _ShiftedBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, n_frames: int) -> Tensor:
-        """Maps (B·T, C, H, W) to the same shape; T is `n_frames`."""
+        """Map (B·T, C, H, W) to the same shape; T is `n_frames`."""
         clips, n = x.unflatten(0, (-1, n_frames)), self.n_shifted
         before = F.pad(clips[:, :-1, :n], (0, 0, 0, 0, 0, 0, 1, 0))
         after = F.pad(clips[:, 1:, n : 2 * n], (0, 0, 0, 0, 0, 0, 0, 1))

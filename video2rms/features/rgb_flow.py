@@ -1,4 +1,4 @@
-"""What two published networks see: pictures through one that was trained on Kinetics, their motion through RAFT."""
+"""Features by two published networks: a video network trained on Kinetics for pictures, and RAFT for motion."""
 
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
@@ -20,37 +20,38 @@ _RGB_CHANNELS = 512
 _RGB_CONTEXT_FRAMES = 5  # the stem and the four convolutions of the first layer see one frame on each side
 _GRID = (4, 7)  # rows and columns of the flow's statistics
 _N_STATISTICS = 4
-_PIECE_FRAMES = 32  # that are in memory as activations at once
-_LEAST_PX, _MULTIPLE_PX = 128, 8  # of RAFT's pictures
+_PIECE_FRAMES = 32  # whose activations are in memory at once
+_LEAST_PX, _MULTIPLE_PX = 128, 8  # side of RAFT's input frames
 
 
 class RgbFlowFeatures(FeatureExtractor):
-    """Features of a frozen video network for every frame, and statistics of the flow from the frame before.
+    """Features of every frame by a frozen video network, and statistics of the optical flow from the frame before.
 
-    RGB: the last activations of MC3-18, averaged over the picture. Of torchvision's networks of Kinetics it is the one
-    without stride in time, so that every frame has features of its own and the weights are used as they were trained.
-    (They were trained at 15 frames a second; at 30, motion looks half as fast.)
+    RGB: the last activations of MC3-18, averaged over the picture. Among torchvision's networks trained on Kinetics,
+    only this one has no temporal stride, so every frame has its own features and the weights are used as they were
+    trained. (They were trained at 15 frames per second; at 30, motion looks half as fast.)
 
     Flow: RAFT from each frame to the next, as mean flow, mean speed and highest speed in each cell of a coarse grid. A
-    second network that was trained on pictures has no use for flow; where something moves, how fast and whether it
-    stops is what a sound depends on. Values x, in pixels of the given size a frame, are compressed to
-    sign(x) ln(1 + |x|). Where a frame stands twice on the grid of 30 a second there is no motion in between; that it is
-    repeated is known to `Video2Rms` from its lateness. The first frame is compared with itself.
+    second network trained on pictures would not fit flow as its input. A sound depends on where something moves, how
+    fast, and whether it stops. Values x, in pixels of the given size per frame, are compressed to sign(x) ln(1 + |x|).
+    If a frame is repeated on the grid of 30 per second, the flow there is zero; `Video2Rms` recognises repeated frames
+    by their lateness. The first frame is compared with itself.
 
     The networks are never trained, stay in eval mode and compute in float32, one clip after the other in pieces of 32
-    frames, so that features depend neither on the batch nor on the precision of a training.
+    frames. Features therefore depend neither on the batch nor on the precision of a training.
 
     Args:
         flow: "raft_small" or "raft_large".
-        size_px: Width and height at which frames are given, multiples of 8 and at least 128.
-        flow_updates: How often RAFT corrects the flow, at least 1.
-        random_weights: True draws the weights instead of loading them: to test, never to train with.
+        size_px: Width and height of the input frames, multiples of 8 and at least 128.
+        flow_updates: Number of RAFT's refinements of the flow, at least 1.
+        random_weights: True draws the weights instead of loading them, for tests only.
 
     Raises:
-        InputError: A value lies outside what is stated above, or published weights are neither on disk nor to be had.
+        InputError: A value is outside its range, or published weights are neither on disk nor available for download.
 
     Source:
-        Video-Foley (arXiv 2408.11915) and RMS-Mapper (arXiv 2412.15023): RGB and RAFT flow at 30 frames a second, there
+        Video-Foley (arXiv 2408.11915) and RMS-Mapper (arXiv 2412.15023): RGB and RAFT flow at 30 frames per second,
+            there
         through other networks. MC3: Tran et al., "A Closer Look at Spatiotemporal Convolutions for Action Recognition",
         CVPR 2018. RAFT: Teed and Deng, ECCV 2020. Weights: torchvision.
     """
@@ -68,7 +69,7 @@ class RgbFlowFeatures(FeatureExtractor):
         super().__init__()
         if flow not in FLOWS or flow_updates < 1:
             raise InputError(
-                f"flow {flow} with {flow_updates} updates is not possible: give one of {FLOWS}, at least 1"
+                f"flow {flow} with {flow_updates} updates is not possible: give one of {FLOWS} and at least 1 update"
             )
         if any(length_px < _LEAST_PX or length_px % _MULTIPLE_PX for length_px in size_px):
             raise InputError(
@@ -89,23 +90,23 @@ class RgbFlowFeatures(FeatureExtractor):
         self.requires_grad_(False).train()
 
     def extra_repr(self) -> str:
-        """The settings."""
+        """Return the settings."""
         return self._settings
 
     def train(self, mode: bool = True) -> Self:
-        """Stays in eval mode, whatever is asked for."""
+        """Keep the networks in eval mode for any `mode`."""
         del mode
         return super().train(False)
 
     @torch.no_grad()
     def forward(self, frames: Tensor) -> Tensor:
-        """Features (B, T, D), float32, of frames (B, T, 3, H, W), uint8, RGB."""
+        """Return features (B, T, D), float32, of frames (B, T, 3, H, W), uint8, RGB."""
         pieces = range(0, frames.shape[1], _PIECE_FRAMES)
         with torch.autocast(frames.device.type, enabled=False):
             return torch.stack([torch.cat([self._piece(clip, first) for first in pieces]) for clip in frames])
 
     def _piece(self, clip: Tensor, first: int) -> Tensor:
-        """Features (n, D) of some frames of a clip (T, 3, H, W), from one on."""
+        """Return features (n, D) of the frames of a clip (T, 3, H, W) from `first` on, at most 32."""
         last = min(first + _PIECE_FRAMES, len(clip))
         begin = max(0, first - _RGB_CONTEXT_FRAMES)
         seen = clip[begin : last + _RGB_CONTEXT_FRAMES].float() / 255
@@ -118,7 +119,7 @@ class RgbFlowFeatures(FeatureExtractor):
 
 
 def flow_statistics(flow: Tensor) -> Tensor:
-    """What is kept of a flow.
+    """Summarise a flow on a coarse grid.
 
     Args:
         flow: Motion to the right and down (n, 2, H, W) in pixels.
@@ -134,7 +135,7 @@ def flow_statistics(flow: Tensor) -> Tensor:
 
 
 def _network(name: str, random_weights: bool) -> nn.Module:
-    """A network of torchvision, with the weights that torchvision recommends or with random ones."""
+    """Build a network of torchvision, with the weights that torchvision recommends or with random ones."""
     network = get_model(name, weights=None)
     if not random_weights:
         weights = get_model_weights(name).DEFAULT
@@ -143,16 +144,12 @@ def _network(name: str, random_weights: bool) -> nn.Module:
 
 
 def _state_dict(weights: WeightsEnum) -> dict[str, Tensor]:
-    """Published weights, from torch's folder of downloads, which is filled where they are missing.
-
-    Raises:
-        InputError: They are not there and cannot be downloaded, or are damaged.
-    """
+    """Return published weights from torch's download folder; missing ones are downloaded."""
     try:
         return dict(weights.get_state_dict(progress=True, check_hash=True, map_location="cpu", weights_only=True))
     except (*UNREADABLE, HTTPException) as error:
         place = Path(torch.hub.get_dir()) / "checkpoints" / PurePosixPath(weights.url).name
         raise InputError(
             f"{place} is not there and cannot be downloaded, or is damaged ({' '.join(str(error).split())[:200]}): put "
-            f"{weights.url} there, or take features that need no download with model/features=motion"
+            f"{weights.url} there, or use features that need no download with model/features=motion"
         ) from error
