@@ -8,6 +8,7 @@ from functools import cache
 
 import pytest
 
+from cavp.label_tower import KINDS
 from demo import render
 from docs.commands import COMMANDS, PAGE, page, parser_of
 from tests.conftest import REPOSITORY
@@ -140,6 +141,12 @@ def test_the_list_of_commands_is_complete():
             modules.add(".".join(place.with_suffix("").parts).removesuffix(".__main__"))
     listed = {name for names in COMMANDS.values() for name in names}
     assert {name for name in modules if not name.startswith("tests.")} == (listed | {"train"}) - {"tests.parity"}
+
+
+def test_the_words_that_the_bundled_model_knows_are_listed():
+    page = (REPOSITORY / "docs" / "troubleshooting.md").read_text()
+    listed = re.search(r"^Materials: (.*?)\. Actions: (.*?)\.", page, re.MULTILINE | re.DOTALL)
+    assert [set(re.split(r",\s+", words)) for words in listed.groups()] == [set(kind) for kind in KINDS]
 
 
 def test_the_files_of_the_architecture_are_there():
