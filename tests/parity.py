@@ -110,6 +110,30 @@ def envelope_outputs() -> Iterator[tuple[str, Tensor, Tensor]]:
         yield f"envelope_{n}", ours[0, 0], torch.from_numpy(reference_envelope(wave[0, 0].numpy())).float()
 
 
+def check_inputs(model: FoleyModel, recorded: Recorded, folder: Path) -> None:
+    """Refuse recorded inputs of another shape than the model takes.
+
+    Raises:
+        InputError: naming the tensor.
+    """
+    codec, width = model.pretransform, model.backbone.dit.config["cond_token_dim"]
+    n_clips, _, n_steps = (*recorded["x"].shape, 0, 0)[:3]
+    latent = (n_clips, codec.n_latent_channels, n_steps)
+    expected = {
+        "x": latent,
+        "envelope_latent": latent,
+        "t": (n_clips,),
+        "frames_tokens": (n_clips, recorded["frames_tokens"].shape[1], width),
+        "audio_token": (n_clips, recorded["audio_token"].shape[1], width),
+    }
+    for name, shape in expected.items():
+        if tuple(recorded[name].shape) != shape:
+            raise InputError(
+                f"{folder / 'tensors.safetensors'} holds {name} of shape {tuple(recorded[name].shape)}; expected "
+                f"{shape} for the model that model_config.json states: record it again."
+            )
+
+
 @torch.no_grad()
 def compare(folder: Path, dtype: str = "float32") -> Iterator[tuple[str, float, float]]:
     """Name, relative error and tolerance of every comparison the folder allows."""
@@ -123,6 +147,7 @@ def compare(folder: Path, dtype: str = "float32") -> Iterator[tuple[str, float, 
     with describing(folder):
         weights = read_weights(folder / "state_dict.safetensors")
         model = build_published_model(read_model_config(folder), weights, dtype)
+        check_inputs(model, recorded, folder)
         compared = set()
         for name, ours in itertools.chain(seconds_outputs(model, recorded), latent_outputs(model, recorded)):
             compared.add(name)

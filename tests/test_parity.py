@@ -66,7 +66,7 @@ def test_bfloat16_has_its_own_tolerance(recorded, capsys):
         ("model_config.json", None, "model_config.json"),
         ("tensors.safetensors", lambda t: t.pop("x"), "lacks x"),
         ("tensors.safetensors", lambda t: t.pop("v_cfg7"), "lacks v_cfgN"),
-        ("tensors.safetensors", lambda t: t.update(x=t["x"][:, :5]), "does not describe"),
+        ("tensors.safetensors", lambda t: t.update(x=t["x"][:, :5]), "holds x of shape"),
         ("state_dict.safetensors", lambda t: t.pop("model.model.model.preprocess_conv.weight"), "missing model.model"),
         ("cavp_video_state_dict.safetensors", None, "cavp_video_state_dict.safetensors does not exist"),
     ],
