@@ -56,6 +56,7 @@ def experiment(name, root, folder):
 def check_pairs(name, root, folder, monkeypatch, n_values):
     """Each key with some of the values, the next key with the next ones; returns how many were refused."""
     monkeypatch.setattr(train, "fit", lambda *_: None)
+    monkeypatch.chdir(folder)  # for keys that name folders
     whole = experiment(name, root, folder)
     train.train(whole.copy())
     kinds, n_refused = itertools.cycle(VALUES), 0
