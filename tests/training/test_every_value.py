@@ -75,7 +75,8 @@ def check_pairs(name, root, folder, monkeypatch, n_values):
     return n_refused
 
 
-@pytest.mark.parametrize("name", [pytest.param("foley", marks=pytest.mark.slow), "video2rms", "cavp"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_key_takes_any_value_or_refuses_it(data_root, tmp_path, monkeypatch, name):
     assert check_pairs(name, data_root, tmp_path, monkeypatch, 1) > 20
 
