@@ -7,6 +7,7 @@ import shlex
 from functools import cache
 
 import pytest
+from omegaconf import OmegaConf
 
 from cavp.label_tower import KINDS
 from demo import render
@@ -119,6 +120,27 @@ def nested(known):
         if isinstance(action.choices, dict):
             for inner in action.choices.values():
                 yield from nested(inner)
+
+
+@pytest.fixture(scope="module")
+def keys():
+    """The keys of all experiments together, and those that the configuration reads where they are added."""
+    found = {"exp", "evaluate_every", "trainer.num_nodes"}
+    for exp in (REPOSITORY / "exp").glob("*.yaml"):
+        pending = [("", compose(f"exp={exp.name}"))]
+        while pending:
+            prefix, section = pending.pop()
+            for key in section:
+                found.add(f"{prefix}{key}")
+                if OmegaConf.is_dict(inner := OmegaConf.select(section, key)):
+                    pending.append((f"{prefix}{key}.", inner))
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_keys_in_sentences_exist(name, keys):
+    spans = " ".join(span for span in re.findall(r"`([^`]+)`", prose(name)) if "Could not" not in span)
+    assert set(re.findall(r"(?:^|\s)\+?([a-z]\w*(?:\.\w+)*)=", spans)) - {"group", "key", "epoch"} <= keys
 
 
 @pytest.mark.parametrize("name", NAMES)
