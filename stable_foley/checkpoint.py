@@ -1,4 +1,4 @@
-"""Owns the way from a checkpoint to the Foley model it is of.
+"""Import and split checkpoints of Foley models; load the model of a checkpoint.
 
 ``python -m stable_foley.checkpoint import --published FILE.ckpt --output FILE`` makes one of a published
 Stable-Foley checkpoint; ``split --checkpoint FILE --backbone FILE --output FILE`` makes two of one that was trained
