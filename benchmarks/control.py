@@ -37,7 +37,7 @@ from benchmarks.tools import table
 from cavp.retrieval import heard_materials
 from common.errors import InputError, user_errors
 from common.options import add_checkpoint, add_clips, add_steps, command_parser
-from data.dataset import read_clip_frames
+from data.dataset import read_timed_frames
 from data.greatest_hits import MATERIALS, Hit, label_of, read_clip
 from evaluation.levels import e_l1_video_foley, rms_correlation
 from evaluation.spectra import log_mel_distance_db
@@ -110,7 +110,7 @@ def held_out(number: int, pipeline: SoundGenerator, video2rms: Video2Rms, folder
     video = folder / f"{number}.mp4"
     write_video(video, clip.frames, FRAME_RATE_HZ)
     rate_hz, size_px = pipeline.spec.frame_rate_hz, pipeline.spec.frame_size_px
-    frames = read_clip_frames(read_clip(video), 0.0, DURATION_S, frame_rate_hz=rate_hz, size_px=size_px)
+    frames = read_timed_frames(read_clip(video), 0.0, DURATION_S, frame_rate_hz=rate_hz, size_px=size_px).frames
     predicted = predict_envelope(video2rms, video).envelope
     wave = clip.clean * (PEAK / clip.clean.abs().max())
     strikes = tuple(Hit(s.time_s, s.material, s.action, s.reaction) for s in clip.plan.strikes)

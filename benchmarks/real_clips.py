@@ -21,7 +21,7 @@ from benchmarks.tools import find_videos, table
 from common.errors import InputError, user_errors
 from common.files import atomic_path, check_writable_folder
 from common.options import add_checkpoint, add_level_match, add_num_samples, command_parser
-from data.dataset import read_clip_frames
+from data.dataset import read_timed_frames
 from data.greatest_hits import SourceClip, read_clip
 from evaluation.levels import e_l1_video_foley, rms_correlation
 from media.reading import read_sound
@@ -51,7 +51,7 @@ def read_truth(clip: SourceClip) -> Tensor:
 def frames_of(clip: SourceClip, pipeline: SoundGenerator) -> Tensor:
     """Return frames (T, 3, H, W) in 0..1, as the model looks at them."""
     rate_hz, size_px = pipeline.spec.frame_rate_hz, pipeline.spec.frame_size_px
-    return read_clip_frames(clip, 0.0, clip.duration_s, frame_rate_hz=rate_hz, size_px=size_px).float() / 255
+    return read_timed_frames(clip, 0.0, clip.duration_s, frame_rate_hz=rate_hz, size_px=size_px).frames.float() / 255
 
 
 def in_halves(truth: Tensor, generate: Generate) -> Tensor:

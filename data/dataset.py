@@ -84,9 +84,9 @@ class FoleyDataset(ChunkDataset[FoleyItem]):
         if not self._frames:
             return wave, None
         rate_hz, size_px = self._spec.frame_rate_hz, self._spec.frame_size_px
-        return wave, read_clip_frames(
+        return wave, read_timed_frames(
             chunk.clip, chunk.start_s, duration_s, frame_rate_hz=rate_hz, size_px=size_px, reader=self._reader
-        )
+        ).frames
 
 
 def read_chunk_sound(chunk: Chunk, spec: ClipSpec, duration_s: float) -> Tensor:
@@ -106,21 +106,6 @@ def read_chunk_sound(chunk: Chunk, spec: ClipSpec, duration_s: float) -> Tensor:
     )
     peak = wave.abs().amax()
     return wave / torch.where(peak > 0, peak, 1.0)
-
-
-def read_clip_frames(
-    clip: SourceClip,
-    start_s: float,
-    duration_s: float,
-    *,
-    frame_rate_hz: float,
-    size_px: Size = None,
-    reader: Reader = "auto",
-) -> Tensor:
-    """Read the frames (T, 3, H, W), uint8, of `read_timed_frames`."""
-    return read_timed_frames(
-        clip, start_s, duration_s, frame_rate_hz=frame_rate_hz, size_px=size_px, reader=reader
-    ).frames
 
 
 def read_timed_frames(

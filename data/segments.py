@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from common.errors import InputError, check_range
 from data.datamodule import RecordingBatches
-from data.dataset import read_clip_frames
+from data.dataset import read_timed_frames
 from data.greatest_hits import SourceClip, label_of, list_clips, need_pictures
 from data.loaders import EpochDataset, check_epoch
 from media.clip import ClipSpec
@@ -144,9 +144,9 @@ class SegmentDataset(EpochDataset[Segments]):
         wave = read_sound(
             clip.sound_path, sample_rate_hz=spec.sample_rate_hz, n_channels=1, start_s=start_s, duration_s=duration_s
         )
-        frames = read_clip_frames(
+        frames = read_timed_frames(
             clip, start_s, duration_s, frame_rate_hz=rate_hz, size_px=size_px, reader=self._reader
-        )
+        ).frames
         return wave, frames
 
 

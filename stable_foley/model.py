@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from common.errors import InputError
 from common.weights import load_into, refuse_differences
 from stable_foley import diffusion, sampler
-from stable_foley.backbone import Backbone
+from stable_foley.backbone import CONDITIONERS, DIT, Backbone
 from stable_foley.conditioners.base import Conditioner
 from stable_foley.conditions import CONTROL_ID, Conditioners, Conditions
 from stable_foley.controlnet import ControlledDiT, ControlNet
@@ -25,8 +25,8 @@ from stable_foley.controlnet import ControlledDiT, ControlNet
 Trainable = Literal["control", "control_and_projections", "all"]
 CROSS_ATTENTION = (".to_cond_embed.", ".cross_attn.", ".cross_attend_norm.")
 """Parts of names of transformer weights that only cross-attention tokens use."""
-CONDITIONERS = "conditioner.conditioners."
-CONTROL_PARTS = ("model.controlnet.", f"{CONDITIONERS}{CONTROL_ID}.")
+CONTROL = "model.controlnet."
+CONTROL_PARTS = (CONTROL, f"{CONDITIONERS}{CONTROL_ID}.")
 """Prefixes of the names of the control branch and of its conditioner."""
 
 
@@ -83,7 +83,7 @@ class FoleyModel(nn.Module):
         groups = {
             "control": CONTROL_PARTS,
             "control_and_projections": self._trained_names(projections),
-            "all": ("model.model.", *self._trained_names(own)),
+            "all": (DIT, *self._trained_names(own)),
         }
         if trainable not in groups:
             raise InputError(f"model.trainable is {trainable!r}; expected one of {', '.join(groups)}: correct it.")

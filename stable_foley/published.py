@@ -24,10 +24,9 @@ from stable_foley.conditioners.envelope import VaeEnvelope
 from stable_foley.conditioners.seconds import SecondsConditioner
 from stable_foley.conditions import FRAMES_ID, PROMPT_ID, SECONDS_IDS
 from stable_foley.config import MAIN_EXPERIMENT, build_model, inference_config
-from stable_foley.model import FoleyModel
+from stable_foley.model import CONTROL, FoleyModel
 from training.config import WEIGHTS, compose
 
-CONTROL = "model.controlnet."
 CAVP = f"{CONDITIONERS}frames.stage1_model."
 VAE_AGAIN = f"{CONDITIONERS}envelope.pretransform."
 UNUSED = (

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from common.errors import InputError
 from common.files import atomic_files, atomic_path, check_writable_folder, file_sha256, same_file
-from data.dataset import read_clip_frames
+from data.dataset import read_timed_frames
 from media.envelope import Envelope, write_envelope_csv
 from media.writing import check_mux, mux, write_video, write_wav
 from stable_foley.plot import comparison_figure
@@ -152,7 +152,7 @@ def _write_muxed(section: Section, sound: Tensor, sample_rate_hz: int, path: Pat
     if clip.video_path is not None:
         mux(clip.video_path, padded, sample_rate_hz, path)
         return
-    frames = read_clip_frames(clip, 0.0, clip.duration_s, frame_rate_hz=clip.frames_rate_hz)
+    frames = read_timed_frames(clip, 0.0, clip.duration_s, frame_rate_hz=clip.frames_rate_hz).frames
     with tempfile.TemporaryDirectory() as folder:
         silent = Path(folder) / "silent.mp4"
         write_video(silent, frames, clip.frames_rate_hz)

@@ -11,7 +11,7 @@ from torch import Tensor
 from common.errors import InputError, check_range, printable
 from common.files import same_file
 from common.stopwatch import Stopwatch
-from data.dataset import read_clip_frames
+from data.dataset import read_timed_frames
 from media.clip import ClipSpec
 from media.envelope import Envelope, fine_envelope, read_envelope_csv
 from media.frames import FrameWindow
@@ -146,13 +146,13 @@ def _warn_if_shorter(path: Path, start_s: float, duration_s: float, section: Sec
 
 def _read_frames(section: Section, spec: ClipSpec) -> Tensor:
     """Read frames (T, 3, H, W), float32 in 0..1."""
-    frames = read_clip_frames(
+    frames = read_timed_frames(
         section.clip,
         section.start_s,
         section.duration_s,
         frame_rate_hz=spec.frame_rate_hz,
         size_px=spec.frame_size_px,
-    )
+    ).frames
     return frames.float() / 255
 
 
