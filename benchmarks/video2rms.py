@@ -10,6 +10,7 @@ import functools
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,18 +20,18 @@ from benchmarks.tools import find_videos, table
 from common.errors import user_errors
 from common.options import add_checkpoint, add_clips, command_parser
 from evaluation.onsets import ONSET_RATE_HZ, detect_onsets, match_onsets, onset_f1
-from media.envelope import FINE_RATE_HZ, Envelope
 from media.frames import FrameWindow
 from media.reading import iter_frames, probe, read_sound
 from synthetic import SyntheticSpec
 from video2rms.baselines import constant_levels, motion_levels
 from video2rms.batch import VideoItem
+from video2rms.features.base import FRAME_RATE_HZ
+from video2rms.levels import Levels, join_levels
 from video2rms.metrics import level_metrics
-from video2rms.model import FRAME_RATE_HZ, Video2Rms
-from video2rms.onsets import ONSET_THRESHOLD, pick_onsets
+from video2rms.model import Video2Rms
 from video2rms.predict import BUNDLED_VIDEO2RMS, load_video2rms
 from video2rms.sounding import noise_along
-from video2rms.streaming import WINDOW_FRAMES, Levels, join_levels, predict_levels
+from video2rms.streaming import WINDOW_FRAMES, predict_levels
 from video2rms.synthetic import render_video
 
 SEED = 1_000_003  # of clips that no training configuration uses
@@ -39,7 +40,7 @@ N_NOISES = 5
 Method = Callable[[Iterable[FrameWindow]], Levels]
 
 
-def with_network(model: Video2Rms) -> Method:
+def with_network(model: Video2Rms[Any]) -> Method:
     """Return the trained network as a method."""
     return lambda windows: join_levels(predict_levels(model, windows))
 
@@ -51,11 +52,11 @@ def measure_synthetic(method: Method, items: Sequence[VideoItem]) -> dict[str, f
     for item in items:
         assert item.frames is not None
         levels = method([FrameWindow(0, item.frames, item.lateness_s.double())])
-        found_s, true_s = pick_onsets(levels.onset, ONSET_THRESHOLD).numpy(), np.sort(item.onsets_s.numpy())
+        found_s, true_s = levels.hits.times_s.numpy(), np.sort(item.onsets_s.numpy())
         score = onset_f1(true_s, found_s)
         f1.append(score.f1 if score else 1.0)
         errors_s += [abs(float(found_s[j] - true_s[i])) for i, j in match_onsets(true_s, found_s)]
-        rms = levels.rms[None, : len(item.rms)]
+        rms = levels.envelope.rms[None, : len(item.rms)]
         for name, value in level_metrics(rms, item.rms[None], item.rms_44khz[None]).items():
             of_levels.setdefault(name, []).append(float(value))
     return {
@@ -70,7 +71,7 @@ def measure_synthetic(method: Method, items: Sequence[VideoItem]) -> dict[str, f
 def measure_real(method: Method, path: Path, size_px: tuple[int, int]) -> float:
     """Onset F1 of a video, sound with sound, the mean over several noises."""
     windows = iter_frames(path, frame_rate_hz=FRAME_RATE_HZ, size_px=size_px, window_frames=WINDOW_FRAMES)
-    envelope = Envelope(method(windows).rms, FINE_RATE_HZ)
+    envelope = method(windows).envelope
     truth_s = detect_onsets(read_sound(path, sample_rate_hz=ONSET_RATE_HZ), ONSET_RATE_HZ).times_s
     found = []
     for seed in range(N_NOISES):

@@ -24,6 +24,7 @@ MOVED = {
     "data.envelope.instant_envelope": "media.envelope.instant_envelope",
     "data.synthetic.SyntheticSpec": "synthetic.SyntheticSpec",
     "stable_foley.conditioners.clap.clap_encoder": "clap.encoder.clap_encoder",
+    "video2rms.model.Video2Rms": "video2rms.level_network.LevelNetwork",
 }
 """Names that classes and functions had when earlier checkpoints were written, and those of today. Add a line whenever
 one of them moves that a stored configuration builds."""

@@ -9,8 +9,10 @@ import torch
 
 from media.envelope import FINE_RATE_HZ
 from media.frames import FrameWindow
-from video2rms.model import FRAME_RATE_HZ
-from video2rms.streaming import Levels, count_slots
+from video2rms.features.base import FRAME_RATE_HZ
+from video2rms.hits import Hits
+from video2rms.levels import Levels
+from video2rms.streaming import count_slots
 
 DECAY_S = 0.06
 LEAST_GAP_S = 0.2
@@ -20,7 +22,7 @@ LOWEST_PEAK = 0.25
 def constant_levels(rms: float, windows: Iterable[FrameWindow]) -> Levels:
     """Return the same level for every slot, without onsets."""
     n_slots = count_slots(sum(len(window.frames) for window in windows))
-    return Levels(torch.full((n_slots,), rms), torch.zeros(n_slots))
+    return Levels(torch.full((n_slots,), rms), torch.zeros(n_slots), Hits.silent(torch.zeros(0)))
 
 
 def motion_levels(windows: Iterable[FrameWindow], peak_rms: float = 0.2) -> Levels:
@@ -33,8 +35,7 @@ def motion_levels(windows: Iterable[FrameWindow], peak_rms: float = 0.2) -> Leve
         peak_rms: Level of the loudest hit.
 
     Returns:
-        Levels that decay by 1 / e in 60 ms after each hit; the onset probability is the drop relative to the largest
-        one.
+        Hits that decay by 1 / e in 60 ms; their probability is the drop relative to the largest one.
     """
     frames, lateness_s = (
         np.concatenate(parts)
@@ -45,20 +46,19 @@ def motion_levels(windows: Iterable[FrameWindow], peak_rms: float = 0.2) -> Leve
     n_slots = count_slots(len(frames))
     stamps_s = np.arange(len(frames)) / FRAME_RATE_HZ - lateness_s
     kept = np.flatnonzero(np.diff(stamps_s, prepend=-1.0) > 1e-3)
-    levels = Levels(torch.zeros(n_slots), torch.zeros(n_slots))
+    onset, nothing = torch.zeros(n_slots), torch.zeros(n_slots)
     if len(kept) < 4:
-        return levels
+        return Levels(nothing, onset, Hits.silent(torch.zeros(0)))
     gaps_s = np.diff(stamps_s[kept])
     speed = np.abs(np.diff(frames[kept], axis=0)).mean(axis=(1, 2)) / gaps_s
     speed = np.maximum(speed - np.quantile(speed, 0.1), 0)  # subtract the noise floor
     fall = np.maximum(scipy.ndimage.maximum_filter1d(speed[:-1], 2, origin=0) - speed[1:], 0)
     if fall.max() <= 0:
-        return levels
+        return Levels(nothing, onset, Hits.silent(torch.zeros(0)))
     fall /= fall.max()
     distance = max(1, round(LEAST_GAP_S / float(np.median(gaps_s))))
     peaks = scipy.signal.find_peaks(np.pad(fall, 1), height=LOWEST_PEAK, distance=distance)[0] - 1
-    slots = np.clip(stamps_s[kept][peaks + 1] * FINE_RATE_HZ, 0, n_slots - 1).astype(int)
-    levels.onset[slots] = torch.from_numpy(fall[peaks]).float()
-    decay = np.exp(-np.arange(n_slots) / (DECAY_S * FINE_RATE_HZ))
-    levels.rms.copy_(torch.from_numpy(scipy.signal.fftconvolve(levels.onset.numpy(), decay)[:n_slots]))
-    return Levels((peak_rms * levels.rms).clamp(min=0), levels.onset)
+    times_s = torch.from_numpy(stamps_s[kept][peaks + 1].clip(min=0)).float()
+    heights = torch.from_numpy(fall[peaks]).float()
+    onset[(times_s * FINE_RATE_HZ).long().clamp(max=n_slots - 1)] = heights
+    return Levels(nothing, onset, Hits(times_s, peak_rms * heights, torch.full_like(heights, DECAY_S)))

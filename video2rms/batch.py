@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from media.envelope import FINE_RATE_HZ
-
 
 @dataclass(frozen=True, eq=False)
 class VideoItem:
@@ -89,23 +87,3 @@ def collate_undamaged_videos(items: Sequence[VideoItem | None]) -> VideoBatch | 
 def _stack(parts: Sequence[Tensor | None]) -> Tensor | None:
     there = [part for part in parts if part is not None]
     return torch.stack(there) if there else None
-
-
-def onset_heights(onsets_s: Sequence[Tensor], n_slots: int, width_s: float) -> Tensor:
-    """Return the target of the onset head: a bell of height 1 around each onset.
-
-    Args:
-        onsets_s: Times of the onsets, a tensor (K,) for each clip.
-        n_slots: Number N of slots of 8 ms.
-        width_s: Standard deviation of a bell.
-
-    Returns:
-        Heights 0 to 1 (B, N); where bells overlap, the larger height.
-    """
-    middle_s = (torch.arange(n_slots) + 0.5) / FINE_RATE_HZ
-    heights = torch.zeros(len(onsets_s), n_slots)
-    for row, times_s in zip(heights, onsets_s, strict=True):
-        if len(times_s):
-            distance = (middle_s - times_s.float()[:, None]) / width_s
-            row.copy_(torch.exp(-0.5 * distance.square()).amax(dim=0))
-    return heights

@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common.errors import InputError
@@ -65,6 +66,23 @@ class LevelBins(nn.Module):
         rms = logits.float().softmax(dim=-1) @ self.centres
         start, full = _FADE
         return rms * ((rms / self.edges[0] - start) / (full - start)).clamp(0, 1)
+
+    def quantile(self, logits: Tensor, share: Tensor) -> Tensor:
+        """Return quantiles (...), float32, of the distributions over levels that class logits (..., K) describe.
+
+        Within a class the level is spread evenly over the bin; below the floor it is 0.
+
+        Args:
+            logits: Class logits (..., K).
+            share: Share of the distribution below the quantile (...), 0 to 1; 0.5 is the median.
+        """
+        below = F.pad(logits.double().softmax(dim=-1).cumsum(dim=-1), (1, 0))
+        share = share.double()[..., None]
+        place = torch.searchsorted(below, share).sub(1).clamp(0, self.n_classes - 1)
+        low, high = below.gather(-1, place), below.gather(-1, place + 1)
+        start, end = self.edges[(place - 1).clamp(min=0)], self.edges[place]
+        rms = torch.lerp(start.double(), end.double(), ((share - low) / (high - low).clamp(min=1e-9)).clamp(0, 1))
+        return torch.where(place > 0, rms, 0)[..., 0].float()
 
     def soft_targets(self, rms: Tensor, width_bins: float = 1.0, reach_bins: int = 2) -> Tensor:
         """Return truncated Gaussians (..., K) over classes, each with sum 1, around the classes of RMS values (...).

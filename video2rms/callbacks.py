@@ -11,9 +11,7 @@ from media.envelope import FINE_RATE_HZ, Envelope
 from training.loggers import log_figure
 from video2rms.batch import VideoBatch
 from video2rms.figure import envelope_figure
-from video2rms.model import Prediction
 from video2rms.module import Video2RmsTraining
-from video2rms.onsets import ONSET_THRESHOLD, pick_onsets
 
 
 class EnvelopeLogger(pl.Callback):
@@ -51,15 +49,9 @@ class EnvelopeLogger(pl.Callback):
         if batch is None or batch_idx or trainer.sanity_checking or not due or not trainer.is_global_zero:
             return
         assert isinstance(pl_module, Video2RmsTraining)
-        assert isinstance(outputs, Prediction)
-        predicted = pl_module.model.bins.expected_rms(outputs.level_logits).cpu()
-        heights = outputs.onset_logits.sigmoid().cpu()
-        for i, clip_id in enumerate(batch.clip_ids[: self.n_clips]):
-            figure = envelope_figure(
-                Envelope(predicted[i], FINE_RATE_HZ),
-                pick_onsets(heights[i], ONSET_THRESHOLD),
-                Envelope(batch.rms[i], FINE_RATE_HZ),
-            )
+        predicted = pl_module.model.read(outputs)[: self.n_clips]
+        for levels, clip_id, rms in zip(predicted, batch.clip_ids, batch.rms, strict=False):
+            figure = envelope_figure(levels.envelope, levels.hits.times_s, Envelope(rms, FINE_RATE_HZ))
             with atomic_path(self.folder / f"step{trainer.global_step:07d}" / f"{clip_id}.png") as temporary:
                 figure.savefig(temporary)
             log_figure(trainer, clip_id, figure)

@@ -1,80 +1,37 @@
-"""Owns the network: from features of frames at 30 fps to class logits of the level and logits of onsets at 125 Hz."""
+"""What all networks of Video2RMS have in common: from frames at 30 per second to levels and hits in slots of 8 ms."""
 
 import math
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from common.errors import InputError
 from media.envelope import FINE_RATE_HZ
 from video2rms.bins import LevelBins
-from video2rms.features.base import FeatureExtractor
+from video2rms.features.base import FRAME_RATE_HZ, FeatureExtractor
+from video2rms.levels import Levels
 
-FRAME_RATE_HZ = 30.0
-_N_PLACE = 6
+Prediction = TypeVar("Prediction")
+N_KNOWN, N_PLACE = 2, 6
 _LATEST = 3.0  # grid steps; a frame that stays longer is recognised by its repetition
 
 
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """Output of the network for each slot of 8 ms.
-
-    Args:
-        level_logits: Logits of the level's classes (B, N, K).
-        onset_logits: Logits of an onset in the slot (B, N).
-    """
-
-    level_logits: Tensor
-    onset_logits: Tensor
-
-
-class Video2Rms(nn.Module):
-    """Three convolutions and a bidirectional LSTM that map features of frames to levels of sound.
+class Video2Rms(nn.Module, ABC, Generic[Prediction]):
+    """A network that maps frames to levels of sound.
 
     Frames are on an even grid of 30 per second, but a camera may have taken them earlier or later. `lateness_s` gives
-    the difference, so that the network works with any rate, even a variable one. The convolutions run at the rate of
-    the frames. Then each slot of 1 / 125 s combines the two frames around it and its position between them, and the
-    LSTM runs over slots. No layer depends on the number of frames.
+    the difference, so that a network works with any rate, even a variable one.
 
     Args:
         features: Extractor, trained or frozen.
         bins: Classes of levels.
-        width: Channels of the convolutions.
-        lstm_width: Width of the LSTM in each direction.
-        dropout: Share of dropped channels after each convolution, 0 to 1.
-
-    Raises:
-        InputError: A number is outside its range.
-
-    Source:
-        Video-Foley (arXiv 2408.11915), RMS-Mapper of Stable-V2A (arXiv 2412.15023).
     """
 
-    def __init__(
-        self,
-        features: FeatureExtractor,
-        bins: LevelBins | None = None,
-        width: int = 256,
-        lstm_width: int = 128,
-        dropout: float = 0.1,
-    ) -> None:
+    def __init__(self, features: FeatureExtractor, bins: LevelBins | None) -> None:
         super().__init__()
-        if not (0 <= dropout <= 1 and min(width, lstm_width) >= 1):
-            raise InputError(
-                f"model.width {width}, lstm_width {lstm_width}, dropout {dropout} do not work: give at least 1, 1 and "
-                "a number from 0 to 1"
-            )
         self.features = features
         self.bins = bins or LevelBins()
-        layers: list[nn.Module] = []
-        for n_in in (features.n_features + 2, width, width):
-            conv = nn.Conv1d(n_in, width, 5, padding=2, bias=False)
-            layers += [conv, nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(dropout)]
-        self.convs = nn.Sequential(*layers)
-        self.between = nn.Linear(2 * width + _N_PLACE, width)
-        self.lstm = nn.LSTM(width, lstm_width, num_layers=2, bidirectional=True, batch_first=True)
-        self.head = nn.Linear(2 * lstm_width, self.bins.n_classes + 1)
 
     def forward(self, frames: Tensor, lateness_s: Tensor, n_slots: int) -> Prediction:
         """Predict levels from frames.
@@ -87,21 +44,37 @@ class Video2Rms(nn.Module):
         Returns:
             The prediction.
         """
-        return self.predict(self.features(frames), lateness_s, n_slots)
+        return self.predict(self.features(frames, lateness_s), lateness_s, n_slots)
 
+    @abstractmethod
     def predict(self, features: Tensor, lateness_s: Tensor, n_slots: int) -> Prediction:
         """Predict levels from features (B, T, D), like `forward`."""
-        steps = FRAME_RATE_HZ * lateness_s
-        repeated = torch.diff(steps, dim=1, prepend=steps[:, :1]) > 0.9  # a repeated frame
-        late = steps.clamp(-_LATEST, _LATEST).to(features.dtype)
-        known = torch.stack([late, repeated.to(late.dtype)], dim=-1)
-        hidden = self.convs(torch.cat([features, known], dim=-1).transpose(1, 2)).transpose(1, 2)
-        slots = self.lstm(self.between(_around_slots(hidden, late, n_slots)).relu())[0]
-        logits = self.head(slots).float()
-        return Prediction(logits[..., :-1], logits[..., -1])
+
+    def classes(self, prediction: Prediction, rms: Tensor) -> Tensor:
+        """Return the predicted classes (B, N) of levels; `rms` (B, N) is the predicted envelope."""
+        del prediction
+        return self.bins.encode(rms)
+
+    @abstractmethod
+    def read(self, prediction: Prediction, *, first_slot: int = 0, seed: int | None = None) -> list[Levels]:
+        """Return levels and hits of each clip of a batch.
+
+        Args:
+            prediction: The prediction.
+            first_slot: Number of the first slot in the whole video; the hits' times are those of the prediction.
+            seed: Draws the level of each hit from its distribution; None: the most likely level.
+        """
 
 
-def _around_slots(hidden: Tensor, late: Tensor, n_slots: int) -> Tensor:
+def known_of_frames(lateness_s: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return what is known of each frame (B, T, 2), lateness in grid steps and repetition; and the lateness (B, T)."""
+    steps = FRAME_RATE_HZ * lateness_s
+    repeated = torch.diff(steps, dim=1, prepend=steps[:, :1]) > 0.9
+    late = steps.clamp(-_LATEST, _LATEST).to(dtype)
+    return torch.stack([late, repeated.to(dtype)], dim=-1), late
+
+
+def around_slots(hidden: Tensor, late: Tensor, n_slots: int) -> Tensor:
     """Return the frames (B, T, D) before and after the middle of each slot, and its position: (B, N, 2 D + 6)."""
     place = (torch.arange(n_slots, device=hidden.device) + 0.5) * (FRAME_RATE_HZ / FINE_RATE_HZ)
     left = place.floor().long().clamp(max=hidden.shape[1] - 1)

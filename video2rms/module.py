@@ -5,19 +5,19 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch.nn.functional as F
+import torch
 from torch import Tensor
 
 from common.errors import InputError
 from data.cache import ENVELOPE, FRAMES, tensor_name
 from evaluation.onsets import ONSET_RATE_HZ, detect_onsets, onset_f1
-from media.envelope import FINE_RATE_HZ, Envelope, low_passed
 from training.module import Training
 from video2rms.augment import augment
-from video2rms.batch import VideoBatch, onset_heights
+from video2rms.batch import VideoBatch
+from video2rms.levels import Levels
+from video2rms.losses import Loss
 from video2rms.metrics import level_metrics
-from video2rms.model import Prediction, Video2Rms
-from video2rms.onsets import ONSET_THRESHOLD, pick_onsets
+from video2rms.model import Video2Rms
 from video2rms.recordings import LATENESS, RMS_44KHZ
 from video2rms.sounding import noise_along
 
@@ -25,58 +25,20 @@ NEAR_BINS = (0, 2, 5, 8)
 
 
 class Video2RmsTraining(Training):
-    """Trains a ``Video2Rms``: cross-entropy with the level's classes, and with the heights of onsets.
+    """Trains a ``Video2Rms`` by the loss of its form.
 
     Args:
         model: the model.
-        onset_weight: weight of the onset head's loss, above 0.
-        onset_positive_weight: weight of slots at an onset against that of the others, above 0.
-        onset_width_s: standard deviation of the bell around an onset that the onset head is to predict, above 0.
-        smoothing_bins: standard deviation of the Gaussian around the true class, above 0.
-        low_pass_hz: cutoff of the target, see ``media.envelope.low_passed``; None: the level as it is, with sharp hits.
-            Accuracy is measured against the target, everything else against the level as it is.
+        loss: what is minimised, see ``video2rms.losses``.
         augment: whether training frames are changed at random; features from a cache cannot be.
         **common: optimiser, schedule, seed and configuration, see ``Training``.
-
-    Raises:
-        InputError: a number lies outside its range.
-
-    Source: Video-Foley (arXiv 2408.11915) for the level's classes and their smoothing.
     """
 
-    model: Video2Rms
+    model: Video2Rms[Any]
 
-    def __init__(
-        self,
-        model: Video2Rms,
-        onset_weight: float = 8.0,
-        onset_positive_weight: float = 3.0,
-        onset_width_s: float = 0.012,
-        smoothing_bins: float = 1.0,
-        low_pass_hz: float | None = None,
-        augment: bool = True,
-        **common: Any,
-    ) -> None:
+    def __init__(self, model: Video2Rms[Any], loss: Loss[Any], augment: bool = True, **common: Any) -> None:
         super().__init__(model, **common)
-        positive = {
-            "onset_weight": onset_weight,
-            "onset_positive_weight": onset_positive_weight,
-            "onset_width_s": onset_width_s,
-            "smoothing_bins": smoothing_bins,
-        }
-        for name, value in positive.items():
-            if not value > 0:
-                raise InputError(f"training.{name} is {value}; expected a number above 0: correct it.")
-        if low_pass_hz is not None and not 0 < low_pass_hz < FINE_RATE_HZ / 2:
-            raise InputError(
-                f"training.low_pass_hz {low_pass_hz} does not work: give null, or a number between 0 and "
-                f"{FINE_RATE_HZ / 2}"
-            )
-        self.onset_weight = onset_weight
-        self.onset_positive_weight = onset_positive_weight
-        self.onset_width_s = onset_width_s
-        self.smoothing_bins = smoothing_bins
-        self.low_pass_hz = low_pass_hz
+        self.loss_of = loss
         self.augment = augment
 
     def encoder_ids(self) -> dict[str, str]:
@@ -97,7 +59,7 @@ class Video2RmsTraining(Training):
     def encode(self, batch: VideoBatch, factors: Sequence[float]) -> dict[str, Tensor]:
         """Return what a cache keeps of a batch, see ``Training``; the sound is not multiplied by anything."""
         assert tuple(factors) == (1.0,)
-        features = {FRAMES: self.model.features(batch.frames), LATENESS: batch.lateness_s}
+        features = {FRAMES: self.model.features(batch.frames, batch.lateness_s), LATENESS: batch.lateness_s}
         levels = {ENVELOPE: batch.rms, RMS_44KHZ: batch.rms_44khz}
         return {tensor_name(name, 1.0): value for name, value in (features | levels).items()}
 
@@ -112,7 +74,7 @@ class Video2RmsTraining(Training):
         self.log("train_loss", loss, prog_bar=True, batch_size=len(batch))
         return loss
 
-    def validation_step(self, batch: VideoBatch | None, batch_idx: int) -> Prediction | None:  # type: ignore[override]
+    def validation_step(self, batch: VideoBatch | None, batch_idx: int) -> Any:
         """Log ``valid_loss`` and the metrics of a batch, each the mean over clips; return the prediction."""
         if batch is None:  # every chunk of it is damaged
             return None
@@ -122,7 +84,7 @@ class Video2RmsTraining(Training):
         self.log_dict(logged, batch_size=len(batch), sync_dist=True)
         return prediction
 
-    def predict(self, batch: VideoBatch) -> Prediction:
+    def predict(self, batch: VideoBatch) -> Any:
         """Return the prediction for a batch, from its frames or from features of them."""
         n_slots = batch.rms.shape[1]
         if batch.features is not None:
@@ -130,42 +92,32 @@ class Video2RmsTraining(Training):
         assert batch.frames is not None
         return self.model(batch.frames, batch.lateness_s, n_slots)
 
-    def loss(self, prediction: Prediction, batch: VideoBatch) -> Tensor:
+    def loss(self, prediction: Any, batch: VideoBatch) -> Tensor:
         """Return the loss of a prediction."""
-        targets = self.model.bins.soft_targets(self.target(batch), self.smoothing_bins)
-        of_levels = F.cross_entropy(prediction.level_logits.flatten(0, 1), targets.flatten(0, 1))
-        heights = onset_heights(batch.onsets_s, batch.rms.shape[1], self.onset_width_s).to(of_levels.device)
-        of_onsets = F.binary_cross_entropy_with_logits(
-            prediction.onset_logits, heights, pos_weight=heights.new_tensor(self.onset_positive_weight)
-        )
-        return of_levels + self.onset_weight * of_onsets
+        loss: Tensor = self.loss_of(prediction, batch.rms, batch.onsets_s, self.model.bins)
+        return loss
 
-    def target(self, batch: VideoBatch) -> Tensor:
-        """Return levels (B, N) that the network is to predict."""
-        if self.low_pass_hz is None:
-            return batch.rms
-        return low_passed(Envelope(batch.rms, FINE_RATE_HZ), self.low_pass_hz).rms
-
-    def metrics(self, prediction: Prediction, batch: VideoBatch) -> dict[str, Tensor]:
-        """Accuracy of classes, both E-L1s and correlation of levels, F1 of onsets within 0.1 s."""
-        bins = self.model.bins
-        rms = bins.expected_rms(prediction.level_logits)
-        distance = (prediction.level_logits.argmax(dim=-1) - bins.encode(self.target(batch))).abs()
+    def metrics(self, prediction: Any, batch: VideoBatch) -> dict[str, Tensor]:
+        """Return accuracies of classes, both E-L1s and correlation of levels, and F1 of onsets within 0.1 s."""
+        levels = self.model.read(prediction)
+        rms = torch.stack([each.envelope.rms for each in levels]).to(batch.rms.device)
+        true = self.model.bins.encode(self.loss_of.target(batch.rms))
+        distance = (self.model.classes(prediction, rms) - true).abs()
         found = {f"accuracy_{n}_bins": (distance <= n).float().mean() for n in NEAR_BINS}
         of_clips = level_metrics(rms, batch.rms, batch.rms_44khz)
         found |= {name: values.mean() for name, values in of_clips.items()}
-        found |= self._onset_f1(rms, prediction.onset_logits.sigmoid(), batch.onsets_s)
-        return found
-
-    def _onset_f1(self, rms: Tensor, heights: Tensor, onsets_s: Sequence[Tensor]) -> dict[str, Tensor]:
-        """F1 of the onset head's peaks, and of what the usual detector finds in noise along the decoded envelopes."""
-        by_head, by_envelope = [], []
-        for level, height, times_s in zip(rms.cpu(), heights.cpu(), onsets_s, strict=True):
-            true_s = np.sort(times_s.cpu().numpy())
-            sound = noise_along(Envelope(level, FINE_RATE_HZ), ONSET_RATE_HZ)
-            by_head.append(onset_f1(true_s, pick_onsets(height, ONSET_THRESHOLD).numpy()))
-            by_envelope.append(onset_f1(true_s, detect_onsets(sound, ONSET_RATE_HZ).times_s))
-        return {
-            name: rms.new_tensor(np.mean([score.f1 if score else 1.0 for score in scores]))
-            for name, scores in (("onset_f1", by_head), ("envelope_onset_f1", by_envelope))
+        scores = [_onset_f1(each, times_s) for each, times_s in zip(levels, batch.onsets_s, strict=True)]
+        by_hits, by_envelope = zip(*scores, strict=True)
+        return found | {
+            "onset_f1": rms.new_tensor(np.mean(by_hits)),
+            "envelope_onset_f1": rms.new_tensor(np.mean(by_envelope)),
         }
+
+
+def _onset_f1(levels: Levels, onsets_s: Tensor) -> tuple[float, float]:
+    """Return F1 of the hits, and of what the usual detector finds in noise along the envelope."""
+    true_s = np.sort(onsets_s.cpu().numpy())
+    sound = noise_along(levels.envelope, ONSET_RATE_HZ)
+    found = levels.hits.times_s.numpy(), detect_onsets(sound, ONSET_RATE_HZ).times_s
+    by_hits, by_envelope = (score.f1 if score else 1.0 for score in (onset_f1(true_s, times_s) for times_s in found))
+    return by_hits, by_envelope

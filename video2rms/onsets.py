@@ -11,6 +11,19 @@ ONSET_THRESHOLD = 0.4
 """Lowest probability of an onset: this project's choice, made on synthetic clips alone (bundled/README.md)."""
 
 
+HIT_THRESHOLD = 0.3
+"""The same for `video2rms.event_network.EventNetwork`."""
+
+
+def pick_peaks(probabilities: Tensor, threshold: float) -> Tensor:
+    """Return the slots (K,) at which the probability of a hit (N,) peaks, see `pick_onsets`."""
+    from scipy.signal import find_peaks  # slow to import, so infer.py --help avoids it
+
+    heights = np.pad(probabilities.float().cpu().numpy(), 1)
+    peaks = find_peaks(heights, height=threshold, distance=round(LEAST_GAP_S * FINE_RATE_HZ))[0] - 1
+    return torch.from_numpy(peaks)
+
+
 def pick_onsets(probabilities: Tensor, threshold: float) -> Tensor:
     """Return the peaks of the onset probability, to a fraction of a slot.
 
@@ -21,11 +34,8 @@ def pick_onsets(probabilities: Tensor, threshold: float) -> Tensor:
     Returns:
         Times in seconds (K,), at least 80 ms apart: of two closer peaks the higher one is kept.
     """
-    from scipy.signal import find_peaks  # slow to import, so infer.py --help avoids it
-
     heights = probabilities.float().cpu().numpy()
-    distance = round(LEAST_GAP_S * FINE_RATE_HZ)
-    peaks = find_peaks(np.pad(heights, 1), height=threshold, distance=distance)[0] - 1
+    peaks = pick_peaks(probabilities, threshold).numpy()
     padded = np.pad(heights, 1, mode="reflect") if len(heights) > 1 else np.pad(heights, 1)
     before, at, after = padded[peaks], padded[peaks + 1], padded[peaks + 2]
     bend = before - 2 * at + after  # a parabola through three points

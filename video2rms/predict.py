@@ -32,31 +32,38 @@ from media.frames import FrameWindow
 from media.reading import FrameRequest, iter_requests, probe
 from training.checkpoint import read_content
 from training.config import REPOSITORY, build_model, describing
-from training.stored_config import kept_sections, resolved
+from training.stored_config import MOVED, kept_sections, resolved
+from video2rms.features.base import FRAME_RATE_HZ
 from video2rms.figure import envelope_figure
-from video2rms.model import FRAME_RATE_HZ, Video2Rms
-from video2rms.onsets import ONSET_THRESHOLD, pick_onsets
-from video2rms.streaming import MARGIN_FRAMES, WINDOW_FRAMES, join_levels, predict_levels
+from video2rms.hits import Hits
+from video2rms.levels import join_levels
+from video2rms.model import Video2Rms
+from video2rms.streaming import MARGIN_FRAMES, WINDOW_FRAMES, predict_levels
 
 BUNDLED_VIDEO2RMS = REPOSITORY / "bundled" / "video2rms.safetensors"
-OWN_TARGET = "video2rms.model.Video2Rms"
+OWN_TARGETS = {"video2rms.event_network.EventNetwork", "video2rms.level_network.LevelNetwork"}
 LEAD_S = 0.2  # period after which frames of 1 / 30 s and slots of 8 ms coincide
 
 
 @dataclass(frozen=True, eq=False)
 class PredictedEnvelope:
-    """The predicted level and onsets of a video's sound.
+    """The predicted level and hits of a video's sound.
 
     Args:
         envelope: Level in slots of 8 ms, rms (N,), of a sound whose peak is about 1.
-        onsets_s: Times of hits (K,), in seconds.
+        hits: The hits (K); their levels are part of the envelope.
     """
 
     envelope: Envelope
-    onsets_s: Tensor
+    hits: Hits
+
+    @property
+    def onsets_s(self) -> Tensor:
+        """Times of the hits (K,), in seconds."""
+        return self.hits.times_s
 
 
-def load_video2rms(checkpoint: Path = BUNDLED_VIDEO2RMS, device: str | torch.device = "cpu") -> Video2Rms:
+def load_video2rms(checkpoint: Path = BUNDLED_VIDEO2RMS, device: str | torch.device = "cpu") -> Video2Rms[Any]:
     """Load a trained network.
 
     Args:
@@ -72,10 +79,10 @@ def load_video2rms(checkpoint: Path = BUNDLED_VIDEO2RMS, device: str | torch.dev
     content = read_content(checkpoint)
     weights, described = state_dict_of(content, checkpoint), content.get("config")
     part = described.get("model") if isinstance(described, dict) else None
-    kind = part.get("_target_") if isinstance(part, dict) else None
-    if kind != OWN_TARGET:
+    kind = str(part.get("_target_")) if isinstance(part, dict) else "nothing"
+    if MOVED.get(kind, kind) not in OWN_TARGETS:
         raise InputError(
-            f"{checkpoint} is no checkpoint of Video2RMS ({kind or 'nothing'} instead of {OWN_TARGET}): give one from "
+            f"{checkpoint} is no checkpoint of Video2RMS (it describes {kind}): give one from "
             "exp=mini_video2rms or exp=train_gh_video2rms"
         )
     config = kept_sections(described, checkpoint, ("model", "seed"))
@@ -84,17 +91,18 @@ def load_video2rms(checkpoint: Path = BUNDLED_VIDEO2RMS, device: str | torch.dev
         if "random_weights" in config.model.features:
             config.model.features.random_weights = True
     with torch.device("meta"):
-        model: Video2Rms = build_model(resolved(config, checkpoint))
+        model: Video2Rms[Any] = build_model(resolved(config, checkpoint))
     load_into(model, weights, source=checkpoint)
     return model.eval().to(device)
 
 
 def predict_envelope(
-    model: Video2Rms,
+    model: Video2Rms[Any],
     path: Path,
     *,
     start_s: float = 0.0,
     duration_s: float | None = None,
+    seed: int | None = None,
     progress: bool = False,
     watch: Stopwatch | None = None,
 ) -> PredictedEnvelope:
@@ -107,6 +115,7 @@ def predict_envelope(
         path: A video file of any rate and length.
         start_s: Start of the part in seconds, at least 0.
         duration_s: Duration of the part in seconds, above 0; None: to the end.
+        seed: Draws the level of each hit from its distribution; None: the median.
         progress: Whether to show a progress bar, if there is more than one window.
         watch: Records the durations of the stages `video` (reading frames) and `network`.
 
@@ -119,10 +128,10 @@ def predict_envelope(
     asked_s = part_duration_s(path, probe(path).duration_s, start_s, duration_s)
     request = frames_to_predict(model, start_s, asked_s)
     windows = (window for _, window in iter_requests(path, [request]))
-    return predict_from_frames(model, windows, request, start_s, progress=progress, watch=watch)
+    return predict_from_frames(model, windows, request, start_s, seed=seed, progress=progress, watch=watch)
 
 
-def frames_to_predict(model: Video2Rms, start_s: float, duration_s: float) -> FrameRequest:
+def frames_to_predict(model: Video2Rms[Any], start_s: float, duration_s: float) -> FrameRequest:
     """Return the frames that `predict_from_frames` needs for a part of a video, including up to 15 s before it.
 
     Args:
@@ -135,11 +144,12 @@ def frames_to_predict(model: Video2Rms, start_s: float, duration_s: float) -> Fr
 
 
 def predict_from_frames(
-    model: Video2Rms,
+    model: Video2Rms[Any],
     windows: Iterable[FrameWindow],
     request: FrameRequest,
     start_s: float,
     *,
+    seed: int | None = None,
     progress: bool = False,
     watch: Stopwatch | None = None,
 ) -> PredictedEnvelope:
@@ -150,6 +160,7 @@ def predict_from_frames(
         windows: The requested frames.
         request: The request from `frames_to_predict`.
         start_s: Start of the part in seconds.
+        seed: Draws the level of each hit from its distribution; None: the median.
         progress: Whether to show a progress bar, if there is more than one window.
         watch: Records the durations of the stages `video` (reading frames) and `network`.
     """
@@ -158,11 +169,11 @@ def predict_from_frames(
     n_frames = count_at_rate(request.duration_s, FRAME_RATE_HZ)
     with tqdm(total=n_frames, unit="frame", desc="envelope", disable=not progress or n_frames <= WINDOW_FRAMES) as bar:
         read = _counted(watch.timed("video", windows), bar)
-        levels = join_levels(watch.timed("network", predict_levels(model, read)))
+        levels = join_levels(watch.timed("network", predict_levels(model, read, seed=seed)))
     lead_s = start_s - request.start_s
     first = round(lead_s * FINE_RATE_HZ)
-    onsets_s = pick_onsets(levels.onset, ONSET_THRESHOLD) - lead_s
-    return PredictedEnvelope(Envelope(levels.rms[first:], FINE_RATE_HZ), onsets_s[onsets_s >= 0])
+    hits = levels.part(first, len(levels.rms)).hits
+    return PredictedEnvelope(Envelope(levels.envelope.rms[first:], FINE_RATE_HZ), hits)
 
 
 def _counted(windows: Iterable[FrameWindow], bar: "tqdm[Any]") -> Iterator[FrameWindow]:
@@ -200,9 +211,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with atomic_path(args.figure) as temporary:
             envelope_figure(found.envelope, found.onsets_s).savefig(temporary, dpi=110, format="png")
     sys.stdout.write(
-        f"{len(found.onsets_s)} onsets with a probability of {ONSET_THRESHOLD} or more in "
-        f"{found.envelope.duration_s:.2f} s (the envelope may also rise elsewhere); seconds: {watch}\n"
-        + "".join(f"{printable(path)}\n" for path in outputs.values())
+        f"{len(found.hits)} hits in {found.envelope.duration_s:.2f} s (the envelope may also rise elsewhere); "
+        f"seconds: {watch}\n" + "".join(f"{printable(path)}\n" for path in outputs.values())
     )
 
 

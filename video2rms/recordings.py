@@ -17,7 +17,7 @@ from media.envelope import fine_envelope
 from media.frames import FrameWindow
 from media.reading import Reader
 from video2rms.batch import VideoItem
-from video2rms.model import FRAME_RATE_HZ
+from video2rms.features.base import FRAME_RATE_HZ
 
 LATENESS: str = "lateness"
 """Name of the frames' lateness in a cache."""

@@ -10,7 +10,7 @@ from evaluation.levels import rms_44khz
 from media.clip import count_at_rate
 from synthetic import SAMPLE_RATE_HZ, SyntheticClip, SyntheticSpec, render_clip
 from video2rms.batch import VideoItem
-from video2rms.model import FRAME_RATE_HZ
+from video2rms.features.base import FRAME_RATE_HZ
 
 CAMERA_RATES_HZ = {12.0: 1, 15.0: 4, 20.0: 2, 23.976: 2, 25.0: 4, 27.5: 1, 30_000 / 1001: 6}
 """Frame rates of the clips with their weights: a choice of this project among those of cinema, television, web cameras

@@ -29,7 +29,7 @@ EXPERIMENTS = {
         "model.features.n_features=16",
         "model.features.channels=[8,8]",
         "model.width=16",
-        "model.lstm_width=8",
+        "model.gru_width=8",
         "dataset.spec.duration_s=1.0",
         "dataset.n_val_clips=1",
     ],

@@ -29,7 +29,6 @@ COMMON = [
 ]
 SYNTHETIC = ["dataset.n_val_clips=2", "dataset.samples_per_epoch=4", "dataset.batch_size=1"]
 RECORDED = ["dataset.train_split=null", "dataset.val_split=null", "dataset.samples_per_epoch=4", "dataset.batch_size=1"]
-SMALL_VIDEO2RMS = ["model.width=8", "model.lstm_width=4"]
 OVERRIDES = {
     "mini_backbone": [*SYNTHETIC, "dataset.spec.duration_s=1.0", "dataset.n_train_clips=4"],
     "mini_controlnet": [
@@ -40,7 +39,7 @@ OVERRIDES = {
         "backbone.random_weights=true",
     ],
     "mini_cavp": [*SYNTHETIC, "dataset.batch_size=2", "dataset.samples_per_epoch=8", "dataset.n_val_clips=4"],
-    "mini_video2rms": [*SYNTHETIC, *SMALL_VIDEO2RMS, "dataset.spec.duration_s=1.0"],
+    "mini_video2rms": [*SYNTHETIC, "model.width=8", "model.gru_width=4", "dataset.spec.duration_s=1.0"],
     "train_backbone": [*RECORDED, "dataset.spec.duration_s=1.0"],
     "train_gh_cavp": [
         *RECORDED,
@@ -55,7 +54,8 @@ OVERRIDES = {
     "train_gh_controlnet": [*RECORDED, "backbone=debug", "dataset.spec.duration_s=1.0"],
     "train_gh_video2rms": [
         *RECORDED,
-        *SMALL_VIDEO2RMS,
+        "model.width=8",
+        "model.lstm_width=4",
         "model.features.size_px=[128,128]",
         "model.features.flow_updates=1",
         "dataset.spec.duration_s=0.4",

@@ -5,7 +5,7 @@ import torch
 
 from media.frames import FrameWindow
 from video2rms.features.motion import MotionFeatures
-from video2rms.model import Video2Rms
+from video2rms.level_network import LevelNetwork
 from video2rms.streaming import count_slots, predict_levels
 
 
@@ -13,7 +13,7 @@ from video2rms.streaming import count_slots, predict_levels
 def model():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return Video2Rms(MotionFeatures(32, (8, 16)), width=32, lstm_width=16).eval()
+        return LevelNetwork(MotionFeatures(32, (8, 16)), width=32, lstm_width=16).eval()
 
 
 def clip(n_frames, seed=0, size=(16, 28)):
@@ -29,7 +29,7 @@ def test_any_length(model, n_frames, n_slots):
 
 @pytest.mark.parametrize("size", [(64, 112), (112, 64), (33, 45), (240, 240)])
 def test_features_of_any_size(model, size):
-    assert model.features(clip(3, size=size)).shape == (1, 3, 32)
+    assert model.features(clip(3, size=size), torch.zeros(1, 3)).shape == (1, 3, 32)
 
 
 def test_features_depend_on_their_surroundings_only(model):
@@ -37,7 +37,7 @@ def test_features_depend_on_their_surroundings_only(model):
     changed = frames.clone()
     changed[0, 100] = 255 - changed[0, 100]
     near = 100 - model.features.context_frames
-    before, after = model.features(frames)[0], model.features(changed)[0]
+    before, after = (model.features(each, torch.zeros(1, 120))[0] for each in (frames, changed))
     torch.testing.assert_close(before[:near], after[:near])
     assert not torch.allclose(before[near:], after[near:])
 
@@ -61,7 +61,7 @@ def test_a_frame_that_is_held_counts_as_repeated_however_long(model):
 
 
 def test_gradients_reach_every_parameter():
-    model = Video2Rms(MotionFeatures(16, (8, 8)), width=16, lstm_width=8)
+    model = LevelNetwork(MotionFeatures(16, (8, 8)), width=16, lstm_width=8)
     prediction = model(clip(12), torch.zeros(1, 12), 50)
     (prediction.level_logits.square().mean() + prediction.onset_logits.square().mean()).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())

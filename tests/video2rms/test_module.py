@@ -8,15 +8,16 @@ from training.config import compose
 from training.module import build_training
 from video2rms.batch import VideoBatch
 from video2rms.bins import LevelBins
-from video2rms.model import Prediction
+from video2rms.level_network import LevelPrediction
 
-SMALL = ("model.width=8", "model.lstm_width=4", "model.features.n_features=8", "model.features.channels=[8,8]")
+LEVELS = ("model=video2rms_published", "model/features=motion", "training/loss=levels", "model.lstm_width=4")
+SMALL = ("model.width=8", "model.features.n_features=8", "model.features.channels=[8,8]")
 ONSETS_S = (0.5, 1.3)
 N_SLOTS = 250
 
 
 def training(*options):
-    return build_training(compose("exp=mini_video2rms", *SMALL, *options))
+    return build_training(compose("exp=mini_video2rms", *LEVELS, *SMALL, *options))
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def certain(classes, onsets_s):
     onset_logits = torch.full(classes.shape, -20.0)
     for time_s in onsets_s:
         onset_logits[:, int(time_s * FINE_RATE_HZ)] = 20.0
-    return Prediction(50 * torch.nn.functional.one_hot(classes, 64).float(), onset_logits)
+    return LevelPrediction(50 * torch.nn.functional.one_hot(classes, 64).float(), onset_logits)
 
 
 def test_the_truth_scores_best(batch):
@@ -68,11 +69,13 @@ def test_onsets_elsewhere_are_wrong(batch):
 
 
 def test_the_low_pass_changes_the_target_and_the_loss(batch):
-    sharp, smooth = training(), training("training.low_pass_hz=7.8125")
-    assert torch.equal(sharp.target(batch), batch.rms)
-    torch.testing.assert_close(smooth.target(batch), low_passed(Envelope(batch.rms, FINE_RATE_HZ)).rms)
+    sharp, smooth = training(), training("training.loss.low_pass_hz=7.8125")
+    assert torch.equal(sharp.loss_of.target(batch.rms), batch.rms)
+    torch.testing.assert_close(smooth.loss_of.target(batch.rms), low_passed(Envelope(batch.rms, FINE_RATE_HZ)).rms)
     bins = LevelBins()
-    of_sharp, of_smooth = (certain(bins.encode(target), ONSETS_S) for target in (batch.rms, smooth.target(batch)))
+    of_sharp, of_smooth = (
+        certain(bins.encode(target), ONSETS_S) for target in (batch.rms, smooth.loss_of.target(batch.rms))
+    )
     assert sharp.loss(of_sharp, batch) < sharp.loss(of_smooth, batch)
     assert smooth.loss(of_smooth, batch) < smooth.loss(of_sharp, batch)
     assert float(smooth.metrics(of_smooth, batch)["accuracy_0_bins"]) == 1.0

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from video2rms.batch import onset_heights
+from video2rms.losses import onset_heights
 from video2rms.onsets import pick_onsets
 
 

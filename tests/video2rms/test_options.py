@@ -12,17 +12,35 @@ from training.module import build_training
     [
         "model.dropout=2",
         "model.width=0",
-        "model.lstm_width=0",
-        "training.onset_weight=0",
-        "training.low_pass_hz=0",
-        "training.low_pass_hz=62.5",
-        "training.onset_positive_weight=0",
-        "training.smoothing_bins=0",
+        "model.gru_width=0",
+        "training.loss.onset_weight=0",
+        "training.loss.onset_positive_weight=0",
+        "training.loss.offset_weight=0",
+        "training.loss.peak_weight=-1",
+        "training.loss.decay_weight=0",
+        "training.loss.level_weight=0",
+        "training.loss.smoothing_bins=0",
     ],
 )
 def test_numbers_of_network_and_loss(option):
     with pytest.raises(InputError, match=option.partition("=")[0].rpartition(".")[2]):
         build_training(compose("exp=mini_video2rms", option))
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "model.lstm_width=0",
+        "training.loss.onset_weight=0",
+        "training.loss.low_pass_hz=0",
+        "training.loss.low_pass_hz=62.5",
+        "training.loss.smoothing_bins=0",
+    ],
+)
+def test_numbers_of_the_published_form(option):
+    published = ("model=video2rms_published", "model/features=motion", "training/loss=levels")
+    with pytest.raises(InputError, match=option.partition("=")[0].rpartition(".")[2]):
+        build_training(compose("exp=mini_video2rms", *published, option))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from video2rms.features.rgb_flow import RgbFlowFeatures
 from video2rms.predict import load_video2rms, predict_envelope
 
 MOTION = [
-    "model/features=motion",
+    "model/features=flow",
     "training.augment=true",
     "model.features.n_features=16",
     "model.features.channels=[8,8]",
@@ -120,7 +120,7 @@ def test_features_learned_from_scratch_train_on_recordings(root, tmp_path):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (MOTION, "MotionFeatures is trained"),
+        (MOTION, "FlowFeatures is trained"),
         ([*SMALL, "training.augment=true"], r"training\.augment changes frames"),
         ([*SMALL, "model.features.flow_updates=2"], r"lacks features of 4 of 4 chunks .* python -m training\.cache"),
     ],
@@ -134,7 +134,7 @@ def test_what_a_cache_cannot_serve_is_refused(root, cache, tmp_path, capsys, mor
 @pytest.mark.parametrize(
     ("chosen", "words"),
     [
-        (["exp=train_gh_video2rms.yaml", *MOTION, *TINY, "dataset.cache={cache}"], "MotionFeatures is trained"),
+        (["exp=train_gh_video2rms.yaml", *MOTION, *TINY, "dataset.cache={cache}"], "FlowFeatures is trained"),
         (["exp=mini_video2rms.yaml"], "dataset.cache is not set"),
     ],
 )

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from common.errors import InputError
 from common.weights import weights_sha256
 
+FRAME_RATE_HZ = 30.0
+
 
 class FeatureExtractor(nn.Module, ABC):
     """A module that turns frames at an even rate into features at the same rate.
@@ -25,8 +27,16 @@ class FeatureExtractor(nn.Module, ABC):
     context_frames: int
 
     @abstractmethod
-    def forward(self, frames: Tensor) -> Tensor:
-        """Return features (B, T, D) of frames (B, T, 3, H, W), uint8, RGB."""
+    def forward(self, frames: Tensor, lateness_s: Tensor) -> Tensor:
+        """Return features of frames.
+
+        Args:
+            frames: Frames on a grid of 30 per second (B, T, 3, H, W), uint8, RGB.
+            lateness_s: Grid time minus the time at which each frame was shown (B, T), seconds.
+
+        Returns:
+            Features (B, T, D).
+        """
 
     def frozen_id(self) -> str:
         """Return an identifier of these features: the extractor's settings and the checksum of its weights.

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from common.errors import InputError, check_range
 from video2rms.features.base import FeatureExtractor
+from video2rms.features.blocks import ShiftedBlock, down
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 _GRID = (4, 7)  # rows and columns of the pooled grid
@@ -49,19 +50,19 @@ class MotionFeatures(FeatureExtractor):
         self.size_px = (size_px[0], size_px[1])
         self.context_frames = _BACKGROUND_FRAMES + len(channels)
         first, *others = channels
-        levels: list[nn.Module] = [_down(4, first, kernel=7, stride=4), _ShiftedBlock(first)]
+        levels: list[nn.Module] = [down(4, first, kernel=7, stride=4), ShiftedBlock(first)]
         for n_in, n_out in zip(channels, others, strict=False):
-            levels += [_down(n_in, n_out, kernel=3, stride=2), _ShiftedBlock(n_out)]
+            levels += [down(n_in, n_out, kernel=3, stride=2), ShiftedBlock(n_out)]
         self.levels = nn.ModuleList(levels)
         self.placed = nn.Conv2d(channels[-1], _N_PLACED, 1)
         self.out = nn.Linear(_N_PLACED * _GRID[0] * _GRID[1] + 2 * channels[-1], n_features)
 
-    def forward(self, frames: Tensor) -> Tensor:
+    def forward(self, frames: Tensor, lateness_s: Tensor) -> Tensor:
         """Return features (B, T, D) of frames (B, T, 3, H, W), uint8, RGB."""
         n_clips, n_frames = frames.shape[:2]
         x = _changes(frames).flatten(0, 1).permute(0, 3, 1, 2)  # channels last in memory
         for level in self.levels:
-            x = level(x, n_frames) if isinstance(level, _ShiftedBlock) else level(x)
+            x = level(x, n_frames) if isinstance(level, ShiftedBlock) else level(x)
         grid = F.adaptive_avg_pool2d(self.placed(x).relu(), _GRID)
         pooled = torch.cat([grid.flatten(1), x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1)
         return self.out(pooled).relu().unflatten(0, (n_clips, n_frames))
@@ -91,31 +92,3 @@ def _changes(frames: Tensor) -> Tensor:
     ]
     dtype = torch.get_autocast_dtype(luma.device.type) if torch.is_autocast_enabled(luma.device.type) else torch.float32
     return torch.stack([part.to(dtype).mul_(scale) for part, scale in parts], dim=-1)
-
-
-def _down(n_in: int, n_out: int, *, kernel: int, stride: int) -> nn.Sequential:
-    conv = nn.Conv2d(n_in, n_out, kernel, stride, padding=kernel // 2, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(n_out), nn.ReLU(inplace=True))
-
-
-class _ShiftedBlock(nn.Module):
-    """A residual block in which an eighth of the channels comes from the frame before, and an eighth from the next."""
-
-    def __init__(self, n_channels: int) -> None:
-        super().__init__()
-        self.n_shifted = n_channels // 8
-        self.convs = nn.Sequential(
-            nn.Conv2d(n_channels, n_channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(n_channels),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(n_channels, n_channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(n_channels),
-        )
-
-    def forward(self, x: Tensor, n_frames: int) -> Tensor:
-        """Map (B·T, C, H, W) to the same shape; T is `n_frames`."""
-        clips, n = x.unflatten(0, (-1, n_frames)), self.n_shifted
-        before = F.pad(clips[:, :-1, :n], (0, 0, 0, 0, 0, 0, 1, 0))
-        after = F.pad(clips[:, 1:, n : 2 * n], (0, 0, 0, 0, 0, 0, 0, 1))
-        shifted = torch.cat([before, after, clips[:, :, 2 * n :]], dim=2).flatten(0, 1)
-        return (x + self.convs(shifted.contiguous(memory_format=torch.channels_last))).relu()

@@ -99,7 +99,7 @@ class RgbFlowFeatures(FeatureExtractor):
         return super().train(False)
 
     @torch.no_grad()
-    def forward(self, frames: Tensor) -> Tensor:
+    def forward(self, frames: Tensor, lateness_s: Tensor) -> Tensor:
         """Return features (B, T, D), float32, of frames (B, T, 3, H, W), uint8, RGB."""
         pieces = range(0, frames.shape[1], _PIECE_FRAMES)
         with torch.autocast(frames.device.type, enabled=False):

@@ -12,7 +12,7 @@ from common.weights import weights_sha256
 from video2rms.features import rgb_flow
 from video2rms.features.motion import MotionFeatures
 from video2rms.features.rgb_flow import RgbFlowFeatures, flow_statistics
-from video2rms.model import Video2Rms
+from video2rms.level_network import LevelNetwork
 
 SMALL = {"size_px": (128, 128), "flow_updates": 2}
 
@@ -37,6 +37,11 @@ def clip(n_frames, seed=0):
     return (255 * (blocks + noise) / 2).to(torch.uint8)[None]
 
 
+def on_time(features, frames):
+    """Return the features of frames that were shown exactly when the grid says."""
+    return features(frames, torch.zeros(frames.shape[:2]))
+
+
 def test_rgb_features_of_all_frames_make_torchvisions_own_prediction(features, short_pieces):
     network = get_model("mc3_18").eval()
     for name, part in zip(("stem", "layer1", "layer2", "layer3", "layer4"), features.rgb, strict=True):
@@ -45,7 +50,7 @@ def test_rgb_features_of_all_frames_make_torchvisions_own_prediction(features, s
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)))
     with torch.no_grad():
         expected = network(((frames / 255 - mean) / std).transpose(1, 2))
-        found = network.fc(features(frames)[..., :512].mean(dim=1))
+        found = network.fc(on_time(features, frames)[..., :512].mean(dim=1))
     assert expected.std() > 0.01
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
 
@@ -56,7 +61,7 @@ def test_flow_is_that_of_raft_from_the_frame_before(features, short_pieces):
     with torch.no_grad():
         flow = features.flow(pictures[:-1], pictures[1:], num_flow_updates=2)[-1]
     assert flow.abs().amax() > 1e-3
-    torch.testing.assert_close(features(frames)[0, 1:, 512:], flow_statistics(flow), rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(on_time(features, frames)[0, 1:, 512:], flow_statistics(flow), rtol=1e-3, atol=1e-5)
 
 
 def test_statistics_of_an_even_flow_and_of_a_single_spot():
@@ -78,7 +83,7 @@ def test_a_frame_matters_as_far_as_is_said_and_no_farther(features, short_pieces
     frames, at = clip(16), 8
     changed = frames.clone()
     changed[0, at] = 255 - changed[0, at]
-    before, after = features(frames)[0], features(changed)[0]
+    before, after = on_time(features, frames)[0], on_time(features, changed)[0]
     differs = (before - after).abs().amax(dim=1) > 1e-4 * before.abs().amax()
     near = [abs(number - at) <= features.context_frames for number in range(16)]
     assert differs.tolist() == near
@@ -86,23 +91,23 @@ def test_a_frame_matters_as_far_as_is_said_and_no_farther(features, short_pieces
 
 def test_a_window_with_its_surroundings_equals_the_whole(features, short_pieces):
     frames, context = clip(17), features.context_frames
-    whole = features(frames)
-    window = features(frames[:, 3:])[:, context:]
+    whole = on_time(features, frames)
+    window = on_time(features, frames[:, 3:])[:, context:]
     torch.testing.assert_close(window, whole[:, 3 + context :], rtol=1e-4, atol=1e-5)
 
 
 def test_neither_batch_nor_precision_of_the_training_matters(features):
     a, b = clip(3, 1), clip(3, 2)
-    together = features(torch.cat([a, b]))
+    together = on_time(features, torch.cat([a, b]))
     assert together.shape == (2, 3, features.n_features)
     assert together.dtype == torch.float32
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        apart = torch.cat([features(a), features(b)])
+        apart = torch.cat([on_time(features, a), on_time(features, b)])
     assert torch.equal(together, apart)
 
 
 def test_the_networks_stay_frozen_whatever_the_trainer_does(features):
-    model = Video2Rms(features, width=8, lstm_width=4).train()
+    model = LevelNetwork(features, width=8, lstm_width=4).train()
     before = weights_sha256(features.state_dict())
     model(clip(2), torch.zeros(1, 2), 8).level_logits.sum().backward()
     assert model.training
