@@ -1,8 +1,8 @@
 """Procedural Greatest Hits: strikes with a drumstick, rendered as sound and picture with exact ground truth.
 
 Data flow: `spec` (form of a clip) → `plan` (its events, in a `scene`) → `sound` and `picture`, each from the plan and
-its own random stream → `clip` → `dataset` and `foley` (for training) or `python -m synthetic` (to disk). `footage` films
-a plan as cameras and editors do, at all frame rates (to train Video2RMS).
+its own random stream → `clip` → `dataset` and `foley` (for training) or `python -m synthetic` (to disk). `footage`
+films a plan as cameras and editors do, at all frame rates (to train Video2RMS).
 """
 
 import sys

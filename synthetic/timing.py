@@ -1,4 +1,4 @@
-"""Times of a film's frames: constant and variable rates, repeated, mixed and interlaced pictures; what a reader sees."""
+"""Times of a film's frames: constant and varying rates, repeated, mixed and interlaced pictures, and how it is read."""
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
