@@ -59,10 +59,10 @@ def render_clip(
     Returns:
         The clip.
     """
-    of_plan, of_sound, of_picture = _streams(seed, index)
+    of_plan, of_sound, of_picture = streams(seed, index)
     plan = draw_plan(of_plan, spec)
     wave = clean = envelope = frames = None
-    with _one_thread():
+    with one_thread():
         if sound:
             rendered = render_sound(plan, spec, of_sound)
             wave, clean = torch.from_numpy(rendered.wave), torch.from_numpy(rendered.clean)
@@ -74,7 +74,7 @@ def render_clip(
 
 def plan_clip(spec: SyntheticSpec, seed: int, index: int) -> Plan:
     """Return the events of the clip that `render_clip` would render for the same arguments."""
-    return draw_plan(_streams(seed, index)[0], spec)
+    return draw_plan(streams(seed, index)[0], spec)
 
 
 def clip_id(seed: int, index: int) -> str:
@@ -104,13 +104,13 @@ def truth_json(clip: SyntheticClip) -> str:
     return json.dumps(truth, indent=1) + "\n"
 
 
-def _streams(seed: int, index: int) -> list[np.random.Generator]:
-    """Return independent random generators for the plan, the sound and the picture of a clip."""
-    return [np.random.default_rng(each) for each in np.random.SeedSequence((seed, index)).spawn(3)]
+def streams(*seeds: int) -> list[np.random.Generator]:
+    """Return independent random generators for the plan, the sound and the picture of a clip, from its seeds."""
+    return [np.random.default_rng(each) for each in np.random.SeedSequence(seeds).spawn(3)]
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Limit OpenCV and BLAS to one thread: results do not depend on the thread count, and workers do not compete."""
     n_threads = cv2.getNumThreads()
     cv2.setNumThreads(1)

@@ -19,8 +19,10 @@ from data.segments import Segments
 from media.clip import ClipSpec
 from synthetic.clip import SyntheticClip, clip_id, plan_clip, render_clip
 from synthetic.dataset import SyntheticDataModule, SyntheticDataset
-from synthetic.spec import FRAME_RATES_HZ, SAMPLE_RATE_HZ, SyntheticSpec
+from synthetic.spec import SAMPLE_RATE_HZ, SyntheticSpec
 from synthetic.write import VERSION
+
+LEAST_RENDERED_HZ = 12.0  # slower clips are rendered at a multiple of their rate, since slow cameras smear strikes
 
 
 def foley_item(clip: SyntheticClip, *, gain: float = 1.0, clean: bool = False, every: int = 1) -> FoleyItem:
@@ -213,7 +215,7 @@ class SyntheticSegmentModule(SyntheticDataModule):
 
 def _form(spec: ClipSpec) -> tuple[SyntheticSpec, int]:
     """Return the form in which to render clips, and the number of rendered frames for each frame kept."""
-    every = math.ceil(FRAME_RATES_HZ[0] / spec.frame_rate_hz)
+    every = math.ceil(LEAST_RENDERED_HZ / spec.frame_rate_hz)
     form = SyntheticSpec(spec.duration_s, every * spec.frame_rate_hz, *spec.frame_width_height, max_offset_s=0.0)
     return form, every
 

@@ -17,6 +17,7 @@ from synthetic.puppet import Figure, Look, draw_look, pose
 from synthetic.reactions import Reactions
 from synthetic.spec import SyntheticSpec
 from synthetic.stage import BODY, Layer, Stage, blend, build_stage
+from synthetic.take import Take
 from synthetic.view import FAR_PX, SUBPIXEL_BITS, Camera, draw_camera
 from synthetic.water import Water
 
@@ -24,22 +25,23 @@ _STEP_PX = 1.5  # between two positions of the tip within an exposure
 _MARGIN_M = 0.1  # around a stick's points, for the hand and the arm
 
 
-def render_picture(plan: Plan, spec: SyntheticSpec, rng: np.random.Generator) -> np.ndarray:
+def render_picture(plan: Plan, spec: SyntheticSpec, rng: np.random.Generator, take: Take | None = None) -> np.ndarray:
     """Render the picture of a plan.
 
     Args:
         plan: Events of the clip.
         spec: Form of the clip.
         rng: Random generator.
+        take: Pictures to take; None: `spec.n_frames` pictures, of which number i starts at i / frame_rate_hz.
 
     Returns:
-        Frames (T, 3, H, W), uint8, RGB; the exposure of frame i starts at i / frame_rate_hz.
+        Pictures of the take (P, 3, H, W), uint8, RGB.
     """
     motions = draw_motions(plan, spec, rng)
     view = draw_camera(rng, plan.scene, spec.width, spec.height)
     look = draw_look(rng, rng.uniform(0.6, 1.1))
     stage = build_stage(plan.scene, view, look, motions, spec.width, spec.height)
-    return _Shooting(plan, spec, view, stage, motions, look, rng).frames()
+    return _Shooting(plan, spec, view, stage, motions, look, rng, take or Take.of(spec)).frames()
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,9 @@ class _Shooting:
         motions: list[StickMotion],
         look: Look,
         rng: np.random.Generator,
+        take: Take,
     ) -> None:
-        self._spec, self._stage = spec, stage
+        self._spec, self._stage, self._take = spec, stage, take
         self._reactions = Reactions(plan, view, stage.brightness, rng)
         distractors = draw_distractors(rng, spec.width, spec.height)
         self._titles = [distractor for distractor in distractors if distractor.kind == "title"]
@@ -74,18 +77,17 @@ class _Shooting:
         for layer in self._layers:
             blend(whole, layer)
         self._background = still
-        self._film = Film(plan, spec, whole, rng)
+        self._film = Film(plan, spec, whole, rng, take)
         self._has_body = any(layer.index == BODY for layer in stage.layers)
         self._sway = rng.uniform(0.0, 0.012) * spec.width, rng.uniform(0.2, 0.8), rng.uniform(0, 7)
-        frame_s = 1 / spec.frame_rate_hz
-        exposure_s = frame_s * float(rng.choice([0.15, 0.35, 0.6, 0.9]))
-        readout_s_px = frame_s * rng.uniform(0, 0.7) / spec.height if rng.random() < 0.7 else 0.0
+        exposure_s = take.frame_s * float(rng.choice([0.15, 0.35, 0.6, 0.9]))
+        readout_s_px = take.frame_s * rng.uniform(0, 0.7) / spec.height if rng.random() < 0.7 else 0.0
         self._shutter = _Shutter(exposure_s, readout_s_px)
         self._sticks = [
-            _Stick(motion, partial(self._reactions.sunk_px, stick), view, look, self._shutter, spec)
+            _Stick(motion, partial(self._reactions.sunk_px, stick), view, look, self._shutter, spec, take.starts_s)
             for stick, motion in enumerate(motions)
         ]
-        middle_s = np.arange(spec.n_frames) * frame_s + 0.5 * exposure_s
+        middle_s = take.starts_s + 0.5 * exposure_s
         self._shadows = [_cast(motion, view, stage.light, middle_s, spec) for motion in motions]
         self._still: np.ndarray | None = None
         self._still_s = 0.0
@@ -102,14 +104,13 @@ class _Shooting:
         return index == BODY or index in self._waters or self._reactions.moves(index)
 
     def frames(self) -> np.ndarray:
-        """Render all frames (T, 3, H, W), uint8."""
-        spec = self._spec
-        frames = np.empty((spec.n_frames, 3, spec.height, spec.width), np.uint8)
-        for i in range(spec.n_frames):
+        """Render all pictures (P, 3, H, W), uint8."""
+        starts_s = self._take.starts_s.tolist()
+        frames = np.empty((len(starts_s), 3, self._spec.height, self._spec.width), np.uint8)
+        for i, time_s in enumerate(starts_s):
             if self._film.is_repeated(i):
                 frames[i] = frames[i - 1]
                 continue
-            time_s = i / spec.frame_rate_hz
             picture = self._set(time_s)
             self._reactions.draw_flying(picture, time_s, time_s + self._shutter.exposure_s)
             for stick, shadow in zip(self._sticks, self._shadows, strict=True):
@@ -183,13 +184,13 @@ class _Stick:
         look: Look,
         shutter: _Shutter,
         spec: SyntheticSpec,
+        starts_s: np.ndarray,
     ) -> None:
-        starts_s = np.arange(spec.n_frames) / spec.frame_rate_hz
         ends_px = view.project(np.stack(motion.ends_m(np.stack([starts_s, starts_s + shutter.exposure_s]))))
         moved_px = np.abs(ends_px[:, 1] - ends_px[:, 0]).max(axis=(0, 2))
         n_places = np.clip(np.ceil(moved_px / _STEP_PX), 1, 6 if spec.width <= 160 else 12).astype(int)
         firsts = np.cumsum(n_places) - n_places
-        frames = np.repeat(np.arange(spec.n_frames), n_places)
+        frames = np.repeat(np.arange(len(starts_s)), n_places)
         shares = (np.arange(len(frames)) - firsts[frames] + 0.5) / n_places[frames]
         times_s = starts_s[frames] + shares * shutter.exposure_s
         poses = pose(motion, view, times_s, shutter.readout_s_px, sunk_px(times_s))

@@ -6,8 +6,9 @@ from common.errors import check_range
 from media.clip import check_memory, count_at_rate
 
 SAMPLE_RATE_HZ = 44_100
-FRAME_RATES_HZ = (12.0, 60.0)
+FRAME_RATES_HZ = (6.0, 120.0)
 LARGEST_OFFSET_S = 0.2
+LONGEST_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class SyntheticSpec:
 
     Args:
         duration_s: Duration in seconds, 1 to 600.
-        frame_rate_hz: Frames per second, 12 to 60.
+        frame_rate_hz: Frames per second, 6 to 120.
         width: Width of the picture in pixels, 32 to 4096.
         height: Height of the picture in pixels, 32 to 4096.
         lure_share: Share of movements that look like strikes but make no sound, 0 to 0.9; series of more than three
@@ -36,7 +37,7 @@ class SyntheticSpec:
     max_offset_s: float = 0.04
 
     def __post_init__(self) -> None:
-        check_range("duration_s", self.duration_s, 1, 600)
+        check_range("duration_s", self.duration_s, 1, LONGEST_S)
         check_range("frame_rate_hz", self.frame_rate_hz, *FRAME_RATES_HZ)
         check_range("width", self.width, 32, 4096, whole=True)
         check_range("height", self.height, 32, 4096, whole=True)

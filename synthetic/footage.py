@@ -1,0 +1,301 @@
+"""Films of synthetic strikes: what happens between the scene and the file, and what a reader of the file sees.
+
+A clip starts in the middle of a recording, at any frame rate (`timing`); the camera moves (`take`), an editor joins
+shots (`editing`) and adds titles (`dressing`), and the file is compressed (`codec`). Some films have no strikes. The
+truth follows every change.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from synthetic.clip import clip_id, one_thread, render_clip, streams
+from synthetic.codec import compress, draw_compression
+from synthetic.distractors import draw_distractors
+from synthetic.dressing import Overlay, draw_border, draw_title
+from synthetic.editing import Join, draw_join
+from synthetic.picture import render_picture
+from synthetic.plan import LURE_GAP_S, LURES, Lure, Plan, Strike, draw_plan
+from synthetic.scene import pick
+from synthetic.sound import render_sound
+from synthetic.spec import LONGEST_S, SAMPLE_RATE_HZ, SyntheticSpec
+from synthetic.take import Take, draw_take
+from synthetic.timing import Timing, constant, draw_timing, on_grid
+
+SILENT_SHARE, EDITED_SHARE, LATE_SHARE = 0.06, 0.12, 0.5
+TITLE_SHARE, BORDER_SHARE, COMPRESSED_SHARE = 0.07, 0.07, 0.33
+SILENT = {"photo": 1.0, "photo with title": 1.0, "frozen": 0.7, "moving camera": 1.2, "passers": 1.0, "gestures": 2.0}
+_SECOND = {"strikes": 3.0, "position": 2.0, "photo": 0.7, "moving camera": 0.7, "gestures": 0.6}
+_LATEST_START_S = 1.3  # of a clip within its recording
+_EARLY_S = 0.1  # a first strike within this time is made frequent
+
+
+@dataclass(frozen=True, eq=False)
+class Footage:
+    """A film as its reader gives it, with its truth.
+
+    Args:
+        frames: Frames on an even grid (T, 3, H, W), uint8, RGB.
+        lateness_s: Grid time minus time stamp of each frame (T,), seconds, float32.
+        clean: Strikes alone, with room and microphone (2, N), float32, at 44.1 kHz, in a sound whose peak is 1.
+        onsets_s: Times of the strikes (K,), in seconds, rising.
+        clip_id: Name of the film.
+        kinds: What was done to it, in words of `timing.KINDS`, `editing.KINDS` and `SILENT`, "late", "title", "border"
+            and "compressed".
+    """
+
+    frames: Tensor
+    lateness_s: Tensor
+    clean: Tensor
+    onsets_s: Tensor
+    clip_id: str
+    kinds: tuple[str, ...] = ()
+
+
+def plain_footage(spec: SyntheticSpec, seed: int, number: int, rate_hz: float) -> Footage:
+    """Return the clip of `synthetic.render_clip` as the film of a still camera with a constant frame rate.
+
+    Args:
+        spec: Form of the film; its frame rate is that of the grid.
+        seed: Seed of the clips, at least 0.
+        number: Number of the clip, at least 0.
+        rate_hz: Frame rate of the camera.
+    """
+    clip = render_clip(replace(spec, frame_rate_hz=rate_hz), seed, number)
+    assert clip.frames is not None
+    assert clip.wave is not None
+    assert clip.clean is not None
+    shown, lateness_s = on_grid(constant(rate_hz, spec.duration_s).stamps_s, spec.n_frames, spec.frame_rate_hz)
+    onsets_s = torch.tensor([strike.time_s for strike in clip.plan.strikes])
+    return Footage(
+        clip.frames[shown], lateness_s, clip.clean / clip.wave.abs().max(), onsets_s, clip.clip_id, ("constant",)
+    )
+
+
+def render_footage(spec: SyntheticSpec, seed: int, number: int) -> Footage:
+    """Render a film, which `seed` and `number` alone determine.
+
+    Args:
+        spec: Form of the film; its frame rate is that of the grid on which it is read.
+        seed: Seed of the films, at least 0.
+        number: Number of the film, at least 0.
+
+    Returns:
+        The film.
+    """
+    rng = np.random.default_rng((seed, number, 3))
+    timing = draw_timing(rng, spec.duration_s)
+    shown, lateness_s = on_grid(timing.stamps_s, spec.n_frames, spec.frame_rate_hz)
+    needed, places = np.unique(shown, return_inverse=True)
+    timing = timing.only(needed)
+    with one_thread():
+        if rng.random() < SILENT_SHARE:
+            cut = _silent(rng, spec, timing, pick(rng, SILENT), (seed, number))
+        elif rng.random() < EDITED_SHARE / (1 - SILENT_SHARE):
+            cut = _edited(rng, spec, timing, (seed, number))
+        else:
+            cut = _plain(rng, spec, timing, (seed, number))
+        frames, kinds = _finish(rng, spec, cut, timing.stamps_s)
+    return Footage(
+        frames=torch.from_numpy(frames[places]),
+        lateness_s=lateness_s,
+        clean=torch.from_numpy(cut.sound[1]),
+        onsets_s=torch.from_numpy(cut.onsets_s).float(),
+        clip_id=clip_id(seed, number),
+        kinds=(timing.kind, *kinds),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Cut:
+    """Frames (F, 3, H, W), sound with noise and strikes alone (2, 2, N), and onsets (K,) of a shot or a film."""
+
+    frames: np.ndarray
+    sound: np.ndarray
+    onsets_s: np.ndarray
+    kinds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class _Recording:
+    """Events that are filmed from `start_s` on; `spec` is the form of the whole recording."""
+
+    plan: Plan
+    spec: SyntheticSpec
+    start_s: float
+    seeds: tuple[int, ...]
+
+    def film(self, rng: np.random.Generator, timing: Timing, kind: str = "strikes") -> np.ndarray:
+        """Return the frames (F, 3, H, W) of a shot; scenes of "photo", "frozen" and "moving camera" stand still."""
+        of_picture = streams(*self.seeds)[2]
+        times_s = timing.starts_s
+        starts_s = self.start_s + times_s
+        if kind not in {"strikes", "gestures"}:
+            starts_s = np.full(len(times_s), rng.uniform(0, self.spec.duration_s))
+        if kind == "photo":
+            picture = render_picture(self.plan, self.spec, of_picture, Take(starts_s[:1], timing.frame_s))
+            return np.repeat(picture, len(timing.stamps_s), axis=0)
+        take = draw_take(rng, self.spec, times_s, starts_s, timing.frame_s)
+        while kind == "moving camera" and take.warps is None:
+            take = draw_take(rng, self.spec, times_s, starts_s, timing.frame_s)
+        return timing.frames(render_picture(self.plan, self.spec, of_picture, take))
+
+    def sound(self, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the sound (2, 2, N) with a peak of 1, and the onsets (K,); without an onset it keeps its level."""
+        rendered = render_sound(self.plan, self.spec, streams(*self.seeds)[1])
+        first = round(self.start_s * SAMPLE_RATE_HZ)
+        whole = np.stack([rendered.wave, rendered.clean])
+        part = whole[..., first : first + n_samples]
+        times_s = np.array([strike.time_s for strike in self.plan.strikes]) - first / SAMPLE_RATE_HZ
+        onsets_s = np.sort(times_s[(times_s >= 0) & (times_s < n_samples / SAMPLE_RATE_HZ)])
+        return part / np.abs((part if len(onsets_s) else whole)[0]).max(), onsets_s
+
+
+def _record(rng: np.random.Generator, spec: SyntheticSpec, seeds: tuple[int, ...]) -> _Recording:
+    """Plan a recording; half of the clips start in its middle, often just before a strike."""
+    if rng.random() >= LATE_SHARE:
+        return _Recording(draw_plan(streams(*seeds)[0], spec), spec, 0.0, seeds)
+    spec = replace(spec, duration_s=min(spec.duration_s + _LATEST_START_S, LONGEST_S))
+    plan = draw_plan(streams(*seeds)[0], spec)
+    start_s = rng.uniform(0.0, _LATEST_START_S)
+    early_s = [strike.picture_time_s for strike in plan.strikes if _EARLY_S < strike.picture_time_s < _LATEST_START_S]
+    if early_s and rng.random() < 0.3:
+        start_s = float(rng.choice(early_s)) - rng.uniform(0, _EARLY_S)
+    return _Recording(plan, spec, start_s, seeds)
+
+
+def _plain(rng: np.random.Generator, spec: SyntheticSpec, timing: Timing, seeds: tuple[int, ...]) -> _Cut:
+    recording = _record(rng, spec, seeds)
+    return _Cut(
+        recording.film(rng, timing), *recording.sound(spec.n_samples), ("late",) if recording.start_s > 0 else ()
+    )
+
+
+def _silent(rng: np.random.Generator, spec: SyntheticSpec, timing: Timing, kind: str, seeds: tuple[int, ...]) -> _Cut:
+    """Return a film without strikes."""
+    plan = draw_plan(streams(*seeds)[0], spec)
+    plan = gestures(rng, plan) if kind == "gestures" else plan
+    frames = _Recording(plan, spec, 0.0, seeds).film(rng, timing, {"photo with title": "photo"}.get(kind, kind))
+    return _Cut(frames, np.zeros((2, 2, spec.n_samples), np.float32), np.empty(0), (kind,))
+
+
+def gestures(rng: np.random.Generator, plan: Plan) -> Plan:
+    """Return a plan in which one stick moves at the times of a plan's events, but strikes nothing."""
+    lures: list[Lure] = []
+    events: list[Strike | Lure] = [*plan.strikes, *plan.lures]
+    for event in sorted(events, key=lambda event: event.picture_time_s):
+        if not lures or event.picture_time_s - lures[-1].picture_time_s > 2 * LURE_GAP_S:
+            lures.append(Lure(event.picture_time_s, pick(rng, LURES), event.strength, 0, event.spot))
+    return replace(plan, strikes=(), lures=tuple(lures), n_sticks=1)
+
+
+def _edited(rng: np.random.Generator, spec: SyntheticSpec, timing: Timing, seeds: tuple[int, ...]) -> _Cut:
+    """Return a film of two shots, or one that fades."""
+    recording = _record(rng, spec, seeds)
+    sound, onsets_s = recording.sound(spec.n_samples)
+    kind = pick(rng, _SECOND)
+    other, other_sound, other_s = recording, np.zeros_like(sound), np.empty(0)
+    if kind == "position":
+        other = replace(recording, plan=_moved(rng, recording.plan))
+    elif kind == "strikes":
+        other = _record(rng, spec, (*seeds, 1))
+        other_sound, other_s = other.sound(spec.n_samples)
+        other_sound = other_sound * 10 ** (-rng.uniform(-10, 10) / 20)
+    else:
+        plan = draw_plan(streams(*seeds, 1)[0], spec)
+        other = _Recording(gestures(rng, plan) if kind == "gestures" else plan, spec, 0.0, (*seeds, 1))
+    shots = [(recording, "strikes"), (other, {"position": "strikes"}.get(kind, kind))]
+    sounds, onsets = [sound, other_sound], [onsets_s, other_s]
+    if kind != "position" and rng.random() < 0.5:
+        shots, sounds, onsets = shots[::-1], sounds[::-1], onsets[::-1]
+    join = draw_join(rng, spec.duration_s, *onsets)
+    if join.is_fade:
+        return _faded(join, _Cut(recording.film(rng, timing), sound, onsets_s), timing.stamps_s)
+    share = join.share_at(timing.stamps_s)
+    first, second = (
+        _partly(rng, spec, timing, shot, wanted) for shot, wanted in zip(shots, (share < 1, share > 0), strict=True)
+    )
+    frames = join.pictures(first, second, timing.stamps_s)
+    if kind != "position":
+        sound, onsets_s = join.sounds(sounds[0], sounds[1], SAMPLE_RATE_HZ), join.onsets_s(onsets[0], onsets[1])
+    return _Cut(frames, _levelled(sound, onsets_s), onsets_s, (join.kind, kind))
+
+
+def _faded(join: Join, cut: _Cut, times_s: np.ndarray) -> _Cut:
+    """Return a shot that fades from or to black."""
+    pictures = [cut.frames, np.zeros_like(cut.frames)]
+    sounds, onsets = [cut.sound, np.zeros_like(cut.sound)], [cut.onsets_s, np.empty(0)]
+    if join.kind == "fade in":
+        pictures, sounds, onsets = pictures[::-1], sounds[::-1], onsets[::-1]
+    frames = join.pictures(pictures[0], pictures[1], times_s)
+    sound, onsets_s = join.sounds(sounds[0], sounds[1], SAMPLE_RATE_HZ), join.onsets_s(onsets[0], onsets[1])
+    return _Cut(frames, _levelled(sound, onsets_s), onsets_s, (join.kind,))
+
+
+def _levelled(sound: np.ndarray, onsets_s: np.ndarray) -> np.ndarray:
+    """Scale a sound (2, 2, N) to a peak of 1 if it has an onset."""
+    return sound / np.abs(sound[0]).max() if len(onsets_s) else sound
+
+
+def _moved(rng: np.random.Generator, plan: Plan) -> Plan:
+    """Return a plan with the camera elsewhere: higher or lower, nearer or farther."""
+    scene = plan.scene
+    elevation_rad = float(np.clip(scene.elevation_rad + rng.choice([-1, 1]) * rng.uniform(0.1, 0.5), 0.1, 1.4))
+    span_m, roll_rad = scene.span_m * rng.uniform(0.6, 1.3), scene.roll_rad + rng.normal(0, 0.05)
+    return replace(plan, scene=replace(scene, elevation_rad=elevation_rad, span_m=span_m, roll_rad=roll_rad))
+
+
+def _partly(
+    rng: np.random.Generator, spec: SyntheticSpec, timing: Timing, shot: tuple[_Recording, str], wanted: np.ndarray
+) -> np.ndarray:
+    """Return frames (F, 3, H, W) of which only the wanted ones (F,) are filmed, and the others are black."""
+    frames = np.zeros((len(wanted), 3, spec.height, spec.width), np.uint8)
+    if wanted.any():
+        recording, kind = shot
+        frames[wanted] = recording.film(rng, timing.only(np.flatnonzero(wanted)), kind)
+    return frames
+
+
+def _finish(
+    rng: np.random.Generator, spec: SyntheticSpec, cut: _Cut, times_s: np.ndarray
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the frames (F, 3, H, W) of a film after titles, borders and compression, and what was done to it."""
+    kinds, overlays = list(cut.kinds), _passers(rng, spec) if "passers" in cut.kinds else []
+    if rng.random() < BORDER_SHARE:
+        overlays.append(draw_border(rng, spec.width, spec.height))
+        kinds.append("border")
+    if "photo with title" in kinds or rng.random() < TITLE_SHARE:
+        overlays.append(draw_title(rng, spec.width, spec.height, spec.duration_s))
+        kinds.append("title")
+    is_photo = not {"photo", "photo with title"}.isdisjoint(kinds)
+    is_compressed = rng.random() < (0.8 if is_photo else COMPRESSED_SHARE)
+    if not (overlays or is_compressed):
+        return cut.frames, tuple(kinds)
+    pictures = [cv2.merge(list(frame)) for frame in cut.frames]
+    for picture, time_s in zip(pictures, times_s.tolist(), strict=True):
+        for overlay in overlays:
+            overlay(picture, time_s)
+    if is_compressed:
+        kinds.append("compressed")
+        pictures = compress(pictures, draw_compression(rng, poor=is_photo))
+    return _planes(pictures), tuple(kinds)
+
+
+def _passers(rng: np.random.Generator, spec: SyntheticSpec) -> list[Overlay]:
+    """Draw things that move without a sound, at least one."""
+    distractors = draw_distractors(rng, spec.width, spec.height)
+    while not distractors:
+        distractors = draw_distractors(rng, spec.width, spec.height)
+    return [distractor.draw for distractor in distractors]
+
+
+def _planes(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Return pictures (H, W, 3) as frames (F, 3, H, W)."""
+    frames = np.empty((len(pictures), 3, *pictures[0].shape[:2]), np.uint8)
+    for frame, picture in zip(frames, pictures, strict=True):
+        cv2.split(picture, list(frame))
+    return frames
