@@ -63,6 +63,12 @@ def build_parser() -> argparse.ArgumentParser:
         "(default: Video2RMS predicts it from the picture)",
     )
     add("--video2rms", type=Path, metavar="FILE", help="checkpoint of Video2RMS (default: the bundled one)")
+    add(
+        "--envelope-seed",
+        type=int,
+        metavar="SEED",
+        help="draw the loudness of each predicted hit from its distribution (default: the median)",
+    )
     add("--prompt", metavar="WORDS", help="words for what it should sound like")
     add(
         "--audio-prompt",
@@ -111,6 +117,7 @@ def request_of(args: argparse.Namespace) -> FoleyRequest:
     return FoleyRequest(
         video=args.video,
         envelope=args.envelope,
+        envelope_seed=args.envelope_seed,
         prompt=args.prompt,
         audio_prompts=args.audio_prompt,
         negative_prompt=args.negative_prompt,

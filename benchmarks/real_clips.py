@@ -11,6 +11,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,7 +88,7 @@ def generated_along(pipeline: SoundGenerator, clip: SourceClip, truth: Tensor, s
 
 
 def measure_video(
-    pipeline: SoundGenerator, video2rms: Video2Rms, path: Path, true_s: np.ndarray, seeds: range
+    pipeline: SoundGenerator, video2rms: Video2Rms[Any], path: Path, true_s: np.ndarray, seeds: range
 ) -> list[float]:
     """F1 of the onsets of a video's new sound against those of its own, one a seed; only the picture is looked at."""
     clip = read_clip(path)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from media.frames import FrameWindow
 from media.reading import FrameRequest, iter_requests, probe, read_sound
 from stable_foley.generator import Prompts, SoundGenerator
 from video2audio.request import FoleyRequest, Section, is_csv, sound_of
+from video2audio.ring import ring_s
 from video2rms.model import Video2Rms
 from video2rms.predict import frames_to_predict, predict_from_frames
 
@@ -51,7 +53,7 @@ class Inputs:
 def read_inputs(
     request: FoleyRequest,
     generator: SoundGenerator,
-    video2rms: Video2Rms | None,
+    video2rms: Video2Rms[Any] | None,
     *,
     progress: bool = False,
     watch: Stopwatch | None = None,
@@ -74,7 +76,7 @@ def read_inputs(
     onsets_s: Tensor | None = None
     with watch.stage("envelope"):
         if request.envelope is None:
-            control, onsets_s, frames = _predict(section, generator, video2rms, progress=progress, watch=watch)
+            control, onsets_s, frames = _predict(request, prompts, generator, video2rms, progress=progress, watch=watch)
             envelope = control
         elif isinstance(request.envelope, Envelope):
             control, envelope = request.envelope, _mono(request.envelope)
@@ -96,9 +98,16 @@ def _mono(envelope: Envelope) -> Envelope:
 
 
 def _predict(
-    section: Section, generator: SoundGenerator, video2rms: Video2Rms | None, *, progress: bool, watch: Stopwatch
+    request: FoleyRequest,
+    prompts: Prompts,
+    generator: SoundGenerator,
+    video2rms: Video2Rms[Any] | None,
+    *,
+    progress: bool,
+    watch: Stopwatch,
 ) -> tuple[Envelope, Tensor, Tensor | None]:
     """Return the predicted envelope and onsets, and the generator's frames, all from one decoding."""
+    section, seed = request.section, request.envelope_seed
     path = section.clip.video_path
     if video2rms is None or path is None:
         raise InputError("An envelope is predicted only from a video and with Video2RMS; give an envelope.")
@@ -115,7 +124,12 @@ def _predict(
             else:
                 yield window
 
-    found = predict_from_frames(video2rms, windows(), to_predict, section.start_s, progress=progress, watch=watch)
+    found = predict_from_frames(
+        video2rms, windows(), to_predict, section.start_s, seed=seed, progress=progress, watch=watch
+    )
+    decay_s = ring_s(prompts, generator)
+    if decay_s is not None:
+        found = found.ringing(decay_s)
     return found.envelope, found.onsets_s, torch.cat(seen).float() / 255 if seen else None
 
 

@@ -33,7 +33,7 @@ class FoleyPipeline:
     """
 
     def __init__(
-        self, generator: SoundGenerator, video2rms: Video2Rms | None, origin: Mapping[str, Any] | None = None
+        self, generator: SoundGenerator, video2rms: Video2Rms[Any] | None, origin: Mapping[str, Any] | None = None
     ) -> None:
         self.generator = generator
         self.video2rms = video2rms

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from common.errors import InputError, check_range
+from common.errors import InputError, check_range, check_seed
 from data.greatest_hits import SourceClip, read_clip
 from media.clip import part_duration_s
 from media.envelope import Envelope, read_envelope_csv
@@ -35,6 +35,7 @@ class FoleyRequest:
         envelope: level over time: a CSV ``time_s,rms`` with times of the video, a sound or a video whose sound is
             measured, or an ``Envelope``, rms (T,) or (C, T), that begins at the start of the section; None: it is
             predicted from the picture.
+        envelope_seed: draws the loudness of each predicted hit from its distribution; None: the median.
         prompt: description of the sound in words.
         audio_prompts: sounds that the result should resemble, averaged: files, of which the first minute is used, or
             sounds (C, N) at the model's sample rate.
@@ -51,6 +52,7 @@ class FoleyRequest:
 
     video: Path
     envelope: Path | Envelope | None = None
+    envelope_seed: int | None = None
     prompt: str | None = None
     audio_prompts: Sequence[Path | Tensor] = ()
     negative_prompt: str | None = None
@@ -96,6 +98,12 @@ class FoleyRequest:
         """
         check_range("--control-strength", self.control_strength, 0, MAX_CONTROL_STRENGTH)
         SamplerSettings().changed(**self.sampler_changes)
+        if self.envelope_seed is not None:
+            check_seed(self.envelope_seed, "--envelope-seed")
+            if self.envelope is not None:
+                raise InputError(
+                    "--envelope-seed changes a predicted envelope and --envelope gives one; leave one out."
+                )
         section, sounds = self.section, [path for path in self.audio_prompts if isinstance(path, Path)]
         if self.envelope is None:
             if section.clip.video_path is None:

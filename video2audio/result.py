@@ -58,6 +58,7 @@ class FoleyResult:
         return {
             "video": str(request.video.resolve()),
             "envelope": _named(request.envelope),
+            "envelope_seed": request.envelope_seed,
             "prompt": request.prompt,
             "audio_prompts": [_named(prompt) for prompt in request.audio_prompts],
             "negative_prompt": request.negative_prompt,

@@ -3,8 +3,10 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,9 +17,10 @@ WINDOW_S = 0.032
 SHORTEST_DECAY_S, LONGEST_DECAY_S = 0.004, 2.0
 PEAK_LEAD_S, PEAK_LAG_S = 0.008, 0.06
 """Time before and after an onset within which the level has its peak."""
-LEAST_DECAY_SLOTS = 12
-"""Slots from a peak to the next hit that are needed to measure a decay."""
-LARGEST_DECAY_SLOTS = 125
+QUIET, LEAST_FALL = math.log(10), math.log(2)
+"""Fall of a level, as the logarithm of amplitudes, at which a decay is measured, and the least that tells a decay."""
+HIGHEST_RISE = 1.5
+"""Largest factor by which the peak between two slots may lie above them."""
 RESIDUE = 0.25
 """Energy beyond that of the hits, as a share of it, below which nothing else counts as heard."""
 
@@ -92,44 +95,55 @@ def level_of_hits(hits: Hits, n_slots: int) -> Tensor:
 def measure_hits(rms: Tensor, onsets_s: Tensor) -> Hits:
     """Measure the hits of a level (N,) in slots of 8 ms.
 
-    The peak is the highest level around the onset, before the next one. The decay follows from the energy between peak
-    and next onset, as if it fell exponentially; it is not a number where the next onset is too close.
+    The peak is the highest level around the onset, before the next one. The decay is that of an exponential with the
+    same time from the peak to 20 dB below it. Where the next onset comes earlier, it follows from the level until then;
+    it is not a number where that has fallen by less than 6 dB.
 
     Args:
         rms: Level (N,).
         onsets_s: Times of the onsets (K,), seconds, in any order.
     """
     times_s = onsets_s.double().sort().values
-    energy = rms.double().square().cpu()
-    n_slots = len(energy)
-    places = times_s * FINE_RATE_HZ - 0.5  # of the contacts, in slots
-    peaks, decays = [], []
-    for i, place in enumerate(places.tolist()):
-        following = places[i + 1].item() if i + 1 < len(places) else float(n_slots)
-        first = max(0, round(place - PEAK_LEAD_S * FINE_RATE_HZ))
-        end = min(n_slots, max(first + 1, round(min(place + PEAK_LAG_S * FINE_RATE_HZ, following - 1))))
-        if first >= n_slots:
-            peaks.append(0.0)
-            decays.append(float("nan"))
-            continue
-        peak = first + int(energy[first:end].argmax())
-        last = min(n_slots, peak + LARGEST_DECAY_SLOTS, max(peak + 1, round(following - WINDOW_S / 2 * FINE_RATE_HZ)))
-        peaks.append(energy[peak].sqrt().item())
-        decays.append(_decay_s(energy[peak:last]) if last - peak >= LEAST_DECAY_SLOTS else float("nan"))
-    return Hits(times_s.float(), torch.tensor(peaks), torch.tensor(decays))
+    levels = rms.double().cpu().numpy()
+    places = (times_s * FINE_RATE_HZ - 0.5).tolist()  # of the contacts, in slots
+    measured = [_measure_hit(levels, place, following) for place, following in pairwise([*places, float(len(levels))])]
+    peaks, decays = zip(*measured, strict=True) if measured else ((), ())
+    return Hits(times_s.float(), torch.tensor(peaks, dtype=torch.float32), torch.tensor(decays, dtype=torch.float32))
 
 
-def _decay_s(energy: Tensor) -> float:
-    """Return the decay of energies (n,) that fall from a peak, as if they fell exponentially."""
-    duration_s = (len(energy) - 1) / FINE_RATE_HZ
-    share = (torch.trapezoid(energy) / (len(energy) - 1) / energy[0].clamp(min=1e-12)).item()
-    low, high = SHORTEST_DECAY_S, LONGEST_DECAY_S
-    for _ in range(30):  # the mean of an exponential decay rises with the time that it takes
-        middle = (low * high) ** 0.5
-        x = 2 * duration_s / middle
-        mean = -math.expm1(-x) / x
-        low, high = (middle, high) if mean < share else (low, middle)
-    return (low * high) ** 0.5
+def _measure_hit(levels: np.ndarray, place: float, following: float) -> tuple[float, float]:
+    """Return peak level and decay of a hit; hit and next hit are given in slots of the levels (N,)."""
+    n_slots = len(levels)
+    first = max(0, round(place - PEAK_LEAD_S * FINE_RATE_HZ))
+    if first >= n_slots:
+        return 0.0, math.nan
+    end = min(n_slots, max(first + 1, round(min(place + PEAK_LAG_S * FINE_RATE_HZ, following - 1))))
+    peak = first + int(levels[first:end].argmax())
+    full = place + WINDOW_S / 2 * FINE_RATE_HZ  # from here on windows hold nothing from before the hit
+    start = max(peak, math.ceil(full))
+    last = min(n_slots, math.floor(following - WINDOW_S / 2 * FINE_RATE_HZ))
+    rms = float(levels[peak])
+    decay_s = _decay_s(levels[start:last])
+    if peak == start and decay_s > 0:  # between two slots the level may have been higher
+        rms *= min(math.exp((start - full) / (FINE_RATE_HZ * decay_s)), HIGHEST_RISE)
+    return rms, decay_s
+
+
+def _decay_s(levels: np.ndarray) -> float:
+    """Return the decay of levels (n,) that fall from a peak."""
+    if not (len(levels) > 1 and levels[0] > 0):
+        return math.nan
+    fallen = np.log(levels[0] / np.maximum(levels, 1e-9))
+    below = np.flatnonzero(fallen >= QUIET)
+    if len(below):
+        i = int(below[0])
+        slots = i - 1 + (QUIET - fallen[i - 1]) / (fallen[i] - fallen[i - 1])
+        decay_s = slots / (FINE_RATE_HZ * QUIET)
+    elif fallen[-1] >= LEAST_FALL:
+        decay_s = (len(levels) - 1) / (FINE_RATE_HZ * fallen[-1])
+    else:
+        return math.nan
+    return float(np.clip(decay_s, SHORTEST_DECAY_S, LONGEST_DECAY_S))
 
 
 def level_beyond(rms: Tensor, hits: Hits) -> Tensor:

@@ -11,7 +11,7 @@ if __name__ == "__main__":  # before the slow imports
 import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from training.stored_config import MOVED, kept_sections, resolved
 from video2rms.features.base import FRAME_RATE_HZ
 from video2rms.figure import envelope_figure
 from video2rms.hits import Hits
-from video2rms.levels import join_levels
+from video2rms.levels import Levels, join_levels
 from video2rms.model import Video2Rms
 from video2rms.streaming import MARGIN_FRAMES, WINDOW_FRAMES, predict_levels
 
@@ -47,20 +47,38 @@ LEAD_S = 0.2  # period after which frames of 1 / 30 s and slots of 8 ms coincide
 
 @dataclass(frozen=True, eq=False)
 class PredictedEnvelope:
-    """The predicted level and hits of a video's sound.
+    """The predicted level and hits of a part of a video.
 
     Args:
-        envelope: Level in slots of 8 ms, rms (N,), of a sound whose peak is about 1.
-        hits: The hits (K); their levels are part of the envelope.
+        levels: Levels in slots of 8 ms of a sound whose peak is about 1, from some time before the part on.
+        first_slot: Slot at which the part starts.
     """
 
-    envelope: Envelope
-    hits: Hits
+    levels: Levels
+    first_slot: int
+
+    @property
+    def envelope(self) -> Envelope:
+        """Level of the part, rms (N,), in which hits before it ring on."""
+        return Envelope(self.levels.envelope.rms[self.first_slot :], FINE_RATE_HZ)
+
+    @property
+    def hits(self) -> Hits:
+        """Hits of the part, with times from its start on; their levels belong to the envelope."""
+        return self.levels.part(self.first_slot, len(self.levels.rms)).hits
 
     @property
     def onsets_s(self) -> Tensor:
         """Times of the hits (K,), in seconds."""
         return self.hits.times_s
+
+    def ringing(self, decay_s: float) -> "PredictedEnvelope":
+        """Return the same hits with other decays, whose median is `decay_s`."""
+        hits = self.levels.hits
+        if len(hits) == 0:
+            return self
+        longer = hits.decay_s * (decay_s / hits.decay_s.median())
+        return replace(self, levels=replace(self.levels, hits=replace(hits, decay_s=longer)))
 
 
 def load_video2rms(checkpoint: Path = BUNDLED_VIDEO2RMS, device: str | torch.device = "cpu") -> Video2Rms[Any]:
@@ -171,9 +189,7 @@ def predict_from_frames(
         read = _counted(watch.timed("video", windows), bar)
         levels = join_levels(watch.timed("network", predict_levels(model, read, seed=seed)))
     lead_s = start_s - request.start_s
-    first = round(lead_s * FINE_RATE_HZ)
-    hits = levels.part(first, len(levels.rms)).hits
-    return PredictedEnvelope(Envelope(levels.envelope.rms[first:], FINE_RATE_HZ), hits)
+    return PredictedEnvelope(levels, round(lead_s * FINE_RATE_HZ))
 
 
 def _counted(windows: Iterable[FrameWindow], bar: "tqdm[Any]") -> Iterator[FrameWindow]:
