@@ -1,6 +1,7 @@
 """Measure how long single hits of each material ring in synthetic clips: ``python -m benchmarks.ring``.
 
-Prints the median decay of each material, where the stick leaves it at once, as a Markdown table; `video2audio.ring.DECAYS_S` holds these values.
+Prints the median decay of each material, where the stick leaves it at once, as a Markdown table.
+`video2audio.ring.DECAYS_S` holds these values.
 """
 
 import sys

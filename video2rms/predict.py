@@ -8,6 +8,7 @@ if __name__ == "__main__":  # before the slow imports
 
     end_on_interrupt()
 
+import logging
 import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -38,10 +39,12 @@ from video2rms.figure import envelope_figure
 from video2rms.hits import Hits
 from video2rms.levels import Levels, join_levels
 from video2rms.model import Video2Rms
+from video2rms.recordings import LEAST_RATE_HZ
 from video2rms.streaming import MARGIN_FRAMES, WINDOW_FRAMES, predict_levels
 
 BUNDLED_VIDEO2RMS = REPOSITORY / "bundled" / "video2rms.safetensors"
 OWN_TARGETS = {"video2rms.event_network.EventNetwork", "video2rms.level_network.LevelNetwork"}
+_logger = logging.getLogger(__name__)
 LEAD_S = 0.2  # period after which frames of 1 / 30 s and slots of 8 ms coincide
 
 
@@ -185,16 +188,28 @@ def predict_from_frames(
     watch = watch or Stopwatch()
     assert request.duration_s is not None
     n_frames = count_at_rate(request.duration_s, FRAME_RATE_HZ)
+    stamps: set[int] = set()
     with tqdm(total=n_frames, unit="frame", desc="envelope", disable=not progress or n_frames <= WINDOW_FRAMES) as bar:
-        read = _counted(watch.timed("video", windows), bar)
+        read = _watched(watch.timed("video", windows), bar, stamps)
         levels = join_levels(watch.timed("network", predict_levels(model, read, seed=seed)))
+    rate_hz = len(stamps) / request.duration_s
+    if len(stamps) > 1 and rate_hz < LEAST_RATE_HZ - 0.5:
+        _logger.warning(
+            "the video has about %.2g frames per second; below %g many hits are missed or come late: give an envelope "
+            "with --envelope FILE where they matter",
+            rate_hz,
+            LEAST_RATE_HZ,
+        )
     lead_s = start_s - request.start_s
     return PredictedEnvelope(levels, round(lead_s * FINE_RATE_HZ))
 
 
-def _counted(windows: Iterable[FrameWindow], bar: "tqdm[Any]") -> Iterator[FrameWindow]:
+def _watched(windows: Iterable[FrameWindow], bar: "tqdm[Any]", stamps: set[int]) -> Iterator[FrameWindow]:
+    """Yield windows, and add the times at which their frames are shown, in milliseconds, to `stamps`."""
     for window in windows:
         bar.update(len(window.frames))
+        grid_s = (window.first + torch.arange(len(window.frames))) / FRAME_RATE_HZ
+        stamps.update((1000 * (grid_s - window.lateness_s)).round().int().tolist())
         yield window
 
 

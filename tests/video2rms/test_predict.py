@@ -126,3 +126,10 @@ def test_a_part_is_understood_as_in_the_whole(tmp_path, checkpoint):
     assert len(part.envelope.rms) == 125
     expected = whole.envelope.rms[775:900]
     torch.testing.assert_close(part.envelope.rms[:100], expected[:100], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("rate_hz", "is_warned"), [(5, True), (8, True), (12, False), (25, False)])
+def test_too_few_frames_per_second_get_a_warning(tmp_path, checkpoint, caplog, rate_hz, is_warned):
+    path = make_video(tmp_path / "video.mp4", times_s=[k / rate_hz for k in range(3 * rate_hz)], rate=rate_hz)
+    predict_envelope(load_video2rms(checkpoint), path)
+    assert ("frames per second" in caplog.text) == is_warned
