@@ -36,6 +36,7 @@ from video2rms.synthetic import render_video
 
 SEED = 1_000_003  # of clips that no training configuration uses
 DURATION_S = 4.0
+RATES_HZ = (24.0, 25.0, 30.0, 60.0)  # of the synthetic clips, in turn
 N_NOISES = 5
 Method = Callable[[Iterable[FrameWindow]], Levels]
 
@@ -93,7 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = load_video2rms(args.checkpoint)
     size_px = model.features.size_px
     spec = SyntheticSpec(duration_s=DURATION_S, width=size_px[0], height=size_px[1], max_offset_s=0.0)
-    items = [render_video(spec, SEED, i) for i in tqdm(range(args.clips), desc="rendering", unit="clip")]
+    numbers = tqdm(range(args.clips), desc="rendering", unit="clip")
+    items = [render_video(spec, SEED, i, rate_hz=RATES_HZ[i % len(RATES_HZ)]) for i in numbers]
     mean_rms = float(torch.cat([item.rms for item in items]).mean())
     methods: dict[str, Method] = {
         "constant level": functools.partial(constant_levels, mean_rms),

@@ -1,7 +1,7 @@
 """Films of synthetic strikes: what happens between the scene and the file, and what a reader of the file sees.
 
 A clip starts in the middle of a recording, at any frame rate (`timing`); the camera moves (`take`), an editor joins
-shots (`editing`) and adds titles (`dressing`), and the file is compressed (`codec`). Some films have no strikes. The
+shots (`editing`) and adds titles (`dressing`), and the file is compressed. Some films have no strikes. The
 truth follows every change.
 """
 
@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from media.compression import Compression, compress
 from synthetic.clip import clip_id, one_thread, render_clip, streams
-from synthetic.codec import compress, draw_compression
 from synthetic.distractors import draw_distractors
 from synthetic.dressing import Overlay, draw_border, draw_title
 from synthetic.editing import Join, draw_join
 from synthetic.picture import render_picture
 from synthetic.plan import LURE_GAP_S, LURES, Lure, Plan, Strike, draw_plan
-from synthetic.scene import pick
+from synthetic.scene import log_uniform, pick
 from synthetic.sound import render_sound
 from synthetic.spec import LONGEST_S, SAMPLE_RATE_HZ, SyntheticSpec
 from synthetic.take import Take, draw_take
@@ -281,8 +281,16 @@ def _finish(
             overlay(picture, time_s)
     if is_compressed:
         kinds.append("compressed")
-        pictures = compress(pictures, draw_compression(rng, poor=is_photo))
+        pictures = compress(pictures, _draw_compression(rng, is_photo))
     return _planes(pictures), tuple(kinds)
+
+
+def _draw_compression(rng: np.random.Generator, is_poor: bool) -> Compression:
+    """Draw how a file is compressed; key frames of a poor one are seen."""
+    quality = round(rng.uniform(28, 40) if is_poor else rng.triangular(18, 23, 40))
+    scale = float(rng.choice([1.0, 0.75, 0.5], p=[0.75, 0.15, 0.1]))
+    preset = "veryfast" if rng.random() < 0.15 else "ultrafast"
+    return Compression(quality, round(log_uniform(rng, (12, 60 if is_poor else 250))), scale, preset)
 
 
 def _passers(rng: np.random.Generator, spec: SyntheticSpec) -> list[Overlay]:

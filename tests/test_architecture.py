@@ -25,7 +25,7 @@ MAY_IMPORT = {
 ONLY_IN = {
     "stable_audio_tools": {"stable_foley/backbone.py"},
     "laion_clap": {"clap/encoder.py"},
-    "av": {"media/container.py", "media/frames.py", "media/sound.py", "media/reading.py", "media/writing.py"},
+    "av": {f"media/{name}.py" for name in ("compression", "container", "frames", "reading", "sound", "writing")},
     "decord": {"media/frames_by_decord.py"},
     "soundfile": {"media/writing.py"},
 }

@@ -35,7 +35,7 @@ def model():
 @pytest.fixture(scope="module")
 def items():
     """Clips that no training saw."""
-    return [render_video(SPEC, SEED, i) for i in range(N_CLIPS)]
+    return [render_video(SPEC, SEED, i, rate_hz=(24.0, 25.0, 30.0, 60.0)[i % 4]) for i in range(N_CLIPS)]
 
 
 @pytest.fixture(scope="module")
