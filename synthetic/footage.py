@@ -18,20 +18,16 @@ from synthetic.clip import clip_id, one_thread, render_clip, streams
 from synthetic.distractors import draw_distractors
 from synthetic.dressing import Overlay, draw_border, draw_title
 from synthetic.editing import Join, draw_join
-from synthetic.picture import render_picture
-from synthetic.plan import LURE_GAP_S, LURES, Lure, Plan, Strike, draw_plan
+from synthetic.plan import draw_plan
+from synthetic.recording import Recording, draw_recording, gestures, seen_from_elsewhere
 from synthetic.scene import log_uniform, pick
-from synthetic.sound import render_sound
-from synthetic.spec import LONGEST_S, SAMPLE_RATE_HZ, SyntheticSpec
-from synthetic.take import Take, draw_take
+from synthetic.spec import SAMPLE_RATE_HZ, SyntheticSpec
 from synthetic.timing import Timing, constant, draw_timing, on_grid
 
-SILENT_SHARE, EDITED_SHARE, LATE_SHARE = 0.06, 0.12, 0.5
+SILENT_SHARE, EDITED_SHARE = 0.06, 0.12
 TITLE_SHARE, BORDER_SHARE, COMPRESSED_SHARE = 0.07, 0.07, 0.33
 SILENT = {"photo": 1.0, "photo with title": 1.0, "frozen": 0.7, "moving camera": 1.2, "passers": 1.0, "gestures": 2.0}
-_SECOND = {"strikes": 3.0, "position": 2.0, "photo": 0.7, "moving camera": 0.7, "gestures": 0.6}
-_LATEST_START_S = 1.3  # of a clip within its recording
-_EARLY_S = 0.1  # a first strike within this time is made frequent
+SECOND = {"strikes": 3.0, "position": 2.0, "photo": 0.7, "moving camera": 0.7, "gestures": 0.6}
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +40,8 @@ class Footage:
         clean: Strikes alone, with room and microphone (2, N), float32, at 44.1 kHz, in a sound whose peak is 1.
         onsets_s: Times of the strikes (K,), in seconds, rising.
         clip_id: Name of the film.
-        kinds: What was done to it, in words of `timing.KINDS`, `editing.KINDS` and `SILENT`, "late", "title", "border"
-            and "compressed".
+        kinds: What was done to it, in words of `timing.KINDS`, `editing.KINDS`, `SECOND` (the other shot) and `SILENT`,
+            "late" (it starts in the middle of a recording), "title", "border" and "compressed".
     """
 
     frames: Tensor
@@ -120,56 +116,8 @@ class _Cut:
     kinds: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
-class _Recording:
-    """Events that are filmed from `start_s` on; `spec` is the form of the whole recording."""
-
-    plan: Plan
-    spec: SyntheticSpec
-    start_s: float
-    seeds: tuple[int, ...]
-
-    def film(self, rng: np.random.Generator, timing: Timing, kind: str = "strikes") -> np.ndarray:
-        """Return the frames (F, 3, H, W) of a shot; scenes of "photo", "frozen" and "moving camera" stand still."""
-        of_picture = streams(*self.seeds)[2]
-        times_s = timing.starts_s
-        starts_s = self.start_s + times_s
-        if kind not in {"strikes", "gestures"}:
-            starts_s = np.full(len(times_s), rng.uniform(0, self.spec.duration_s))
-        if kind == "photo":
-            picture = render_picture(self.plan, self.spec, of_picture, Take(starts_s[:1], timing.frame_s))
-            return np.repeat(picture, len(timing.stamps_s), axis=0)
-        take = draw_take(rng, self.spec, times_s, starts_s, timing.frame_s)
-        while kind == "moving camera" and take.warps is None:
-            take = draw_take(rng, self.spec, times_s, starts_s, timing.frame_s)
-        return timing.frames(render_picture(self.plan, self.spec, of_picture, take))
-
-    def sound(self, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the sound (2, 2, N) with a peak of 1, and the onsets (K,); without an onset it keeps its level."""
-        rendered = render_sound(self.plan, self.spec, streams(*self.seeds)[1])
-        first = round(self.start_s * SAMPLE_RATE_HZ)
-        whole = np.stack([rendered.wave, rendered.clean])
-        part = whole[..., first : first + n_samples]
-        times_s = np.array([strike.time_s for strike in self.plan.strikes]) - first / SAMPLE_RATE_HZ
-        onsets_s = np.sort(times_s[(times_s >= 0) & (times_s < n_samples / SAMPLE_RATE_HZ)])
-        return part / np.abs((part if len(onsets_s) else whole)[0]).max(), onsets_s
-
-
-def _record(rng: np.random.Generator, spec: SyntheticSpec, seeds: tuple[int, ...]) -> _Recording:
-    """Plan a recording; half of the clips start in its middle, often just before a strike."""
-    if rng.random() >= LATE_SHARE:
-        return _Recording(draw_plan(streams(*seeds)[0], spec), spec, 0.0, seeds)
-    spec = replace(spec, duration_s=min(spec.duration_s + _LATEST_START_S, LONGEST_S))
-    plan = draw_plan(streams(*seeds)[0], spec)
-    start_s = rng.uniform(0.0, _LATEST_START_S)
-    early_s = [strike.picture_time_s for strike in plan.strikes if _EARLY_S < strike.picture_time_s < _LATEST_START_S]
-    if early_s and rng.random() < 0.3:
-        start_s = float(rng.choice(early_s)) - rng.uniform(0, _EARLY_S)
-    return _Recording(plan, spec, start_s, seeds)
-
-
 def _plain(rng: np.random.Generator, spec: SyntheticSpec, timing: Timing, seeds: tuple[int, ...]) -> _Cut:
-    recording = _record(rng, spec, seeds)
+    recording = draw_recording(rng, spec, seeds)
     return _Cut(
         recording.film(rng, timing), *recording.sound(spec.n_samples), ("late",) if recording.start_s > 0 else ()
     )
@@ -179,50 +127,56 @@ def _silent(rng: np.random.Generator, spec: SyntheticSpec, timing: Timing, kind:
     """Return a film without strikes."""
     plan = draw_plan(streams(*seeds)[0], spec)
     plan = gestures(rng, plan) if kind == "gestures" else plan
-    frames = _Recording(plan, spec, 0.0, seeds).film(rng, timing, {"photo with title": "photo"}.get(kind, kind))
+    frames = Recording(plan, spec, 0.0, seeds).film(rng, timing, {"photo with title": "photo"}.get(kind, kind))
     return _Cut(frames, np.zeros((2, 2, spec.n_samples), np.float32), np.empty(0), (kind,))
 
 
-def gestures(rng: np.random.Generator, plan: Plan) -> Plan:
-    """Return a plan in which one stick moves at the times of a plan's events, but strikes nothing."""
-    lures: list[Lure] = []
-    events: list[Strike | Lure] = [*plan.strikes, *plan.lures]
-    for event in sorted(events, key=lambda event: event.picture_time_s):
-        if not lures or event.picture_time_s - lures[-1].picture_time_s > 2 * LURE_GAP_S:
-            lures.append(Lure(event.picture_time_s, pick(rng, LURES), event.strength, 0, event.spot))
-    return replace(plan, strikes=(), lures=tuple(lures), n_sticks=1)
+@dataclass(frozen=True, eq=False)
+class _Shot:
+    """A recording, the kind of its picture (see `Recording.film`), its sound (2, 2, N) and its onsets (K,)."""
+
+    recording: Recording
+    kind: str
+    sound: np.ndarray
+    onsets_s: np.ndarray
 
 
 def _edited(rng: np.random.Generator, spec: SyntheticSpec, timing: Timing, seeds: tuple[int, ...]) -> _Cut:
     """Return a film of two shots, or one that fades."""
-    recording = _record(rng, spec, seeds)
-    sound, onsets_s = recording.sound(spec.n_samples)
-    kind = pick(rng, _SECOND)
-    other, other_sound, other_s = recording, np.zeros_like(sound), np.empty(0)
-    if kind == "position":
-        other = replace(recording, plan=_moved(rng, recording.plan))
-    elif kind == "strikes":
-        other = _record(rng, spec, (*seeds, 1))
-        other_sound, other_s = other.sound(spec.n_samples)
-        other_sound = other_sound * 10 ** (-rng.uniform(-10, 10) / 20)
-    else:
-        plan = draw_plan(streams(*seeds, 1)[0], spec)
-        other = _Recording(gestures(rng, plan) if kind == "gestures" else plan, spec, 0.0, (*seeds, 1))
-    shots = [(recording, "strikes"), (other, {"position": "strikes"}.get(kind, kind))]
-    sounds, onsets = [sound, other_sound], [onsets_s, other_s]
-    if kind != "position" and rng.random() < 0.5:
-        shots, sounds, onsets = shots[::-1], sounds[::-1], onsets[::-1]
-    join = draw_join(rng, spec.duration_s, *onsets)
+    recording = draw_recording(rng, spec, seeds)
+    kind = pick(rng, SECOND)
+    shot = _Shot(recording, "strikes", *recording.sound(spec.n_samples))
+    shots = [shot, _second_shot(rng, spec, shot, kind, (*seeds, 1))]
+    if rng.random() < 0.5:
+        shots.reverse()
+    join = draw_join(rng, spec.duration_s, shots[0].onsets_s, shots[1].onsets_s)
     if join.is_fade:
-        return _faded(join, _Cut(recording.film(rng, timing), sound, onsets_s), timing.stamps_s)
+        return _faded(join, _Cut(recording.film(rng, timing), shot.sound, shot.onsets_s), timing.stamps_s)
     share = join.share_at(timing.stamps_s)
-    first, second = (
-        _partly(rng, spec, timing, shot, wanted) for shot, wanted in zip(shots, (share < 1, share > 0), strict=True)
-    )
+    first = _partly(rng, spec, timing, shots[0], share < 1)
+    second = _partly(rng, spec, timing, shots[1], share > 0)
+    sound = join.sounds(shots[0].sound, shots[1].sound, SAMPLE_RATE_HZ)
+    onsets_s = join.onsets_s(shots[0].onsets_s, shots[1].onsets_s)
+    if kind == "position":  # the sound goes on
+        sound, onsets_s = shot.sound, shot.onsets_s
     frames = join.pictures(first, second, timing.stamps_s)
-    if kind != "position":
-        sound, onsets_s = join.sounds(sounds[0], sounds[1], SAMPLE_RATE_HZ), join.onsets_s(onsets[0], onsets[1])
     return _Cut(frames, _levelled(sound, onsets_s), onsets_s, (join.kind, kind))
+
+
+def _second_shot(
+    rng: np.random.Generator, spec: SyntheticSpec, shot: _Shot, kind: str, seeds: tuple[int, ...]
+) -> _Shot:
+    """Return another shot, of a kind in `SECOND`, to be joined to a shot of strikes."""
+    if kind == "position":
+        elsewhere = replace(shot.recording, plan=seen_from_elsewhere(rng, shot.recording.plan))
+        return replace(shot, recording=elsewhere)
+    if kind == "strikes":
+        recording = draw_recording(rng, spec, seeds)
+        sound, onsets_s = recording.sound(spec.n_samples)
+        return _Shot(recording, kind, sound * np.float32(10 ** (rng.uniform(-10, 10) / 20)), onsets_s)
+    plan = draw_plan(streams(*seeds)[0], spec)
+    plan = gestures(rng, plan) if kind == "gestures" else plan
+    return _Shot(Recording(plan, spec, 0.0, seeds), kind, np.zeros_like(shot.sound), np.empty(0))
 
 
 def _faded(join: Join, cut: _Cut, times_s: np.ndarray) -> _Cut:
@@ -241,22 +195,13 @@ def _levelled(sound: np.ndarray, onsets_s: np.ndarray) -> np.ndarray:
     return sound / np.abs(sound[0]).max() if len(onsets_s) else sound
 
 
-def _moved(rng: np.random.Generator, plan: Plan) -> Plan:
-    """Return a plan with the camera elsewhere: higher or lower, nearer or farther."""
-    scene = plan.scene
-    elevation_rad = float(np.clip(scene.elevation_rad + rng.choice([-1, 1]) * rng.uniform(0.1, 0.5), 0.1, 1.4))
-    span_m, roll_rad = scene.span_m * rng.uniform(0.6, 1.3), scene.roll_rad + rng.normal(0, 0.05)
-    return replace(plan, scene=replace(scene, elevation_rad=elevation_rad, span_m=span_m, roll_rad=roll_rad))
-
-
 def _partly(
-    rng: np.random.Generator, spec: SyntheticSpec, timing: Timing, shot: tuple[_Recording, str], wanted: np.ndarray
+    rng: np.random.Generator, spec: SyntheticSpec, timing: Timing, shot: _Shot, wanted: np.ndarray
 ) -> np.ndarray:
     """Return frames (F, 3, H, W) of which only the wanted ones (F,) are filmed, and the others are black."""
     frames = np.zeros((len(wanted), 3, spec.height, spec.width), np.uint8)
     if wanted.any():
-        recording, kind = shot
-        frames[wanted] = recording.film(rng, timing.only(np.flatnonzero(wanted)), kind)
+        frames[wanted] = shot.recording.film(rng, timing.only(np.flatnonzero(wanted)), shot.kind)
     return frames
 
 

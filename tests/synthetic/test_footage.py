@@ -10,10 +10,11 @@ from media.envelope import FINE_RATE_HZ, fine_envelope
 from synthetic import SAMPLE_RATE_HZ, SyntheticSpec, plain_footage, render_clip, render_footage
 from synthetic.dressing import BORDERS, TITLES, draw_border, draw_title
 from synthetic.editing import KINDS, Join, draw_join
-from synthetic.footage import EDITED_SHARE, LATE_SHARE, SILENT, SILENT_SHARE, gestures
+from synthetic.footage import EDITED_SHARE, SILENT, SILENT_SHARE
 from synthetic.motion import draw_motions
 from synthetic.picture import render_picture
 from synthetic.plan import draw_plan
+from synthetic.recording import LATE_SHARE, gestures
 from synthetic.take import Take, draw_take
 
 SPEC = SyntheticSpec(duration_s=2.0, width=48, height=32, max_offset_s=0.0)
