@@ -37,7 +37,8 @@ class Footage:
     Args:
         frames: Frames on an even grid (T, 3, H, W), uint8, RGB.
         lateness_s: Grid time minus time stamp of each frame (T,), seconds, float32.
-        clean: Strikes alone, with room and microphone (2, N), float32, at 44.1 kHz, in a sound whose peak is 1.
+        clean: Strikes alone, with room and microphone (2, N), float32, at 44.1 kHz, in a sound whose peak is 1 (below 1
+            if it only holds the end of earlier strikes); zeros in a film without strikes.
         onsets_s: Times of the strikes (K,), in seconds, rising.
         clip_id: Name of the film.
         kinds: What was done to it, in words of `timing.KINDS`, `editing.KINDS`, `SECOND` (the other shot) and `SILENT`,

@@ -103,5 +103,5 @@ def seen_from_elsewhere(rng: np.random.Generator, plan: Plan) -> Plan:
     """Return a plan with the camera elsewhere: higher or lower, nearer or farther."""
     scene = plan.scene
     elevation_rad = float(np.clip(scene.elevation_rad + rng.choice([-1, 1]) * rng.uniform(0.1, 0.5), 0.1, 1.4))
-    span_m, roll_rad = scene.span_m * rng.uniform(0.6, 1.3), scene.roll_rad + rng.normal(0, 0.05)
+    span_m, roll_rad = scene.span_m * rng.uniform(0.75, 1.3), scene.roll_rad + rng.normal(0, 0.05)
     return replace(plan, scene=replace(scene, elevation_rad=elevation_rad, span_m=span_m, roll_rad=roll_rad))
