@@ -12,7 +12,8 @@ from common.errors import InputError, check_range
 from video2rms.features.base import FRAME_RATE_HZ, FeatureExtractor
 from video2rms.features.blocks import ShiftedBlock, down
 
-_CELL_PX = 4
+_HALVINGS = 2
+_CELL_PX = 2**_HALVINGS
 _N_MAPS = 6
 _GRID = (4, 7)  # rows and columns of the pooled grid
 _N_PLACED = 32
@@ -153,8 +154,10 @@ def _motion(flow: cv2.DISOpticalFlow, before: np.ndarray, after: np.ndarray, dur
 
 def _highest(picture: np.ndarray) -> np.ndarray:
     """Return the highest value of each cell (h, w), float32."""
-    height, width = (length // _CELL_PX for length in picture.shape)
-    return picture.reshape(height, _CELL_PX, width, _CELL_PX).max(axis=(1, 3)).astype(np.float32)
+    for _ in range(_HALVINGS):
+        rows = np.maximum(picture[::2], picture[1::2])
+        picture = np.maximum(rows[:, ::2], rows[:, 1::2])
+    return picture.astype(np.float32)
 
 
 def _beyond_background(pictures: list[np.ndarray]) -> np.ndarray:
@@ -167,5 +170,6 @@ def _beyond_background(pictures: list[np.ndarray]) -> np.ndarray:
     lags = range(-_BACKGROUND_FRAMES, _BACKGROUND_FRAMES + 1, _BACKGROUND_STEP)
     background = sum(small[np.clip(np.arange(n_frames) + lag, 0, n_frames - 1)] for lag in lags)
     beyond = np.abs(small * np.int16(len(lags)) - background)
-    blocks = beyond.reshape(n_frames, small.shape[1] // 2, 2, small.shape[2] // 2, 2).max(axis=(2, 4))
+    rows = np.maximum(beyond[:, ::2], beyond[:, 1::2])
+    blocks = np.maximum(rows[..., ::2], rows[..., 1::2])
     return np.arcsinh(blocks.astype(np.float32) * np.float32(_CHANGE_SCALE / (255 * len(lags))))
