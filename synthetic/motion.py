@@ -27,7 +27,6 @@ class StickMotion:
         contact: Point below the tip on the surface (3,), m.
         normal: Direction of the lift (3,), approximately a unit vector.
         lift: Height of the tip above the point, m; 0 in contact.
-        aside: Way of the tip along the surface for each metre of lift (3,): few strikes fall straight.
         away: How far the stick has withdrawn towards the hand's side, 0 to 1.
         grip_side: Direction from the tip to the hand in contact (3,), a unit vector.
         grip_lift: Share of the lift by which the hand rises too.
@@ -42,7 +41,6 @@ class StickMotion:
     contact: Track
     normal: Track
     lift: Track
-    aside: np.ndarray
     away: Track
     grip_side: np.ndarray
     grip_lift: float
@@ -58,15 +56,14 @@ class StickMotion:
         lift = self.lift.at(times_s)[..., None]
         normal = self.normal.at(times_s)
         normal = normal / np.linalg.norm(normal, axis=-1, keepdims=True)
-        lifted = lift * self.aside
         contact = self.contact.at(times_s)
         free = np.clip(lift / 0.05, 0, 1)
         gone = self.away.at(times_s)[..., None] * self.reach_m * (self.grip_side + 0.3 * UP)
         rates_hz = np.array([0.4, 1.1, 2.3])
         waves = np.sin(2 * math.pi * rates_hz * np.asarray(times_s)[..., None, None] + self.tremor_phase)
         tremor = self.tremor_m * (waves / (1 + rates_hz)).sum(axis=-1)
-        tip = contact + lift * normal + lifted + free * tremor + gone
-        hand = contact + self.length_m * self.grip_side + self.grip_lift * lift * normal + lifted + 0.6 * tremor + gone
+        tip = contact + lift * normal + free * tremor + gone
+        hand = contact + self.length_m * self.grip_side + self.grip_lift * lift * normal + 0.6 * tremor + gone
         towards = hand - tip
         towards = towards / np.linalg.norm(towards, axis=-1, keepdims=True)
         return tip, tip + self.length_m * towards
@@ -100,7 +97,7 @@ class _Player:
         self._fall_s = log_uniform(rng, (0.07, 0.22))  # of the strongest strike
         self._clear_m = scene.span_m * 0.07
         self._side = side
-        self._leaving = float(rng.choice([0.0, 0.5], p=[0.65, 0.35]))
+        self._leaving = float(rng.choice([0.0, 0.5], p=[0.7, 0.3]))
         self._bounce_m = 0.0  # height to which the last hit throws the stick
 
     def motion(self, stick: int) -> StickMotion:
@@ -124,13 +121,12 @@ class _Player:
             self._contact,
             self._normal,
             self._lift,
-            self._aside_of_lift(first, grip_side),
             self._away,
             grip_side,
-            rng.uniform(0.15, 1.1),
+            rng.uniform(0.15, 0.75),
             length_m,
             self._shoulder(first, grip_side, length_m),
-            log_uniform(rng, (0.001, 0.025)),
+            rng.uniform(0.001, 0.012),
             rng.uniform(0, 2 * math.pi, (3, 3)),
             1.3 * plan.scene.span_m,
             plan.scene.view == "player",
@@ -149,14 +145,6 @@ class _Player:
             flat = np.array([math.cos(azimuth), 0.0, -abs(math.sin(azimuth))])
         direction = math.cos(pitch) * flat + math.sin(pitch) * spot.normal
         return direction / np.linalg.norm(direction)
-
-    def _aside_of_lift(self, spot: Spot, grip_side: np.ndarray) -> np.ndarray:
-        """Draw the way of the tip along the surface for each metre of lift: back to the hand, and to either side."""
-        rng = self._rng
-        if rng.random() < 0.35:
-            return np.zeros(3)
-        across, _ = across_and_along(spot.normal)
-        return rng.uniform(0, 0.9) * grip_side + rng.normal(0, 0.35) * across
 
     def _shoulder(self, spot: Spot, grip_side: np.ndarray, length_m: float) -> np.ndarray:
         if self._plan.scene.view == "player":

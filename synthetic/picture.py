@@ -38,8 +38,7 @@ def render_picture(plan: Plan, spec: SyntheticSpec, rng: np.random.Generator, ta
         Pictures of the take (P, 3, H, W), uint8, RGB.
     """
     motions = draw_motions(plan, spec, rng)
-    to_hand_m = motions[0].length_m * motions[0].grip_side
-    view = draw_camera(rng, plan.scene, to_hand_m, spec.width, spec.height)
+    view = draw_camera(rng, plan.scene, spec.width, spec.height)
     look = draw_look(rng, rng.uniform(0.6, 1.1))
     stage = build_stage(plan.scene, view, look, motions, spec.width, spec.height)
     return _Shooting(plan, spec, view, stage, motions, look, rng, take or Take.of(spec)).frames()

@@ -11,7 +11,7 @@ from synthetic.scene import Scene, Spot, draw_scene, draw_spot, log_uniform, pic
 from synthetic.spec import SyntheticSpec
 
 LEAST_GAP_S = 0.1
-KINDS = {"steady": 2.2, "irregular": 0.9, "burst": 0.1, "pairs": 0.12, "pause": 0.3}  # of rhythm, with their weights
+KINDS = {"steady": 1.5, "irregular": 0.9, "burst": 0.1, "pairs": 0.12, "pause": 0.25}  # of rhythm, with their weights
 MOVE_S = 0.4  # smallest gap in which the stick moves to another spot
 LURE_GAP_S = 0.32  # smallest time between a lure and its neighbours
 LEAD_S = 0.25  # time without strikes at the start and at the end

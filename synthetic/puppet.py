@@ -28,7 +28,7 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """Colours (3,), float, 0 to 1, and sizes of a player; `bulk` is the arm's thickness, 1 for a slim one."""
+    """Colours (3,), float, 0 to 1, and sizes of a player."""
 
     skin: np.ndarray
     sleeve: np.ndarray
@@ -36,21 +36,18 @@ class Look:
     bare: bool
     thickness_m: float
     tip_m: float
-    bulk: float
     light: float
 
 
 def draw_look(rng: np.random.Generator, light: float) -> Look:
     """Draw the appearance of a player in a light of the given brightness."""
-    bare = bool(rng.random() < 0.4)
     return Look(
         skin=np.array(_SKINS[int(rng.integers(len(_SKINS)))]) * rng.uniform(0.9, 1.05),
         sleeve=any_colour(rng).astype(float),
         stick=np.array(_STICKS[int(rng.choice(len(_STICKS), p=[0.35, 0.25, 0.16, 0.1, 0.07, 0.07]))]),
-        bare=bare,
+        bare=bool(rng.random() < 0.4),
         thickness_m=rng.uniform(0.012, 0.019),
         tip_m=rng.uniform(0.7, 1.3),
-        bulk=rng.uniform(0.85, 1.2) if bare else rng.uniform(1.0, 1.7),
         light=light,
     )
 
@@ -136,7 +133,7 @@ class Figure:
         stick = [_colour(look.stick * tone * look.light) for tone in (0.55, 1.0, 1.25)]
         lower = skin if look.bare else sleeve
         wrist = hand + 0.12 * (elbow - hand)
-        forearm, bent = 0.036 * look.bulk * at_hand, 0.052 * look.bulk * at_elbow
+        forearm, bent = 0.036 * at_hand, 0.052 * at_elbow
         self._taper(elbow, shoulder, bent, 1.25 * bent, sleeve[1])
         self._taper(hand, wrist, 0.026 * at_hand, 0.027 * at_hand, skin[1])
         self._taper(wrist, elbow, 0.8 * forearm, bent, lower[0], round_ends=True)

@@ -27,8 +27,7 @@ SIZES_M: dict[str, tuple[Range, Range, Range]] = {
 }
 # fmt: on
 ROUND_SHAPES = frozenset({"cylinder", "vessel", "disc", "drum"})
-SPAN_M = {"forearm": (0.45, 1.1), "close": (0.3, 0.85), "arm": (0.8, 2.0), "player": (1.6, 5.0)}
-VIEWS = {"forearm": 5.5, "close": 2.0, "arm": 2.0, "player": 1.5}  # with their weights
+SPAN_M = {"close": (0.3, 0.85), "arm": (0.8, 1.4), "player": (1.6, 3.4)}
 TABLE_HEIGHT_M = 0.72
 GRAVITY_M_S2 = 9.81
 WATER_LEVEL = 0.6  # of a pool, as a share of its height
@@ -74,7 +73,7 @@ class Scene:
         ground: Material of the ground.
         wall: Material of the wall behind, or None if there is no wall.
         wall_y_m: y coordinate of the wall.
-        view: Name in `VIEWS`: "forearm" looks at the hand as much as at what it strikes, "player" shows somebody whole.
+        view: "close", "arm" or "player".
         span_m: Width of the camera's view at the things.
         elevation_rad: Angle by which the camera looks down.
         roll_rad: Roll of the camera.
@@ -112,8 +111,7 @@ def draw_scene(rng: np.random.Generator) -> Scene:
     """Draw a scene: one to four things of one or more materials, clutter, and a camera."""
     material = str(rng.choice(sorted(MATERIALS)))
     shape = pick(rng, MATERIALS[material].shapes)
-    is_stage = shape in GROUND_SHAPES | {"pool"}
-    view = pick(rng, VIEWS | ({"player": 0.0} if is_stage else {}))
+    view = pick(rng, {"close": 6, "arm": 2.5, "player": 1.5 if shape not in GROUND_SHAPES | {"pool"} else 0})
     span_m = rng.uniform(*SPAN_M[view])
     table_m = TABLE_HEIGHT_M if view == "player" else 0.0
     if view == "player" and rng.random() < 0.35:
@@ -140,21 +138,12 @@ def draw_scene(rng: np.random.Generator) -> Scene:
         wall_y_m=0.0 if facing else span_m * rng.uniform(0.5, 1.6),
         view=view,
         span_m=span_m,
-        elevation_rad=math.radians(rng.uniform(5, 25) if facing or view == "player" else rng.uniform(12, 88)),
-        roll_rad=math.radians(_roll(rng, view)),
+        elevation_rad=math.radians(rng.uniform(5, 25) if facing or view == "player" else rng.uniform(18, 65)),
+        roll_rad=math.radians(rng.normal(0, 3)),
         distance_spans=log_uniform(rng, (0.9, 2.5)),
         table_m=table_m,
         seed=int(rng.integers(2**31)),
     )
-
-
-def _roll(rng: np.random.Generator, view: str) -> float:
-    """Draw the camera's roll in degrees.
-
-    A table in a rolled picture is struck as walls, doors and tree trunks are: from the side.
-    """
-    kind = 0 if view == "player" else int(rng.choice(3, p=[0.55, 0.15, 0.3]))
-    return float((rng.normal(0, 3), rng.normal(0, 15), rng.uniform(-110, 110))[kind])
 
 
 def _thing(

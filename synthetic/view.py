@@ -69,13 +69,12 @@ class Camera:
         return np.moveaxis(points, 0, -1), distance
 
 
-def draw_camera(rng: np.random.Generator, scene: Scene, to_hand_m: np.ndarray, width_px: int, height_px: int) -> Camera:
+def draw_camera(rng: np.random.Generator, scene: Scene, width_px: int, height_px: int) -> Camera:
     """Draw the camera of a scene.
 
     Args:
         rng: Random generator for the exact direction.
         scene: Scene to look at.
-        to_hand_m: Vector from the first spot that is struck to the hand (3,).
         width_px: Width of the picture.
         height_px: Height of the picture.
 
@@ -92,9 +91,6 @@ def draw_camera(rng: np.random.Generator, scene: Scene, to_hand_m: np.ndarray, w
     focus = np.array([rng.normal(0, off_centre) * scene.span_m, 0.0, scene.table_m + 0.5 * tallest_m])
     if scene.things[0].shape == "wall":
         focus[2] = 0.3
-    if scene.view == "forearm":
-        farthest = min(1.2, 0.42 * scene.span_m / float(np.linalg.norm(to_hand_m)))
-        focus += rng.uniform(0.1, farthest) * to_hand_m
     focus += up * rng.normal(0.08 if scene.view == "close" else 0.12, 0.6 * off_centre) * scene.span_m
     distance_m = scene.span_m * scene.distance_spans
     centre = 0.5 * np.array([width_px - 1.0, height_px - 1.0])

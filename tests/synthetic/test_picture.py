@@ -20,7 +20,6 @@ from synthetic.track import Track
 from synthetic.view import draw_camera
 from synthetic.water import Water
 
-TO_HAND_M = np.array([0.3, 0.0, 0.1])
 SPEC = SyntheticSpec(duration_s=4.0, width=160, height=96)
 
 
@@ -102,7 +101,7 @@ def test_strong_strikes_are_fast(plans):
 def test_most_strikes_are_seen(plans):
     seen = []
     for index, (plan, _) in enumerate(plans):
-        view = draw_camera(np.random.default_rng(index), plan.scene, TO_HAND_M, SPEC.width, SPEC.height)
+        view = draw_camera(np.random.default_rng(index), plan.scene, SPEC.width, SPEC.height)
         for strike in plan.strikes:
             x, y = view.project(strike.spot.point_m)
             seen.append(0 <= x < SPEC.width and 0 <= y < SPEC.height)
@@ -111,7 +110,7 @@ def test_most_strikes_are_seen(plans):
 
 def test_the_projection_and_the_planes_agree(plans):
     plan = plans[0][0]
-    view = draw_camera(np.random.default_rng(0), plan.scene, TO_HAND_M, SPEC.width, SPEC.height)
+    view = draw_camera(np.random.default_rng(0), plan.scene, SPEC.width, SPEC.height)
     points, distance = view.on_plane(SPEC.height, SPEC.width, 2, 0.0)
     pixels = view.project(points.astype(float))
     y, x = np.mgrid[: SPEC.height, : SPEC.width]
@@ -133,7 +132,7 @@ def reacting(reaction, dwell_s=None):
     """The reactions to a single strong strike that is seen, its time, and where it is in the picture."""
     for plan, _ in map(planned, range(400)):
         strike = plan.strikes[0]
-        view = draw_camera(np.random.default_rng(0), plan.scene, TO_HAND_M, SPEC.width, SPEC.height)
+        view = draw_camera(np.random.default_rng(0), plan.scene, SPEC.width, SPEC.height)
         x, y = view.project(strike.spot.point_m)
         is_strong = strike.strength > 0.5 and strike.action == "hit" and plan.scene.view == "close"
         is_inside = 20 < x < SPEC.width - 20 and 20 < y < SPEC.height - 20
@@ -224,7 +223,7 @@ def pool():
     for plan, motions in map(planned, range(400)):
         strike = plan.strikes[0]
         if strike.material == "water" and plan.scene.view == "close" and strike.strength > 0.4:
-            view = draw_camera(np.random.default_rng(0), plan.scene, TO_HAND_M, SPEC.width, SPEC.height)
+            view = draw_camera(np.random.default_rng(0), plan.scene, SPEC.width, SPEC.height)
             look = draw_look(np.random.default_rng(0), 1.0)
             stage = build_stage(plan.scene, view, look, motions, SPEC.width, SPEC.height)
             layer = next(layer for layer in stage.layers if layer.index == strike.thing)
