@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from synthetic.plan import Lure, Plan, Strike
-from synthetic.scene import TABLE_HEIGHT_M, UP, Spot, across_and_along, kept_on, log_uniform
+from synthetic.scene import FOREARM_M, TABLE_HEIGHT_M, UP, Spot, across_and_along, kept_on, log_uniform
 from synthetic.spec import SyntheticSpec
 from synthetic.track import Track, minimum_jerk
 
@@ -21,52 +21,80 @@ _PATH_STEPS = 9
 
 @dataclass(frozen=True, eq=False)
 class StickMotion:
-    """The motion of one stick and the hand that holds it.
+    """The motion of one stick and the arm that holds it.
 
     Args:
         contact: Point below the tip on the surface (3,), m.
         normal: Direction of the lift (3,), approximately a unit vector.
+        grip: Direction from the tip to the hand in contact (3,), approximately a unit vector.
         lift: Height of the tip above the point, m; 0 in contact.
         away: How far the stick has withdrawn towards the hand's side, 0 to 1.
-        grip_side: Direction from the tip to the hand in contact (3,), a unit vector.
         grip_lift: Share of the lift by which the hand rises too.
+        elbow_lift: Share of the lift by which the elbow rises too.
+        hand_lag_s: Time by which the hand follows the tip; negative if it leads.
+        slant: Distance by which the tip swings sideways for each metre of lift.
+        bend: What the wrist adds to `grip` to give the direction from the hand to the elbow (3,).
         length_m: Distance from the tip to the hand.
-        shoulder_m: End of the arm (3,), m.
+        shoulder_m: End of the arm (3,), m, if the player is visible from head to table; otherwise None.
         tremor_m: Amplitude of the random motion while nothing is touched, m.
         tremor_phase: Phases of the random motion (3, 3), radians.
         reach_m: Distance by which the stick withdraws at `away` = 1.
-        is_whole: Whether the player is visible from head to table.
     """
 
     contact: Track
     normal: Track
+    grip: Track
     lift: Track
     away: Track
-    grip_side: np.ndarray
     grip_lift: float
+    elbow_lift: float
+    hand_lag_s: float
+    slant: float
+    bend: np.ndarray
     length_m: float
-    shoulder_m: np.ndarray
+    shoulder_m: np.ndarray | None
     tremor_m: float
     tremor_phase: np.ndarray
     reach_m: float
-    is_whole: bool
 
     def ends_m(self, times_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the tip and the middle of the hand (K, 3) each, in metres, at times (K,)."""
+        contact, normal, grip = self.contact.at(times_s), _unit(self.normal.at(times_s)), _unit(self.grip.at(times_s))
         lift = self.lift.at(times_s)[..., None]
-        normal = self.normal.at(times_s)
-        normal = normal / np.linalg.norm(normal, axis=-1, keepdims=True)
-        contact = self.contact.at(times_s)
-        free = np.clip(lift / 0.05, 0, 1)
-        gone = self.away.at(times_s)[..., None] * self.reach_m * (self.grip_side + 0.3 * UP)
+        late = self.lift.at(np.asarray(times_s) - self.hand_lag_s)[..., None]
+        tremor, gone = self._tremor(times_s), self._gone(times_s, grip)
+        back = _unit(grip - (grip * normal).sum(axis=-1, keepdims=True) * normal)
+        aside = self.slant * np.cross(normal, back)
+        swing, late_swing = (height * aside + self._arc(height) * back for height in (lift, late))
+        tip = contact + lift * normal + swing + np.clip(lift / 0.05, 0, 1) * tremor + gone
+        hand = contact + self.length_m * grip + self.grip_lift * (late * normal + late_swing) + 0.6 * tremor + gone
+        return tip, tip + self.length_m * _unit(hand - tip)
+
+    def elbows_m(self, times_s: np.ndarray, hand: np.ndarray) -> np.ndarray:
+        """Return the elbow (K, 3), in metres, at times (K,) for hands (K, 3) of a player outside the picture."""
+        normal, grip = _unit(self.normal.at(times_s)), _unit(self.grip.at(times_s))
+        elbow = self.contact.at(times_s) + self.length_m * grip + FOREARM_M * _unit(grip + self.bend)
+        elbow += self.elbow_lift * self.lift.at(np.asarray(times_s) - self.hand_lag_s)[..., None] * normal
+        elbow += 2 * self._tremor(np.asarray(times_s) - 0.2) + self._gone(times_s, grip)
+        return hand + FOREARM_M * _unit(elbow - hand)
+
+    def _arc(self, lift: np.ndarray) -> np.ndarray:
+        """Return the distance (..., 1) by which a tip that turns about hand and elbow comes back as it rises."""
+        radius_m = 1.5 * self.length_m
+        return radius_m - np.sqrt(radius_m**2 - np.minimum(lift, 0.9 * radius_m) ** 2)
+
+    def _gone(self, times_s: np.ndarray, grip: np.ndarray) -> np.ndarray:
+        return self.away.at(times_s)[..., None] * self.reach_m * (grip + 0.3 * UP)
+
+    def _tremor(self, times_s: np.ndarray) -> np.ndarray:
         rates_hz = np.array([0.4, 1.1, 2.3])
         waves = np.sin(2 * math.pi * rates_hz * np.asarray(times_s)[..., None, None] + self.tremor_phase)
-        tremor = self.tremor_m * (waves / (1 + rates_hz)).sum(axis=-1)
-        tip = contact + lift * normal + free * tremor + gone
-        hand = contact + self.length_m * self.grip_side + self.grip_lift * lift * normal + 0.6 * tremor + gone
-        towards = hand - tip
-        towards = towards / np.linalg.norm(towards, axis=-1, keepdims=True)
-        return tip, tip + self.length_m * towards
+        return self.tremor_m * (waves / (1 + rates_hz)).sum(axis=-1)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors (..., 3) with a length of 1."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
 
 
 def draw_motions(plan: Plan, spec: SyntheticSpec, rng: np.random.Generator) -> list[StickMotion]:
@@ -90,15 +118,20 @@ class _Player:
     def __init__(self, plan: Plan, spec: SyntheticSpec, rng: np.random.Generator, side: float) -> None:
         self._plan, self._rng, self._duration_s = plan, rng, spec.duration_s
         scene = plan.scene
-        limit_m = 0.7 * scene.span_m
-        self._full_m = min(limit_m, log_uniform(rng, (0.1, 0.55)))
+        limit_m = min(0.4 if rng.random() < 0.7 else 0.7, 0.45 * scene.distance_spans) * scene.span_m
+        self._full_m = min(limit_m, log_uniform(rng, (0.12, 0.6)))
         resting = log_uniform(rng, (0.15, 1.2)) if rng.random() < 0.6 else rng.uniform(0.85, 1.15)  # or raised
         self._rest_m = min(limit_m, self._full_m * resting)
-        self._fall_s = log_uniform(rng, (0.07, 0.22))  # of the strongest strike
+        self._fall_s = log_uniform(rng, (0.06, 0.17))  # of the strongest strike
+        self._raising = rng.uniform(0.3, 0.9)  # share of the time between strikes in which the stick is raised
         self._clear_m = scene.span_m * 0.07
-        self._side = side
-        self._leaving = float(rng.choice([0.0, 0.5], p=[0.7, 0.3]))
+        self._leaving = float(rng.choice([0.0, 0.6], p=[0.5, 0.5]))
         self._bounce_m = 0.0  # height to which the last hit throws the stick
+        is_whole = scene.view == "player"
+        self._azimuth = scene.player_rad + (-side * rng.uniform(-0.1, 0.8) if is_whole else side * rng.uniform(0, 0.3))
+        self._pitch = math.radians(rng.uniform(5, 40))
+        self._lean = 0.0 if is_whole else rng.normal(0, 0.5)  # height of the hand at a wall
+        self._shoulder_m = np.array([0.2 * side, 0.5, TABLE_HEIGHT_M + 0.55]) if is_whole else None
 
     def motion(self, stick: int) -> StickMotion:
         plan, rng = self._plan, self._rng
@@ -106,54 +139,59 @@ class _Player:
         events = [event for event in everything if event.stick == stick]
         events.sort(key=lambda event: event.picture_time_s)
         first = events[0].spot if events else plan.strikes[0].spot
-        grip_side = self._grip_side(first)
-        length_m = rng.uniform(0.26, 0.36)
         self._lift, self._away = Track.at_rest(self._rest_m), Track.at_rest(0.0)
         self._contact, self._normal = Track.at_rest(first.point_m), Track.at_rest(first.normal)
-        free_s = -1.5
+        self._grip = Track.at_rest(self._grip_of(first))
+        free_s = self._begin(events[0].picture_time_s if events else 1.0)
         for event in events:
             free_s = self._do(event, free_s)
         self._pause(free_s, self._duration_s + 2.0)
         for track, value in ((self._lift, self._rest_m), (self._away, 0.0)):
             track.to(self._duration_s + 3.0, value)
         self._move(self._duration_s + 1.0, self._duration_s + 2.0, events[-1].spot if events else first)
+        grip_lift = rng.uniform(0.1, 0.9)
         return StickMotion(
-            self._contact,
-            self._normal,
-            self._lift,
-            self._away,
-            grip_side,
-            rng.uniform(0.15, 0.75),
-            length_m,
-            self._shoulder(first, grip_side, length_m),
-            rng.uniform(0.001, 0.012),
-            rng.uniform(0, 2 * math.pi, (3, 3)),
-            1.3 * plan.scene.span_m,
-            plan.scene.view == "player",
+            contact=self._contact,
+            normal=self._normal,
+            grip=self._grip,
+            lift=self._lift,
+            away=self._away,
+            grip_lift=grip_lift,
+            elbow_lift=grip_lift * rng.uniform(0, 0.8),
+            hand_lag_s=rng.uniform(-0.04, 0.025),
+            slant=rng.normal(0, 0.3),
+            bend=self._bend(first),
+            length_m=rng.uniform(0.26, 0.36),
+            shoulder_m=self._shoulder_m,
+            tremor_m=rng.uniform(0.001, 0.012),
+            tremor_phase=rng.uniform(0, 2 * math.pi, (3, 3)),
+            reach_m=1.3 * plan.scene.span_m,
         )
 
-    def _grip_side(self, spot: Spot) -> np.ndarray:
-        """Draw the direction from tip to hand: left, right or near, or from behind where a player is visible."""
-        rng = self._rng
-        if self._plan.scene.view == "player":
-            azimuth = 0.5 * math.pi - self._side * rng.uniform(-0.1, 0.8)
-        else:
-            azimuth = -0.5 * math.pi + self._side * rng.uniform(0.2, 2.2)
-        pitch = math.radians(rng.uniform(8, 40))
-        flat = np.array([math.cos(azimuth), math.sin(azimuth), 0.0])
-        if spot.normal[2] < 0.3:  # a wall: the hand is in front of it, to the side or below
-            flat = np.array([math.cos(azimuth), 0.0, -abs(math.sin(azimuth))])
-        direction = math.cos(pitch) * flat + math.sin(pitch) * spot.normal
-        return direction / np.linalg.norm(direction)
+    def _begin(self, first_s: float) -> float:
+        """Return the time from which the first event, at `first_s`, is prepared; a hit may have preceded the clip."""
+        if self._rng.random() < 0.5:
+            return -1.5
+        free_s = min(-self._rng.uniform(0.02, 0.8), first_s - 0.3)
+        self._lift.to(free_s, 0.0, 2.0)
+        self._bounce_m = self._rng.uniform(0.05, 0.3) * self._full_m
+        return free_s
 
-    def _shoulder(self, spot: Spot, grip_side: np.ndarray, length_m: float) -> np.ndarray:
-        if self._plan.scene.view == "player":
-            return np.array([0.2 * self._side, 0.5, TABLE_HEIGHT_M + 0.55])
-        hand = spot.point_m + length_m * grip_side
-        flat = np.array([grip_side[0], grip_side[1], 0.0])
-        return (
-            hand + 0.42 * flat / max(float(np.hypot(flat[0], flat[1])), 0.3) + [0, -0.1, self._rng.uniform(0.05, 0.3)]
-        )
+    def _grip_of(self, spot: Spot) -> np.ndarray:
+        """Draw the direction (3,) from the tip to the hand in contact with a spot: in the surface, and out of it."""
+        azimuth, pitch = self._rng.normal([self._azimuth, self._pitch], 0.06)
+        towards = np.array([math.cos(azimuth), math.sin(azimuth), self._lean])
+        flat = towards - (towards @ spot.normal) * spot.normal
+        if np.linalg.norm(flat) < 0.2:  # the player is straight in front
+            flat = flat + across_and_along(spot.normal)[1]
+        return math.cos(pitch) * flat / np.linalg.norm(flat) + math.sin(max(pitch, 0.08)) * spot.normal
+
+    def _bend(self, spot: Spot) -> np.ndarray:
+        """Draw the bend of the wrist (3,), up to 60 degrees; the elbow stays outside the surface and mostly above."""
+        bend = self._rng.normal(0, 1, 3)
+        bend = bend / np.linalg.norm(bend) * math.tan(min(abs(self._rng.normal(0, 0.45)), 1.05))
+        bend[2] = abs(bend[2]) if self._rng.random() < 0.8 else bend[2]
+        return bend - min(0.0, float(bend @ spot.normal)) * spot.normal
 
     def _do(self, event: Event, free_s: float) -> float:
         """Move from `free_s`, the end of the last event, through an event; return the time at which it ends."""
@@ -166,19 +204,23 @@ class _Player:
             free_s += min(0.09, 0.25 * (time_s - free_s))
             self._lift.to(free_s, self._bounce_m, -2.0)
         self._bounce_m = 0.0
-        spot = self._aside(event.spot) if isinstance(event, Lure) and event.kind == "air-swing" else event.spot
+        is_aside = isinstance(event, Lure) and event.kind in {"air-swing", "hover"}
+        spot = self._aside(event.spot) if is_aside else event.spot
         room_s = time_s - free_s
         power = self._rng.uniform(1.7, 2.6)
         speed_m_s = power * self._full_m / self._fall_s * (0.15 + 0.85 * event.strength)
         height_m = self._full_m * event.strength**0.5 * self._rng.uniform(0.75, 1.25)
         fall_s = min(power * height_m / speed_m_s, 0.45 * room_s)
         height_m = max(fall_s * speed_m_s / power, 0.3 * self._clear_m if room_s > 0.25 else 0.0)
-        raise_s = max(0.4 * room_s if room_s < 0.5 else 0.0, min(self._rng.uniform(0.15, 0.4), 0.3 * room_s))
+        raise_s = max(0.4 * room_s, min(self._raising * room_s, self._rng.uniform(0.2, 0.6)))
+        raise_s = min(raise_s, room_s - fall_s)
         if room_s > fall_s + raise_s + 0.3:
             self._pause(free_s, time_s - fall_s - raise_s)
         self._move(min(free_s + 0.05, time_s - fall_s), time_s - 0.9 * fall_s, spot)
         if isinstance(event, Lure):
             return self._lure(event, height_m, fall_s)
+        if room_s > 0.5 and self._rng.random() < 0.3:  # raised early
+            self._lift.to(time_s - fall_s - self._rng.uniform(0.05, 0.3) * raise_s, 0.95 * height_m)
         self._lift.to(time_s - fall_s, height_m)
         self._lift.to(time_s, 0.0, power)
         if event.action == "scratch":
@@ -187,11 +229,11 @@ class _Player:
         if end_s > time_s:
             self._lift.to(end_s, 0.0)
         else:
-            self._bounce_m = self._rng.uniform(0.1, 0.6) * height_m
+            self._bounce_m = self._rng.uniform(0.05, 0.35) * height_m
         return end_s
 
     def _lure(self, lure: Lure, height_m: float, fall_s: float) -> float:
-        """Add a movement without contact: a swing that ends above or beside the thing, a wag, or a raised stick."""
+        """Add a movement without contact: a swing that ends short, a wag, a raised, hovering or turned stick."""
         rng, time_s = self._rng, lure.picture_time_s
         low_m = self._clear_m * rng.uniform(1.0, 2.5)
         if lure.kind == "wag":
@@ -204,11 +246,27 @@ class _Player:
         if lure.kind == "preparation":
             self._lift.to(time_s, max(height_m, low_m) * 1.3)
             return time_s + 0.05
+        if lure.kind == "hover":
+            self._lift.to(time_s, low_m)
+            self._lift.to(time_s + 0.12, low_m * rng.uniform(0.9, 1.2))
+            return time_s + 0.12
+        if lure.kind == "turn":
+            return self._turn(time_s, max(height_m, 2 * low_m))
         fall_s = max(fall_s, 0.06) * rng.uniform(1.0, 1.5)
         self._lift.to(time_s - fall_s, max(height_m, 2 * low_m))
         self._lift.to(time_s, low_m)
         self._lift.to(time_s + rng.uniform(0.5, 1.2) * fall_s, rng.uniform(0.5, 1) * max(height_m, 2 * low_m))
         return self._lift.times_s[-1]
+
+    def _turn(self, time_s: float, height_m: float) -> float:
+        """Turn the raised stick and the hand to another direction and back; return the time at which it ends."""
+        self._lift.to(time_s, height_m)
+        self._lift.to(time_s + 0.25, height_m)
+        grip = self._grip.values[-1]
+        turned = _unit(grip + self._rng.normal(0, 0.7, 3) + 0.5 * self._normal.values[-1])
+        self._grip.to(time_s, turned)
+        self._grip.to(time_s + 0.25, grip)
+        return time_s + 0.25
 
     def _pause(self, start_s: float, end_s: float) -> None:
         """Return to rest after a strike and wait; in a long wait the stick may withdraw."""
@@ -225,7 +283,8 @@ class _Player:
 
     def _move(self, start_s: float, end_s: float, spot: Spot) -> None:
         """Move the contact point to another spot."""
-        for track, value in ((self._contact, spot.point_m), (self._normal, spot.normal)):
+        knots = ((self._contact, spot.point_m), (self._normal, spot.normal), (self._grip, self._grip_of(spot)))
+        for track, value in knots:
             track.to(max(start_s, track.times_s[-1]), track.values[-1])
             track.to(max(end_s, start_s + 1e-3), value)
 

@@ -11,11 +11,11 @@ from synthetic.scene import Scene, Spot, draw_scene, draw_spot, log_uniform, pic
 from synthetic.spec import SyntheticSpec
 
 LEAST_GAP_S = 0.1
-KINDS = {"steady": 1.5, "irregular": 0.9, "burst": 0.1, "pairs": 0.12, "pause": 0.25}  # of rhythm, with their weights
+KINDS = {"steady": 2.2, "irregular": 0.8, "burst": 0.1, "pairs": 0.12, "pause": 0.4}  # of rhythm, with their weights
 MOVE_S = 0.4  # smallest gap in which the stick moves to another spot
 LURE_GAP_S = 0.32  # smallest time between a lure and its neighbours
-LEAD_S = 0.25  # time without strikes at the start and at the end
-LURES: dict[str, float] = {"near-miss": 5, "air-swing": 2, "wag": 2, "preparation": 2}
+EDGE_S = 0.01  # smallest time from a strike, in sound and picture, to the clip's ends
+LURES: dict[str, float] = {"near-miss": 5, "air-swing": 2, "wag": 1.5, "preparation": 2, "hover": 1.5, "turn": 1}
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +105,9 @@ def draw_plan(rng: np.random.Generator, spec: SyntheticSpec) -> Plan:
     scene = draw_scene(rng)
     n_sticks = 1 + int(rng.random() < (0.7 if scene.view == "player" else 0.12))
     offset_s = float(rng.uniform(-spec.max_offset_s, spec.max_offset_s))
-    times_s = draw_rhythm(rng, LEAD_S + log_uniform(rng, (0.05, 1.0)), spec.duration_s - LEAD_S)
+    first_s = log_uniform(rng, (0.001, 0.25) if rng.random() < 0.35 else (0.2, 1.4))
+    first_s, last_s = EDGE_S + first_s + max(0.0, -offset_s), spec.duration_s - EDGE_S - max(0.0, offset_s)
+    times_s = draw_rhythm(rng, first_s, last_s)
     if len(times_s) == 0:
         times_s = np.array([rng.uniform(0.3, 0.6) * spec.duration_s])
     is_lure = _choose_lures(rng, times_s, spec.lure_share)
@@ -132,7 +134,7 @@ def draw_rhythm(rng: np.random.Generator, start_s: float, end_s: float) -> np.nd
     synchronization: a review of the tapping literature", 2005).
     """
     liking = dict(zip(KINDS, rng.dirichlet(list(KINDS.values())).tolist(), strict=True))
-    tempo_s = log_uniform(rng, (0.42, 1.3))
+    tempo_s = log_uniform(rng, (0.48, 0.85) if rng.random() < 0.65 else (0.38, 1.4))
     times_s: list[float] = []
     now_s = start_s
     while now_s < end_s:

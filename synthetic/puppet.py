@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from synthetic.motion import StickMotion
+from synthetic.scene import FOREARM_M, UP
 from synthetic.textures import any_colour
 from synthetic.view import FAR_PX, SUBPIXEL_BITS, Camera
 
@@ -19,16 +20,31 @@ _STICKS = (
     (0.12, 0.11, 0.11),
     (0.9, 0.9, 0.88),
 )
-UPPER_ARM_M, FOREARM_M = 0.31, 0.27
+UPPER_ARM_M = 0.31
+_ARM_OUTSIDE_M = 0.9  # length of an upper arm that reaches beyond the picture
 _ROUND = np.linspace(0, 2 * math.pi, 10, endpoint=False)
-_FINGER = np.array([[1, 0], [0.6, 0.8], [-0.6, 0.8], [-1, 0], [-0.6, -0.8], [0.6, -0.8]])
+_OVAL = np.stack([np.cos(_ROUND), np.sin(_ROUND)], axis=1)
 FREE_LENGTH_M = 0.07  # of the stick behind the hand
 Colour = tuple[float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """Colours (3,), float, 0 to 1, and sizes of a player."""
+    """Colours (3,), float, 0 to 1, and sizes of a player.
+
+    Args:
+        skin: Colour of hands and head.
+        sleeve: Colour of the sleeves.
+        stick: Colour of the stick.
+        bare: Whether the forearm is bare.
+        thickness_m: Thickness of the stick at the hand, m.
+        tip_m: Size of the tip in relation to the stick.
+        light: Brightness of the light.
+        cuff: Second colour of the sleeves.
+        n_bands: Number of bands of that colour on a sleeve.
+        arm_size: Thickness of the arms in relation to a bare one.
+        hand_size: Size of the hands in relation to the usual one.
+    """
 
     skin: np.ndarray
     sleeve: np.ndarray
@@ -37,6 +53,10 @@ class Look:
     thickness_m: float
     tip_m: float
     light: float
+    cuff: np.ndarray
+    n_bands: int
+    arm_size: float
+    hand_size: float
 
 
 def draw_look(rng: np.random.Generator, light: float) -> Look:
@@ -45,10 +65,14 @@ def draw_look(rng: np.random.Generator, light: float) -> Look:
         skin=np.array(_SKINS[int(rng.integers(len(_SKINS)))]) * rng.uniform(0.9, 1.05),
         sleeve=any_colour(rng).astype(float),
         stick=np.array(_STICKS[int(rng.choice(len(_STICKS), p=[0.35, 0.25, 0.16, 0.1, 0.07, 0.07]))]),
-        bare=bool(rng.random() < 0.4),
+        bare=bool(rng.random() < 0.35),
         thickness_m=rng.uniform(0.012, 0.019),
         tip_m=rng.uniform(0.7, 1.3),
         light=light,
+        cuff=any_colour(rng).astype(float),
+        n_bands=int(rng.choice([0, 1, 4, 7], p=[0.5, 0.2, 0.15, 0.15])),
+        arm_size=rng.uniform(0.9, 1.45),
+        hand_size=rng.uniform(1.0, 1.35),
     )
 
 
@@ -85,9 +109,12 @@ def pose(motion: StickMotion, view: Camera, times_s: np.ndarray, readout_s_px: f
         tip, hand = tips[: len(times_s)], hands[len(times_s) :]
     along = (hand - tip) / np.linalg.norm(hand - tip, axis=-1, keepdims=True)
     butt, neck = hand + FREE_LENGTH_M * along, tip + 0.018 * along
-    elbow, shoulder = _arm(hand, motion.shoulder_m)
-    if not motion.is_whole:  # only the arm is drawn: extend it beyond the picture
-        shoulder = elbow + 3 * (shoulder - elbow)
+    if motion.shoulder_m is None:
+        elbow = motion.elbows_m(times_s, hand)
+        upwards = elbow - hand + 0.15 * UP
+        shoulder = elbow + _ARM_OUTSIDE_M * upwards / np.linalg.norm(upwards, axis=-1, keepdims=True)
+    else:
+        elbow, shoulder = _arm(hand, motion.shoulder_m)
     points = np.stack([tip, neck, hand, butt, elbow, shoulder], axis=1)
     points_px = view.project(points)
     points_px[:, :2] += sunk_px[:, None]
@@ -128,18 +155,21 @@ class Figure:
         self._seen: list[list[bool]] = []
         tip, neck, hand, butt, elbow, shoulder = np.moveaxis(poses.points_px, 1, 0)
         at_tip, at_hand, at_elbow = poses.scale_px_m.T
-        skin = [_colour(look.skin * tone * look.light) for tone in (0.6, 0.85, 1.0)]
+        skin = [_colour(look.skin * tone * look.light) for tone in (0.68, 0.88, 1.0)]
         sleeve = [_colour(look.sleeve * tone * look.light) for tone in (0.5, 0.8, 1.0)]
         stick = [_colour(look.stick * tone * look.light) for tone in (0.55, 1.0, 1.25)]
         lower = skin if look.bare else sleeve
-        wrist = hand + 0.12 * (elbow - hand)
-        forearm, bent = 0.036 * at_hand, 0.052 * at_elbow
+        wrist = hand + 0.16 * (elbow - hand)
+        at_elbow = np.minimum(at_elbow, 2.5 * at_hand)  # an elbow may be beside or behind the camera
+        forearm, bent = 0.036 * look.arm_size * at_hand, 0.052 * look.arm_size * at_elbow
         self._taper(elbow, shoulder, bent, 1.25 * bent, sleeve[1])
-        self._taper(hand, wrist, 0.026 * at_hand, 0.027 * at_hand, skin[1])
+        self._taper(hand, wrist, 0.028 * look.hand_size * at_hand, 0.027 * look.hand_size * at_hand, skin[1])
         self._taper(wrist, elbow, 0.8 * forearm, bent, lower[0], round_ends=True)
         side = 0.2 * _down(wrist, elbow)
         lit = wrist - side * forearm[:, None], elbow - side * bent[:, None]
         self._taper(*lit, 0.6 * forearm, 0.75 * bent, lower[2])
+        if not look.bare and np.median(at_hand) * 0.1 > 4:
+            self._bands(wrist, elbow, 0.8 * forearm, bent, look)
         thick = np.maximum(0.55, 0.5 * look.thickness_m * at_hand)
         thin = np.maximum(0.45, 0.5 * look.thickness_m * at_tip)
         self._taper(neck, butt, 0.72 * thin, thick, stick[0])
@@ -149,7 +179,7 @@ class Figure:
                 lit = neck - shift * lift * thin[:, None], butt - shift * lift * thick[:, None]
                 self._taper(*lit, width * thin, 1.2 * width * thick, stick[tone])
         self._taper(tip, neck, 0.62 * look.tip_m * thin, 0.7 * thin, stick[1], round_ends=thin.max() > 1.5)
-        self._fist(hand, tip, 0.034 * at_hand, skin)
+        self._fist(hand, tip, 0.034 * look.hand_size * at_hand, skin)
 
     def draw(self, picture: np.ndarray, index: int) -> None:
         """Draw the stick and its arm at one of the times.
@@ -184,23 +214,34 @@ class Figure:
         margin = np.maximum(start_px, end_px)[:, None]
         self._add(np.stack(corners, axis=1), np.minimum(start, end) - margin, np.maximum(start, end) + margin, colour)
 
+    def _bands(
+        self, wrist: np.ndarray, elbow: np.ndarray, start_px: np.ndarray, end_px: np.ndarray, look: Look
+    ) -> None:
+        """Add bands across a sleeve from (K, 2) to (K, 2), with half-widths in pixels (K,) at its ends."""
+        colour = _colour(look.cuff * look.light)
+        for place in np.arange(look.n_bands) / max(look.n_bands, 2):
+            ends = place + np.array([0.0, 0.3 / max(look.n_bands, 2)])
+            low, high = (wrist + share * (elbow - wrist) for share in ends)
+            narrow, wide = (start_px + share * (end_px - start_px) for share in ends)
+            self._taper(low, high, narrow, wide, colour)
+
     def _fist(self, hand: np.ndarray, tip: np.ndarray, radius: np.ndarray, skin: list[Colour]) -> None:
         along = (tip - hand) / np.maximum(np.linalg.norm(tip - hand, axis=1, keepdims=True), 1e-6)
         across = np.stack([-along[:, 1], along[:, 0]], axis=1)
 
         low, high = hand - 1.5 * radius[:, None], hand + 1.5 * radius[:, None]
 
-        def oval(middle: np.ndarray, long: float, wide: float, colour: Colour, rim: np.ndarray = _FINGER) -> None:
+        def oval(middle: np.ndarray, long: float, wide: float, colour: Colour) -> None:
             long_px, wide_px = (long * radius)[:, None] * along, (wide * radius)[:, None] * across
-            points = middle[:, None] + rim[:, :1] * long_px[:, None] + rim[:, 1:] * wide_px[:, None]
+            points = middle[:, None] + _OVAL[:, :1] * long_px[:, None] + _OVAL[:, 1:] * wide_px[:, None]
             self._add(points, low, high, colour)
 
-        oval(hand, 1.25, 1.0, skin[1], np.stack([np.cos(_ROUND), np.sin(_ROUND)], axis=1))
+        oval(hand, 1.25, 1.0, skin[1])
         if np.median(radius) > 2.5:
             for k in range(4):
-                middle = hand + radius[:, None] * ((0.9 - 0.52 * k) * along - 0.3 * across)
-                oval(middle, 0.31, 0.63, skin[0])
-                oval(middle, 0.27, 0.55, skin[2])
+                middle = hand + radius[:, None] * ((0.85 - 0.5 * k) * along - (0.35 - 0.06 * abs(k - 1)) * across)
+                oval(middle, 0.26, 0.6, skin[0])
+                oval(middle + 0.05 * radius[:, None] * across, 0.23, 0.56, skin[2])
 
     def _add(self, corners_px: np.ndarray, low_px: np.ndarray, high_px: np.ndarray, colour: Colour) -> None:
         """Add polygons (K, m, 2) of one colour, which lie between `low_px` (K, 2) and `high_px` (K, 2)."""
@@ -212,7 +253,7 @@ class Figure:
 
 def body_polygons(motions: list[StickMotion], view: Camera) -> list[tuple[np.ndarray, str]]:
     """Return torso, neck and head of a player behind the things: polygons (K, 2) in pixels with colour names."""
-    shoulders = np.stack([motion.shoulder_m for motion in motions])
+    shoulders = np.stack([motion.shoulder_m for motion in motions if motion.shoulder_m is not None])
     middle = shoulders.mean(axis=0) * [0, 1, 1]
     scale = float(view.px_per_m(middle))
     torso = np.array([[-0.24, 0.0], [0.24, 0.0], [0.21, -0.75], [-0.21, -0.75]])

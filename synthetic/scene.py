@@ -27,8 +27,10 @@ SIZES_M: dict[str, tuple[Range, Range, Range]] = {
 }
 # fmt: on
 ROUND_SHAPES = frozenset({"cylinder", "vessel", "disc", "drum"})
-SPAN_M = {"close": (0.3, 0.85), "arm": (0.8, 1.4), "player": (1.6, 3.4)}
+SPAN_M = {"forearm": (0.42, 0.95), "close": (0.3, 0.6), "arm": (0.9, 1.5), "player": (1.6, 6.0)}
+VIEWS = {"forearm": 5.5, "close": 1.5, "arm": 1.5, "player": 1.5}  # of camera, with their weights
 TABLE_HEIGHT_M = 0.72
+FOREARM_M = 0.27
 GRAVITY_M_S2 = 9.81
 WATER_LEVEL = 0.6  # of a pool, as a share of its height
 
@@ -73,11 +75,14 @@ class Scene:
         ground: Material of the ground.
         wall: Material of the wall behind, or None if there is no wall.
         wall_y_m: y coordinate of the wall.
-        view: "close", "arm" or "player".
+        view: One of `VIEWS`: the forearm fills much of the picture, or mostly the stick, the whole arm, or a player is
+            seen.
         span_m: Width of the camera's view at the things.
+        azimuth_rad: Angle by which the camera is turned to the right.
         elevation_rad: Angle by which the camera looks down.
         roll_rad: Roll of the camera.
         distance_spans: Distance from the camera to the things, in spans: small for a wide-angle lens.
+        player_rad: Direction from the things to the player, seen from above, anticlockwise from the right.
         table_m: Height of the table under the things; 0 if they stand on the ground.
         seed: Seed of the appearance.
     """
@@ -89,9 +94,11 @@ class Scene:
     wall_y_m: float
     view: str
     span_m: float
+    azimuth_rad: float
     elevation_rad: float
     roll_rad: float
     distance_spans: float
+    player_rad: float
     table_m: float
     seed: int
 
@@ -111,8 +118,8 @@ def draw_scene(rng: np.random.Generator) -> Scene:
     """Draw a scene: one to four things of one or more materials, clutter, and a camera."""
     material = str(rng.choice(sorted(MATERIALS)))
     shape = pick(rng, MATERIALS[material].shapes)
-    view = pick(rng, {"close": 6, "arm": 2.5, "player": 1.5 if shape not in GROUND_SHAPES | {"pool"} else 0})
-    span_m = rng.uniform(*SPAN_M[view])
+    view = pick(rng, VIEWS if shape not in GROUND_SHAPES | {"pool"} else VIEWS | {"player": 0})
+    span_m = log_uniform(rng, SPAN_M[view])
     table_m = TABLE_HEIGHT_M if view == "player" else 0.0
     if view == "player" and rng.random() < 0.35:
         material, shape = ("plastic", "drum") if rng.random() < 0.7 else ("metal", "disc")
@@ -130,6 +137,7 @@ def draw_scene(rng: np.random.Generator) -> Scene:
     if shape not in GROUND_SHAPES and things[0].material in {"grass", "leaf", "dirt", "gravel", "water"}:
         ground = str(rng.choice(["grass", "dirt", "gravel", "leaf", "rock"]))
     facing = shape == "wall"
+    azimuth_rad, elevation_rad, roll_rad = _draw_angles(rng, view, facing)
     return Scene(
         things=tuple(things),
         clutter=tuple(_clutter(rng, span_m, table_m, facing)),
@@ -138,12 +146,36 @@ def draw_scene(rng: np.random.Generator) -> Scene:
         wall_y_m=0.0 if facing else span_m * rng.uniform(0.5, 1.6),
         view=view,
         span_m=span_m,
-        elevation_rad=math.radians(rng.uniform(5, 25) if facing or view == "player" else rng.uniform(18, 65)),
-        roll_rad=math.radians(rng.normal(0, 3)),
+        azimuth_rad=azimuth_rad,
+        elevation_rad=elevation_rad,
+        roll_rad=roll_rad,
         distance_spans=log_uniform(rng, (0.9, 2.5)),
+        player_rad=0.5 * math.pi if view == "player" else _draw_side(rng, azimuth_rad, facing),
         table_m=table_m,
         seed=int(rng.integers(2**31)),
     )
+
+
+def _draw_angles(rng: np.random.Generator, view: str, facing_wall: bool) -> tuple[float, float, float]:
+    """Draw azimuth, elevation and roll of the camera; it looks at walls obliquely, and often steeply down elsewhere."""
+    roll_deg = rng.normal(0, 4 if rng.random() < 0.5 else 22)
+    if view == "player":
+        azimuth_deg, elevation_deg, roll_deg = 0.0, rng.uniform(3, 25), rng.normal(0, 3)
+    elif facing_wall:
+        azimuth_deg, elevation_deg = rng.uniform(-55, 55), rng.uniform(0, 30)
+    else:
+        azimuth_deg = rng.uniform(-15, 15)
+        elevation_deg = rng.uniform(18, 55) if rng.random() < 0.55 else rng.uniform(50, 85)
+    azimuth, elevation, roll = np.radians([azimuth_deg, elevation_deg, np.clip(roll_deg, -50, 50)]).tolist()
+    return azimuth, elevation, roll
+
+
+def _draw_side(rng: np.random.Generator, azimuth_rad: float, facing_wall: bool) -> float:
+    """Draw the direction to a player outside the picture: mostly to the left or right, sometimes near or far."""
+    side = rng.choice([-1.0, 1.0])
+    if facing_wall:
+        return float(-0.5 * math.pi + side * rng.uniform(0.8, 1.57))
+    return float(-0.5 * math.pi + side * rng.uniform(0.2, 1.9 if rng.random() < 0.85 else math.pi) - azimuth_rad)
 
 
 def _thing(
@@ -153,7 +185,7 @@ def _thing(
     if shape in ROUND_SHAPES:
         size[1] = size[0]
     if shape not in GROUND_SHAPES:
-        size *= np.clip(0.55 * span_m / size[0], 0, 1) ** 0.8  # fit struck things to the view
+        size *= np.clip(rng.uniform(0.4, 0.9) * span_m / size[0], 0, 1) ** 0.8  # fit struck things to the view
         size *= max(1.0, 0.2 * min(span_m, 1.5) / size[0]) ** 0.7
     if shape == "wall":
         centre_m = (0.0, 0.0, -0.8)
@@ -167,7 +199,7 @@ def _thing(
 def _clutter(rng: np.random.Generator, span_m: float, table_m: float, facing_wall: bool) -> list[Thing]:
     """Draw things around the middle that are not struck; sometimes one stands in front of everything."""
     clutter = []
-    for _ in range(int(rng.integers(0, 6))):
+    for _ in range(int(rng.integers(0, 9))):
         material = str(rng.choice(["wood", "metal", "plastic", "paper", "cloth", "ceramic", "leaf"]))
         shapes = {name: share for name, share in MATERIALS[material].shapes.items() if name not in GROUND_SHAPES}
         in_front = rng.random() < 0.12
@@ -195,10 +227,13 @@ def draw_spot(rng: np.random.Generator, thing: Thing, span_m: float) -> Spot:
     if thing.shape == "ground":
         return Spot(np.array([*rng.normal(0, 0.1 * span_m, 2), 0.0]), UP, radius * 2)
     if thing.shape in {"cylinder", "vessel", "blob"} and rng.random() < 0.35:
-        angle = -0.5 * math.pi + rng.uniform(-1.1, 1.1)  # the side facing the camera
+        angle = -0.5 * math.pi + rng.uniform(-1.5, 1.5)  # the side facing the camera
         out = np.array([math.cos(angle), math.sin(angle), 0.0])
         side_z = z + height * rng.uniform(0.4, 0.85)
-        return Spot(np.array([x, y, side_z]) + 0.5 * width * out, 0.8 * out + 0.6 * UP, 0.9)
+        normal = out if rng.random() < 0.5 and thing.shape != "blob" else 0.8 * out + 0.6 * UP
+        return Spot(np.array([x, y, side_z]) + 0.5 * width * out, normal, 0.9)
+    if thing.shape == "slab" and height > 0.1 * span_m and rng.random() < 0.4:
+        return _side_spot(rng, thing)
     if thing.shape == "vessel":
         radius = 0.5
     if thing.shape == "blob":
@@ -213,9 +248,23 @@ def draw_spot(rng: np.random.Generator, thing: Thing, span_m: float) -> Spot:
     return Spot(point, UP, min(1.0, 2 * radius))
 
 
+def _side_spot(rng: np.random.Generator, thing: Thing) -> Spot:
+    """Draw a spot on the left, right or front side of a box."""
+    width, depth, height = thing.size_m
+    side, along = int(rng.integers(3)), rng.uniform(-0.4, 0.4)
+    out = np.array([[-1, 0], [1, 0], [0, -1]])[side]
+    flat = np.array([width, depth]) * (0.5 * out + along * np.abs(out[::-1]))
+    cos, sin = math.cos(thing.turn_rad), math.sin(thing.turn_rad)
+    turn = np.array([[cos, -sin], [sin, cos]])
+    point = np.append(turn @ flat, height * rng.uniform(0.4, 0.9)) + thing.centre_m
+    return Spot(point, np.append(turn @ out, 0.0), 2 * abs(along))
+
+
 def across_and_along(normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return two directions (3,) in a surface: to the right, and away from the camera or, on a wall, up."""
+    """Return two directions (3,) in a surface: to the right, and away from the camera or, on a side, up."""
     across = np.array([1.0, 0.0, 0.0])
+    if normal[2] < 0.99:
+        across = np.array([-normal[1], normal[0], 0.0]) / np.hypot(normal[0], normal[1])
     return across, np.cross(normal, across)
 
 

@@ -81,9 +81,10 @@ def draw_camera(rng: np.random.Generator, scene: Scene, width_px: int, height_px
     Returns:
         The camera.
     """
-    elevation = scene.elevation_rad
-    forward = np.array([0.0, math.cos(elevation), -math.sin(elevation)])
-    right, up = np.array([1.0, 0.0, 0.0]), np.array([0.0, math.sin(elevation), math.cos(elevation)])
+    sideways, ahead = math.sin(scene.azimuth_rad), math.cos(scene.azimuth_rad)
+    level, steep = math.cos(scene.elevation_rad), math.sin(scene.elevation_rad)
+    forward = np.array([sideways * level, ahead * level, -steep])
+    right, up = np.array([ahead, -sideways, 0.0]), np.array([sideways * steep, ahead * steep, level])
     cos, sin = math.cos(scene.roll_rad), math.sin(scene.roll_rad)
     right, up = cos * right + sin * up, cos * up - sin * right
     tallest_m = max((thing.size_m[2] for thing in scene.things if thing.shape not in {"ground", "wall"}), default=0.0)
@@ -91,7 +92,11 @@ def draw_camera(rng: np.random.Generator, scene: Scene, width_px: int, height_px
     focus = np.array([rng.normal(0, off_centre) * scene.span_m, 0.0, scene.table_m + 0.5 * tallest_m])
     if scene.things[0].shape == "wall":
         focus[2] = 0.3
-    focus += up * rng.normal(0.08 if scene.view == "close" else 0.12, 0.6 * off_centre) * scene.span_m
+    above = 0.0 if scene.things[0].shape == "wall" else 0.08 if scene.view == "close" else 0.12
+    focus += up * rng.normal(above, 0.6 * off_centre) * scene.span_m
+    if scene.view in {"forearm", "arm"}:  # show the hand beside what it strikes
+        towards = np.array([math.cos(scene.player_rad), 0.6 * math.sin(scene.player_rad), 0.0])
+        focus += rng.uniform(0.05, 0.35) * scene.span_m * towards
     distance_m = scene.span_m * scene.distance_spans
     centre = 0.5 * np.array([width_px - 1.0, height_px - 1.0])
     return Camera(focus - distance_m * forward, right, up, forward, width_px * scene.distance_spans, centre)

