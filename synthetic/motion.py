@@ -159,7 +159,7 @@ class _Player:
             grip_lift=grip_lift,
             elbow_lift=grip_lift * rng.uniform(0, 0.8),
             hand_lag_s=rng.uniform(-0.04, 0.025),
-            slant=rng.normal(0, 0.3),
+            slant=rng.normal(0, 0.3 if first.normal[2] > 0.5 else 0.6),
             bend=self._bend(first),
             length_m=rng.uniform(0.26, 0.36),
             shoulder_m=self._shoulder_m,

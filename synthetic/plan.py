@@ -105,7 +105,7 @@ def draw_plan(rng: np.random.Generator, spec: SyntheticSpec) -> Plan:
     scene = draw_scene(rng)
     n_sticks = 1 + int(rng.random() < (0.7 if scene.view == "player" else 0.12))
     offset_s = float(rng.uniform(-spec.max_offset_s, spec.max_offset_s))
-    first_s = log_uniform(rng, (0.001, 0.25) if rng.random() < 0.35 else (0.2, 1.4))
+    first_s = rng.uniform(0, 0.3) if rng.random() < 0.35 else log_uniform(rng, (0.2, 1.4))
     first_s, last_s = EDGE_S + first_s + max(0.0, -offset_s), spec.duration_s - EDGE_S - max(0.0, offset_s)
     times_s = draw_rhythm(rng, first_s, last_s)
     if len(times_s) == 0:

@@ -96,7 +96,7 @@ def draw_camera(rng: np.random.Generator, scene: Scene, width_px: int, height_px
     focus += up * rng.normal(above, 0.6 * off_centre) * scene.span_m
     if scene.view in {"forearm", "arm"}:  # show the hand beside what it strikes
         towards = np.array([math.cos(scene.player_rad), 0.6 * math.sin(scene.player_rad), 0.0])
-        focus += rng.uniform(0.05, 0.35) * scene.span_m * towards
+        focus += rng.uniform(0.1, 0.35) * scene.span_m * towards
     distance_m = scene.span_m * scene.distance_spans
     centre = 0.5 * np.array([width_px - 1.0, height_px - 1.0])
     return Camera(focus - distance_m * forward, right, up, forward, width_px * scene.distance_spans, centre)

@@ -130,7 +130,7 @@ def test_something_moves_before_each_strike_and_the_sticks_are_drawn():
 
 def reacting(reaction, dwell_s=None):
     """The reactions to a single strong strike that is seen, its time, and where it is in the picture."""
-    for plan, _ in map(planned, range(400)):
+    for plan, _ in map(planned, range(1200)):
         strike = plan.strikes[0]
         view = draw_camera(np.random.default_rng(0), plan.scene, SPEC.width, SPEC.height)
         x, y = view.project(strike.spot.point_m)
