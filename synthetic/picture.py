@@ -40,9 +40,6 @@ def render_picture(plan: Plan, spec: SyntheticSpec, rng: np.random.Generator) ->
     view = draw_camera(rng, plan.scene, spec.width, spec.height)
     look = draw_look(rng, rng.uniform(0.6, 1.1))
     stage = build_stage(plan.scene, view, look, motions, spec.width, spec.height)
-    if rng.random() < 0.15:  # a stick of the colour of what is behind it
-        behind = stage.background.mean(axis=(0, 1)) / (255 * look.light)
-        look = replace(look, stick=np.clip(rng.uniform(0.75, 1.3) * behind, 0, 1))
     return _Shooting(plan, spec, view, stage, motions, look, rng).frames()
 
 
@@ -74,6 +71,9 @@ class _Shooting:
         self._behind = [distractor for distractor in distractors if distractor.kind != "title"]
         self._waters = _draw_waters(plan, stage, view, rng)
         still, self._layers = self._split()
+        if rng.random() < 0.15:  # a stick of the colour of what is behind it
+            behind = still.mean(axis=(0, 1)) / (255 * look.light)
+            look = replace(look, stick=np.clip(rng.uniform(0.75, 1.3) * behind, 0, 1))
         whole = still.copy()
         for layer in self._layers:
             blend(whole, layer)
