@@ -186,7 +186,7 @@ class _Habits:
         self._scene = scene
         self._n_sticks = n_sticks
         self._scratching = float(rng.choice([0.0, 0.15, 0.9], p=[0.6, 0.28, 0.12]))
-        self._dwelling = float(rng.choice([0.05, 0.5, 0.95]))
+        self._dwelling = float(rng.choice([0.03, 0.3, 0.9], p=[0.5, 0.35, 0.15]))
         self._rebounding = float(rng.choice([0.0, 0.15, 0.6], p=[0.5, 0.3, 0.2]))
         self._roving = float(rng.choice([0.1, 0.4, 0.9]))
         self._thing = [int(rng.integers(len(scene.things))) for _ in range(n_sticks)]
@@ -222,7 +222,7 @@ class _Habits:
             n_strokes = int(rng.integers(1, 2 + int(duration_s / 0.25)))
             return [replace(strike, action="scratch", reaction=reaction, duration_s=duration_s, n_strokes=n_strokes)]
         if rng.random() < self._dwelling:
-            return [replace(strike, dwell_s=float(min(0.35 * gap_s, rng.uniform(0.02, 0.5))))]
+            return [replace(strike, dwell_s=float(min(0.35 * gap_s, log_uniform(rng, (0.02, 0.5)))))]
         strikes = [strike]
         interval_s, height = rng.uniform(0.09, 0.17), rng.uniform(0.25, 0.5)
         later_s = interval_s
