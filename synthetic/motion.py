@@ -159,7 +159,7 @@ class _Player:
             grip_lift=grip_lift,
             elbow_lift=grip_lift * rng.uniform(0, 0.8),
             hand_lag_s=rng.uniform(-0.04, 0.025),
-            slant=rng.normal(0, 0.3),
+            slant=rng.normal(0, 0.3 if first.normal[2] > 0.5 else 0.6),
             bend=self._bend(first),
             length_m=rng.uniform(0.26, 0.36),
             shoulder_m=self._shoulder_m,
@@ -229,7 +229,7 @@ class _Player:
         if end_s > time_s:
             self._lift.to(end_s, 0.0)
         else:
-            self._bounce_m = self._rng.uniform(0.05, 0.35) * height_m
+            self._bounce_m = self._rng.uniform(0.06, 0.4) * height_m
         return end_s
 
     def _lure(self, lure: Lure, height_m: float, fall_s: float) -> float:
@@ -263,7 +263,8 @@ class _Player:
         self._lift.to(time_s, height_m)
         self._lift.to(time_s + 0.25, height_m)
         grip = self._grip.values[-1]
-        turned = _unit(grip + self._rng.normal(0, 0.7, 3) + 0.5 * self._normal.values[-1])
+        change, normal = self._rng.normal(0, 0.7, 3), self._normal.values[-1]
+        turned = _unit(grip + change + max(0.5, 0.5 - float(change @ normal)) * normal)
         self._grip.to(time_s, turned)
         self._grip.to(time_s + 0.25, grip)
         return time_s + 0.25

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import cv2
@@ -22,7 +22,8 @@ from synthetic.view import FAR_PX, SUBPIXEL_BITS, Camera, draw_camera
 from synthetic.water import Water
 
 _STEP_PX = 1.5  # between two positions of the tip within an exposure
-_MARGIN_M = 0.1  # around a stick's points, for the hand and the arm
+_SHADOWS_M = ((0.009, 0.055), (0.007, 0.035))  # half the width of the shadows of stick and forearm at their ends
+_MARGIN_M = 0.15  # around a stick's points, for the hand and the arm
 
 
 def render_picture(plan: Plan, spec: SyntheticSpec, rng: np.random.Generator, take: Take | None = None) -> np.ndarray:
@@ -73,6 +74,9 @@ class _Shooting:
         self._behind = [distractor for distractor in distractors if distractor.kind != "title"]
         self._waters = _draw_waters(plan, stage, view, rng)
         still, self._layers = self._split()
+        if rng.random() < 0.15:  # a stick of the colour of what is behind it
+            behind = still.mean(axis=(0, 1)) / (255 * look.light)
+            look = replace(look, stick=np.clip(rng.uniform(0.75, 1.3) * behind, 0, 1))
         whole = still.copy()
         for layer in self._layers:
             blend(whole, layer)
@@ -156,7 +160,8 @@ class _Shooting:
             return
         through: MatLike = np.full((bottom - top, right - left), 255, np.uint8)
         tone = round(255 * (1 - self._stage.shadow))
-        cv2.fillConvexPoly(through, shadow.corners[index], tone, cv2.LINE_AA, SUBPIXEL_BITS)
+        for part in shadow.corners[index]:
+            cv2.fillConvexPoly(through, part, tone, cv2.LINE_AA, SUBPIXEL_BITS)
         soft_px = shadow.soft_px[index]
         through = cv2.blur(through, (soft_px, soft_px))
         part = picture[top:bottom, left:right]
@@ -227,7 +232,7 @@ def _boxes(low_px: np.ndarray, high_px: np.ndarray, margin_px: np.ndarray, spec:
 
 @dataclass(frozen=True, eq=False)
 class _Shadow:
-    """A stick's shadow: corners (T, 4, 2) within boxes, in fixed point; boxes and softness in pixels."""
+    """The shadow of stick and arm: corners (T, 2, 4, 2) within boxes, in fixed point; boxes and softness in pixels."""
 
     corners: np.ndarray
     boxes: list[list[list[int]]]
@@ -235,26 +240,23 @@ class _Shadow:
 
 
 def _cast(motion: StickMotion, view: Camera, light: np.ndarray, times_s: np.ndarray, spec: SyntheticSpec) -> _Shadow:
-    """Return the shadow that a stick casts on the plane it strikes, at times (T,)."""
+    """Return the shadow that a stick and its arm cast on the plane it strikes, at times (T,)."""
     tip, hand = motion.ends_m(times_s)
+    elbow = motion.elbows_m(times_s, hand)
     contact, normal = motion.contact.at(times_s), motion.normal.at(times_s)
     facing = np.maximum(normal @ light, 0.2)
-    ends = []
-    for point in (tip, hand):
-        height = np.einsum("td,td->t", point - contact, normal)
-        ends.append(point - light * (height / facing)[:, None])
-    ends_m = np.stack(ends, axis=1)
-    scale = view.px_per_m(ends_m)
-    ends_px = np.clip(view.project(ends_m), -FAR_PX, FAR_PX)
-    width_px = np.maximum(0.008 * scale, 0.6)[..., None]
-    along = ends_px[:, 1] - ends_px[:, 0]
-    across = np.stack([-along[:, 1], along[:, 0]], axis=1) / np.maximum(
-        np.linalg.norm(along, axis=1, keepdims=True), 1e-6
-    )
-    corners = np.concatenate(
-        [ends_px - width_px * across[:, None], (ends_px + width_px * across[:, None])[:, ::-1]], axis=1
-    )
+    joints = np.stack([tip, hand, elbow], axis=1)
+    heights = np.einsum("tkd,td->tk", joints - contact[:, None], normal)
+    joints_m = joints - light * (heights / facing[:, None])[..., None]
+    scale = view.px_per_m(joints_m)
+    joints_px = np.clip(view.project(joints_m), -FAR_PX, FAR_PX)
+    starts, ends = joints_px[:, :2], joints_px[:, 1:]
+    along = ends - starts
+    length_px = np.maximum(np.linalg.norm(along, axis=-1, keepdims=True), 1e-6)
+    across = np.stack([-along[..., 1], along[..., 0]], axis=-1) / length_px
+    wide, narrow = (np.maximum(np.array(half_m) * scale[:, :2], 0.6)[..., None] * across for half_m in _SHADOWS_M)
+    corners = np.stack([starts - narrow, starts + narrow, ends + wide, ends - wide], axis=2)
     soft_px = 1 + 2 * np.round(1 + np.minimum(0.06 * motion.lift.at(times_s) * scale[:, 0], 4)).astype(int)
-    boxes = _boxes(corners.min(axis=1), corners.max(axis=1), soft_px + 2.0, spec)
-    within = corners - boxes[:, :1]
+    boxes = _boxes(corners.min(axis=(1, 2)), corners.max(axis=(1, 2)), soft_px + 2.0, spec)
+    within = corners - boxes[:, None, None, 0]
     return _Shadow(np.round(within * (1 << SUBPIXEL_BITS)).astype(np.int32), boxes.tolist(), soft_px.tolist())

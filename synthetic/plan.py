@@ -105,7 +105,7 @@ def draw_plan(rng: np.random.Generator, spec: SyntheticSpec) -> Plan:
     scene = draw_scene(rng)
     n_sticks = 1 + int(rng.random() < (0.7 if scene.view == "player" else 0.12))
     offset_s = float(rng.uniform(-spec.max_offset_s, spec.max_offset_s))
-    first_s = log_uniform(rng, (0.001, 0.25) if rng.random() < 0.35 else (0.2, 1.4))
+    first_s = rng.uniform(0, 0.3) if rng.random() < 0.35 else log_uniform(rng, (0.2, 1.4))
     first_s, last_s = EDGE_S + first_s + max(0.0, -offset_s), spec.duration_s - EDGE_S - max(0.0, offset_s)
     times_s = draw_rhythm(rng, first_s, last_s)
     if len(times_s) == 0:
@@ -186,7 +186,7 @@ class _Habits:
         self._scene = scene
         self._n_sticks = n_sticks
         self._scratching = float(rng.choice([0.0, 0.15, 0.9], p=[0.6, 0.28, 0.12]))
-        self._dwelling = float(rng.choice([0.05, 0.5, 0.95]))
+        self._dwelling = float(rng.choice([0.03, 0.3, 0.9], p=[0.5, 0.35, 0.15]))
         self._rebounding = float(rng.choice([0.0, 0.15, 0.6], p=[0.5, 0.3, 0.2]))
         self._roving = float(rng.choice([0.1, 0.4, 0.9]))
         self._thing = [int(rng.integers(len(scene.things))) for _ in range(n_sticks)]
@@ -222,7 +222,7 @@ class _Habits:
             n_strokes = int(rng.integers(1, 2 + int(duration_s / 0.25)))
             return [replace(strike, action="scratch", reaction=reaction, duration_s=duration_s, n_strokes=n_strokes)]
         if rng.random() < self._dwelling:
-            return [replace(strike, dwell_s=float(min(0.35 * gap_s, rng.uniform(0.02, 0.5))))]
+            return [replace(strike, dwell_s=float(min(0.35 * gap_s, log_uniform(rng, (0.02, 0.5)))))]
         strikes = [strike]
         interval_s, height = rng.uniform(0.09, 0.17), rng.uniform(0.25, 0.5)
         later_s = interval_s

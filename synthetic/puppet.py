@@ -21,10 +21,10 @@ _STICKS = (
     (0.9, 0.9, 0.88),
 )
 UPPER_ARM_M = 0.31
-_ARM_OUTSIDE_M = 0.9  # length of an upper arm that reaches beyond the picture
 _ROUND = np.linspace(0, 2 * math.pi, 10, endpoint=False)
 _OVAL = np.stack([np.cos(_ROUND), np.sin(_ROUND)], axis=1)
 FREE_LENGTH_M = 0.07  # of the stick behind the hand
+_WIDEST = 0.2  # half the width of an arm in relation to the picture
 Colour = tuple[float, float, float]
 
 
@@ -111,13 +111,16 @@ def pose(motion: StickMotion, view: Camera, times_s: np.ndarray, readout_s_px: f
     butt, neck = hand + FREE_LENGTH_M * along, tip + 0.018 * along
     if motion.shoulder_m is None:
         elbow = motion.elbows_m(times_s, hand)
-        upwards = elbow - hand + 0.15 * UP
-        shoulder = elbow + _ARM_OUTSIDE_M * upwards / np.linalg.norm(upwards, axis=-1, keepdims=True)
+        shoulder = elbow + UPPER_ARM_M * (elbow - hand + 0.15 * UP) / FOREARM_M
     else:
         elbow, shoulder = _arm(hand, motion.shoulder_m)
     points = np.stack([tip, neck, hand, butt, elbow, shoulder], axis=1)
     points_px = view.project(points)
     points_px[:, :2] += sunk_px[:, None]
+    if motion.shoulder_m is None:  # the arm reaches beyond the picture
+        reach = points_px[:, 5] - points_px[:, 2]
+        outside_px = 3 * view.centre_px[0] * reach / np.maximum(np.linalg.norm(reach, axis=1, keepdims=True), 1e-6)
+        points_px[:, 5] = points_px[:, 4] + outside_px
     return Pose(points_px, view.px_per_m(points[:, [0, 2, 4]]))
 
 
@@ -160,7 +163,8 @@ class Figure:
         stick = [_colour(look.stick * tone * look.light) for tone in (0.55, 1.0, 1.25)]
         lower = skin if look.bare else sleeve
         wrist = hand + 0.16 * (elbow - hand)
-        at_elbow = np.minimum(at_elbow, 2.5 * at_hand)  # an elbow may be beside or behind the camera
+        at_hand = np.minimum(at_hand, _WIDEST * width_px / 0.05)  # hand or elbow may be beside or behind the camera
+        at_elbow = np.minimum(np.minimum(at_elbow, 2.5 * at_hand), _WIDEST * width_px / 0.075)
         forearm, bent = 0.036 * look.arm_size * at_hand, 0.052 * look.arm_size * at_elbow
         self._taper(elbow, shoulder, bent, 1.25 * bent, sleeve[1])
         self._taper(hand, wrist, 0.028 * look.hand_size * at_hand, 0.027 * look.hand_size * at_hand, skin[1])

@@ -27,7 +27,7 @@ SIZES_M: dict[str, tuple[Range, Range, Range]] = {
 }
 # fmt: on
 ROUND_SHAPES = frozenset({"cylinder", "vessel", "disc", "drum"})
-SPAN_M = {"forearm": (0.42, 0.95), "close": (0.3, 0.6), "arm": (0.9, 1.5), "player": (1.6, 6.0)}
+SPAN_M = {"forearm": (0.5, 1.15), "close": (0.3, 0.6), "arm": (0.9, 1.5), "player": (1.6, 6.0)}
 VIEWS = {"forearm": 5.5, "close": 1.5, "arm": 1.5, "player": 1.5}  # of camera, with their weights
 TABLE_HEIGHT_M = 0.72
 FOREARM_M = 0.27
@@ -117,7 +117,8 @@ def pick(rng: np.random.Generator, weights: dict[str, float]) -> str:
 def draw_scene(rng: np.random.Generator) -> Scene:
     """Draw a scene: one to four things of one or more materials, clutter, and a camera."""
     material = str(rng.choice(sorted(MATERIALS)))
-    shape = pick(rng, MATERIALS[material].shapes)
+    shapes = MATERIALS[material].shapes
+    shape = pick(rng, {name: share * (2 if name == "wall" else 1) for name, share in shapes.items()})
     view = pick(rng, VIEWS if shape not in GROUND_SHAPES | {"pool"} else VIEWS | {"player": 0})
     span_m = log_uniform(rng, SPAN_M[view])
     table_m = TABLE_HEIGHT_M if view == "player" else 0.0
@@ -211,7 +212,8 @@ def _clutter(rng: np.random.Generator, span_m: float, table_m: float, facing_wal
         height_m = 0.0 if y > 1 else table_m
         if facing_wall:  # on something in front of the wall
             y, height_m = -rng.uniform(0.1, 0.4) * span_m, rng.uniform(-0.3, 0.05)
-        clutter.append(_thing(rng, material, pick(rng, shapes), span_m, (reach * math.cos(angle), y, height_m)))
+        shape = "slab" if rng.random() < 0.25 else pick(rng, shapes)
+        clutter.append(_thing(rng, material, shape, span_m, (reach * math.cos(angle), y, height_m)))
     return clutter
 
 

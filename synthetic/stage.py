@@ -85,7 +85,7 @@ def build_stage(
     light /= np.linalg.norm(light)
     ambient = rng.uniform(0.25, 0.7)
     fine, size = view.scaled(factor), (height_px * factor, width_px * factor)
-    shadow = rng.uniform(0.15, 0.55) * (1 - 0.5 * ambient)
+    shadow = rng.uniform(0.15, 0.75) * (1 - 0.5 * ambient)
     ground = _ground(rng, scene, fine, size, texture_px)
     if scene.table_m:
         _draw_table(rng, Easel(ground, fine, light, ambient, texture_px), scene)
@@ -96,7 +96,8 @@ def build_stage(
     blur = float(rng.choice([0.0, 0.0, 0.6, 1.5])) * size[0] / 128
     soft = cv2.GaussianBlur(ground, (0, 0), blur) if blur else ground
     small = cv2.cvtColor(cv2.resize(soft, (width_px, height_px), interpolation=cv2.INTER_AREA), cv2.COLOR_RGBA2RGB)
-    lit = small * _light_map(rng, (height_px, width_px))[..., None]
+    shine = _light_map(rng, (height_px, width_px))[..., None]
+    lit = small * shine
     layers: list[Layer | None] = []
     front: list[Layer | None] = []
     if scene.view == "player":
@@ -108,7 +109,7 @@ def build_stage(
         easel = Easel(np.zeros((*size, 4), np.uint8), fine, light, ambient, texture_px if index >= 0 else 64)
         draw_thing(easel, thing)
         before_all = index == CLUTTER and thing.centre_m[1] < nearest_m - 0.2 * scene.span_m
-        (front if before_all else layers).append(_reduced(easel.canvas, index, factor))
+        (front if before_all else layers).append(_reduced(easel.canvas, index, factor, shine))
     return Stage(
         background=cv2.convertScaleAbs(lit),
         layers=tuple(layer for layer in layers if layer),
@@ -157,7 +158,7 @@ def _ground(rng: np.random.Generator, scene: Scene, view: Camera, size: tuple[in
     x, y = (points[..., k] / tile_m + shift[k] for k in (0, 1))
     floor = _covered(texture(rng, scene.ground, texture_px), *((y, x) if rng.random() < 0.5 else (x, y)))
     outdoors = scene.ground in {"grass", "leaf", "gravel", "dirt"}
-    if not outdoors and scene.view == "close" and rng.random() < 0.4:
+    if not outdoors and scene.view in {"close", "forearm"} and rng.random() < 0.4:
         edge = scene.span_m * np.array([rng.uniform(0.35, 0.8), rng.uniform(0.3, 0.6)])
         beyond = (np.abs(points[..., 0]) > edge[0]) | (points[..., 1] > edge[1])
         noise = cv2.resize(fractal(rng, 64, 5), (width, height))
@@ -209,10 +210,9 @@ def _covered(surface: np.ndarray, x: np.ndarray, y: np.ndarray) -> MatLike:
 
 
 def _draw_table(rng: np.random.Generator, easel: Easel, scene: Scene) -> None:
-    size = (rng.uniform(0.9, 1.6), rng.uniform(0.5, 0.7), 0.04)
-    top = Thing(
-        str(rng.choice(["wood", "plastic", "metal", "cloth"])), "slab", size, (0.0, 0.0, scene.table_m - 0.04), 0.0, 1
-    )
+    thick_m = scene.table_m if rng.random() < 0.4 else 0.04  # a counter or a table
+    size, centre = (rng.uniform(0.9, 1.6), rng.uniform(0.5, 0.7), thick_m), (0.0, 0.0, scene.table_m - thick_m)
+    top = Thing(str(rng.choice(["wood", "plastic", "metal", "cloth"])), "slab", size, centre, 0.0, 1)
     for x in (-0.45, 0.45):
         foot = np.array([x * size[0], -0.2, 0.0])
         leg = easel.view.project(np.stack([foot, foot + np.array([0, 0, scene.table_m])]))
@@ -243,16 +243,30 @@ def _cast_shadow(ground: Easel, thing: Thing, depth: float) -> None:
 
 
 def _light_map(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """Return uneven light (H, W), float32, that falls off away from a centre."""
+    """Return uneven light (H, W), float32: it falls off away from a centre, or shadows of things not seen lie in it."""
     height, width = size
     y, x = np.linspace(-1, 1, height, dtype=np.float32)[:, None], np.linspace(-1, 1, width, dtype=np.float32)[None]
     centre = rng.normal(0, 0.4, 2).astype(np.float32)
     fall = rng.uniform(0.0, 0.3) if rng.random() < 0.5 else 0.0
-    return np.maximum(0, 1.1 - np.float32(fall) * ((x - centre[0]) ** 2 + (y - centre[1]) ** 2))
+    light = np.maximum(0, 1.1 - np.float32(fall) * ((x - centre[0]) ** 2 + (y - centre[1]) ** 2))
+    kind = rng.choice(["even", "dappled", "edge", "glaring"], p=[0.58, 0.14, 0.16, 0.12])
+    if kind == "glaring":
+        return light * np.float32(rng.uniform(1.3, 1.9))
+    if kind != "even":
+        angle = rng.uniform(0, 2 * math.pi)
+        cover = cv2.resize(fractal(rng, 64, rng.uniform(3, 9)), (width, height))
+        if kind == "edge":
+            cover = 2 * ((x - centre[0]) * np.float32(math.cos(angle)) + (y - centre[1]) * np.float32(math.sin(angle)))
+        dark = np.float32(rng.uniform(0.25, 0.6))
+        light *= 1.2 * (dark + (1 - dark) * np.clip(0.5 + cover / np.float32(rng.uniform(0.05, 0.8)), 0, 1))
+    return light
 
 
-def _reduced(canvas: np.ndarray, index: int, factor: int) -> Layer | None:
-    """Return a drawn canvas as a layer at the picture's resolution, cropped to its content; None if it is empty."""
+def _reduced(canvas: np.ndarray, index: int, factor: int, shine: np.ndarray | None = None) -> Layer | None:
+    """Return a drawn canvas as a layer at the picture's resolution, cropped to its content; None if it is empty.
+
+    `shine` (H, W, 1) is the light by which its colours are multiplied.
+    """
     left, top, width, height = cv2.boundingRect(cv2.extractChannel(canvas, 3))
     if width == 0 or height == 0:
         return None
@@ -261,4 +275,7 @@ def _reduced(canvas: np.ndarray, index: int, factor: int) -> Layer | None:
     if factor > 1:
         part = cv2.resize(part, (right - x, bottom - y), interpolation=cv2.INTER_AREA)
     through = cv2.cvtColor(cv2.bitwise_not(cv2.extractChannel(part, 3)), cv2.COLOR_GRAY2RGB)
-    return Layer(index, cv2.cvtColor(part, cv2.COLOR_RGBA2RGB), through, x, y)
+    colour = cv2.cvtColor(part, cv2.COLOR_RGBA2RGB)
+    if shine is not None:
+        colour = np.minimum(colour * shine[y:bottom, x:right], 255 - through).astype(np.uint8)
+    return Layer(index, colour, through, x, y)

@@ -134,6 +134,16 @@ def _paper(rng: np.random.Generator, n: int) -> Texture:
     brown = rng.random() < 0.25
     colour = np.array([0.68, 0.53, 0.36], np.float32) if brown else colour_of(rng, _PALES[:3])
     image = _tinted(colour, (0.02, fractal(rng, n, 4)))
+    if brown and rng.random() < 0.7:  # print on a box
+        printed = np.zeros((n, n), np.uint8)
+        for _ in range(int(rng.integers(1, 4))):
+            place = (rng.uniform(0.05, 0.8, 2) * n).astype(int).tolist()
+            text = "".join(rng.choice(list("ABDEHKLMNORST 0123456789"), int(rng.integers(3, 8))))
+            scale = n * rng.uniform(0.003, 0.012)
+            cv2.putText(
+                printed, text, place, cv2.FONT_HERSHEY_DUPLEX, scale, 255, max(1, round(1.5 * scale)), cv2.LINE_AA
+            )
+        image += (printed / np.float32(255))[..., None] * (any_colour(rng) - image)
     if not brown and rng.random() < 0.6:
         for row in range(n // 10, n * 9 // 10, max(3, n // 22)):
             end = int(n * rng.uniform(0.5, 0.9))

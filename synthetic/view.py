@@ -88,7 +88,7 @@ def draw_camera(rng: np.random.Generator, scene: Scene, width_px: int, height_px
     cos, sin = math.cos(scene.roll_rad), math.sin(scene.roll_rad)
     right, up = cos * right + sin * up, cos * up - sin * right
     tallest_m = max((thing.size_m[2] for thing in scene.things if thing.shape not in {"ground", "wall"}), default=0.0)
-    off_centre = 0.28 if rng.random() < 0.1 else 0.07  # sometimes strikes lie at the edge or outside
+    off_centre = 0.25 if rng.random() < 0.06 else 0.05  # sometimes strikes lie at the edge or outside
     focus = np.array([rng.normal(0, off_centre) * scene.span_m, 0.0, scene.table_m + 0.5 * tallest_m])
     if scene.things[0].shape == "wall":
         focus[2] = 0.3
@@ -96,7 +96,7 @@ def draw_camera(rng: np.random.Generator, scene: Scene, width_px: int, height_px
     focus += up * rng.normal(above, 0.6 * off_centre) * scene.span_m
     if scene.view in {"forearm", "arm"}:  # show the hand beside what it strikes
         towards = np.array([math.cos(scene.player_rad), 0.6 * math.sin(scene.player_rad), 0.0])
-        focus += rng.uniform(0.05, 0.35) * scene.span_m * towards
+        focus += rng.uniform(0.1, 0.32) * scene.span_m * towards
     distance_m = scene.span_m * scene.distance_spans
     centre = 0.5 * np.array([width_px - 1.0, height_px - 1.0])
     return Camera(focus - distance_m * forward, right, up, forward, width_px * scene.distance_spans, centre)

@@ -12,7 +12,7 @@ from synthetic.picture import render_picture
 from synthetic.plan import draw_plan
 from synthetic.puppet import draw_look
 from synthetic.reactions import Reactions
-from synthetic.scene import SIZES_M
+from synthetic.scene import FOREARM_M, SIZES_M
 from synthetic.shapes import _DRAWERS
 from synthetic.stage import build_stage
 from synthetic.textures import texture
@@ -55,6 +55,33 @@ def test_the_tip_touches_at_no_other_time(plans):
                     end_s = strike.picture_time_s + max(strike.dwell_s, strike.duration_s)
                     touching[(times_s > strike.picture_time_s - 0.02) & (times_s < end_s + 0.05)] = False
             assert not touching.any()
+
+
+def test_an_arm_keeps_its_length_and_stays_outside_what_it_strikes(plans):
+    times_s = np.arange(0, SPEC.duration_s, 1 / 60)
+    for _, motions in plans:
+        for motion in motions:
+            tip, hand = motion.ends_m(times_s)
+            assert np.linalg.norm(hand - tip, axis=1) == pytest.approx(motion.length_m)
+            assert np.linalg.norm(motion.elbows_m(times_s, hand) - hand, axis=1) == pytest.approx(FOREARM_M)
+            height_m = ((hand - motion.contact.at(times_s)) * motion.normal.at(times_s)).sum(axis=1)
+            assert height_m[motion.away.at(times_s) == 0].min() > 0
+
+
+def test_strikes_come_from_the_first_moment_to_the_last_with_the_arm_in_swing():
+    spec = SyntheticSpec(duration_s=2.0, max_offset_s=0.1)
+    first_s, last_s, falling = [], [], 0
+    for index in range(150):
+        rng = np.random.default_rng((12, index))
+        plan = draw_plan(rng, spec)
+        times_s = [time_s for strike in plan.strikes for time_s in (strike.time_s, strike.picture_time_s)]
+        first_s.append(min(times_s))
+        last_s.append(max(times_s))
+        lifts_m = [motion.lift.at(np.array([-0.01, 0.0])) for motion in draw_motions(plan, spec, rng)]
+        falling += any(after < before - 1e-3 for before, after in lifts_m)
+    assert 0 < min(first_s) < 0.03
+    assert spec.duration_s - 0.1 < max(last_s) < spec.duration_s
+    assert falling > 10
 
 
 def test_lures_keep_clear_of_things(plans):
@@ -130,7 +157,7 @@ def test_something_moves_before_each_strike_and_the_sticks_are_drawn():
 
 def reacting(reaction, dwell_s=None):
     """The reactions to a single strong strike that is seen, its time, and where it is in the picture."""
-    for plan, _ in map(planned, range(400)):
+    for plan, _ in map(planned, range(1200)):
         strike = plan.strikes[0]
         view = draw_camera(np.random.default_rng(0), plan.scene, SPEC.width, SPEC.height)
         x, y = view.project(strike.spot.point_m)
