@@ -165,7 +165,7 @@ class _Player:
             shoulder_m=self._shoulder_m,
             tremor_m=rng.uniform(0.001, 0.012),
             tremor_phase=rng.uniform(0, 2 * math.pi, (3, 3)),
-            reach_m=1.3 * plan.scene.span_m,
+            reach_m=1.3 * plan.scene.span_m if self._shoulder_m is None else 0.3,
         )
 
     def _begin(self, first_s: float) -> float:
