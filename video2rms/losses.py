@@ -124,7 +124,7 @@ class EventLoss(Loss[EventPrediction]):
         onset_positive_weight: float = 3.0,
         onset_width_s: float = 0.02,
         offset_weight: float = 0.2,
-        peak_weight: float = 0.3,
+        peak_weight: float = 1.0,
         decay_weight: float = 0.3,
         level_weight: float = 0.5,
         smoothing_bins: float = 1.0,
