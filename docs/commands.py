@@ -33,6 +33,7 @@ COMMANDS = {
         "benchmarks.overfit_real_clip",
         "benchmarks.preprocess",
         "benchmarks.readers",
+        "benchmarks.ring",
         "benchmarks.real_clips",
         "benchmarks.synthetic",
         "benchmarks.video2rms",

@@ -81,7 +81,7 @@ def test_experiments_hold_what_their_files_state(exp, more):
 @pytest.mark.parametrize("file", FILES, ids=str)
 def test_every_file_acts_as_it_says(file):
     group = file.parent.as_posix()
-    exp = ["exp=mini_video2rms"] if group == "model/features" else []
+    exp = ["exp=mini_video2rms"] if group in {"model/features", "training/loss"} else []
     assert file.as_posix() in composed(*exp, f"{group}={file.name}")[1]
     assert unheard(*exp, f"{group}={file.name}") == []
 

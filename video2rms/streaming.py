@@ -1,16 +1,27 @@
 """Owns prediction for videos of any length: overlapping windows keep the memory constant."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from media.frames import FrameWindow
+from video2rms.features.base import FRAME_RATE_HZ
+from video2rms.hits import Hits
 from video2rms.levels import Levels
 from video2rms.model import Video2Rms
 
 WINDOW_FRAMES = 600  # 20 s; frames and slots of 8 ms coincide every 6 frames
 MARGIN_FRAMES = 450  # 15 s of context on each side
+BLOCK_PX = 8
+LEAST_CHANGE = 4.0
+"""Change of a block's mean brightness, of 255, that noise and compression do not reach."""
+MOTION_LAG_FRAMES = 3
+NEAR_MOTION_S = 0.25
+"""Time between a hit and the movement that caused it."""
 
 
 def count_slots(n_frames: int) -> int:
@@ -57,4 +68,24 @@ def _predict(
     first = 0 if before is None else count_slots(min(MARGIN_FRAMES, len(before.frames)))
     last = n_slots if after is None else first + count_slots(len(window.frames))
     start = count_slots(window.first) - first if window.first else -first
-    return model.read(prediction, first_slot=start, seed=seed)[0].part(first, last)
+    levels = model.read(prediction, first_slot=start, seed=seed)[0]
+    return replace(levels, hits=levels.hits[_in_motion(levels.hits, moves(frames))]).part(first, last)
+
+
+def moves(frames: Tensor) -> Tensor:
+    """Return whether something moved within the last tenth of a second (T,), for frames (T, 3, H, W), uint8.
+
+    Noise and pulsing compression change single pixels, but not the mean of a block of 8 x 8. A still picture must be
+    silent, whatever a network makes of its noise.
+    """
+    blocks = torch.cat([F.avg_pool2d(part.float().mean(dim=1), BLOCK_PX) for part in frames.split(64)])
+    lag = min(MOTION_LAG_FRAMES, len(blocks) - 1)
+    change = (blocks[lag:] - blocks[: len(blocks) - lag]).abs().amax(dim=(1, 2))
+    return F.pad(change, (lag, 0)) >= LEAST_CHANGE
+
+
+def _in_motion(hits: Hits, moving: Tensor) -> Tensor:
+    """Return which hits (K,) have a moving frame (T,) around them."""
+    times_s = moving.nonzero()[:, 0].cpu() / FRAME_RATE_HZ
+    distance_s = (hits.times_s[:, None] - times_s).abs()
+    return (distance_s < NEAR_MOTION_S).any(dim=1)

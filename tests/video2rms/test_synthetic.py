@@ -6,15 +6,15 @@ import torch
 from media.envelope import fine_envelope
 from synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip, render_footage
 from video2rms.augment import augment
-from video2rms.synthetic import render_video, video_item
+from video2rms.synthetic import LOUDEST_RMS, render_video, video_item
 
 SPEC = SyntheticSpec(duration_s=2.0, width=56, height=32, max_offset_s=0.0)
 
 
 def test_truth_is_that_of_the_clip():
     clip, item = render_clip(SPEC, 3, 5), render_video(SPEC, 3, 5, rate_hz=30.0)
-    peak = clip.wave.abs().max()
-    torch.testing.assert_close(item.rms, fine_envelope(clip.clean / peak, SAMPLE_RATE_HZ).rms)
+    expected = fine_envelope(clip.clean, SAMPLE_RATE_HZ).rms
+    torch.testing.assert_close(item.rms, LOUDEST_RMS * expected / expected.max())
     assert item.onsets_s.tolist() == pytest.approx([strike.picture_time_s for strike in clip.plan.strikes])
     assert torch.equal(item.frames, clip.frames)
     assert len(item.rms) == 250
