@@ -13,7 +13,8 @@ ONSET_THRESHOLD = 0.4
 
 HIT_THRESHOLD = 0.35
 """The same for `video2rms.event_network.EventNetwork`: the lowest whose F1 on synthetic clips is within 0.02 of the
-best, since a hit too many is easier to remove than a missing one to add."""
+best, since a hit too many is easier to remove than a missing one to add. Chosen with results on real clips in view
+(bundled/README.md)."""
 
 
 def pick_peaks(probabilities: Tensor, threshold: float) -> Tensor:
