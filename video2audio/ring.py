@@ -9,7 +9,7 @@ from torch import Tensor
 from evaluation.onsets import detect_onsets
 from media.envelope import fine_envelope
 from stable_foley.generator import Prompts, SoundGenerator
-from video2rms.hits import PEAK_LAG_S, measure_hits
+from video2rms.hits import measure_hits
 
 # fmt: off
 DECAYS_S = {
@@ -49,7 +49,7 @@ def ring_of_sound(sound: Tensor, sample_rate_hz: int) -> float | None:
     envelope = fine_envelope(sound.cpu(), sample_rate_hz)
     if len(onsets_s) == 0:  # a single hit at the very start
         onsets_s = np.array([(int(envelope.rms.argmax()) + 0.5) / envelope.rate_hz])
-    starts_s = np.maximum(onsets_s - min(_DETECTION_DELAY_S, PEAK_LAG_S), 0)
+    starts_s = np.maximum(onsets_s - _DETECTION_DELAY_S, 0)
     decays_s = measure_hits(envelope.rms, torch.from_numpy(starts_s)).decay_s
     known = decays_s[decays_s.isfinite()]
     return float(known.median()) if len(known) else None

@@ -13,7 +13,7 @@ from video2rms.bins import LevelBins
 from video2rms.features.base import FeatureExtractor
 from video2rms.hits import LONGEST_DECAY_S, SHORTEST_DECAY_S, Hits
 from video2rms.levels import Levels
-from video2rms.model import N_KNOWN, N_PLACE, Video2Rms, around_slots, known_of_frames
+from video2rms.model import N_PLACE, Video2Rms, around_slots, frame_convs, known_of_frames
 from video2rms.onsets import HIT_THRESHOLD, pick_peaks
 
 LARGEST_OFFSET_SLOTS = 8.0
@@ -80,11 +80,7 @@ class EventNetwork(Video2Rms[EventPrediction]):
                 f"model.width {width}, gru_width {gru_width}, dropout {dropout} do not work: give at least 1, 1 and "
                 "a number from 0 to 1"
             )
-        layers: list[nn.Module] = []
-        for n_in in (features.n_features + N_KNOWN, width, width):
-            conv = nn.Conv1d(n_in, width, 5, padding=2, bias=False)
-            layers += [conv, nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(dropout)]
-        self.convs = nn.Sequential(*layers)
+        self.convs = frame_convs(features.n_features, width, dropout)
         self.gru = nn.GRU(width, gru_width, num_layers=2, bidirectional=True, batch_first=True)
         n_hidden = width + 2 * gru_width
         self.between = nn.Sequential(

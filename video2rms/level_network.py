@@ -10,7 +10,7 @@ from video2rms.bins import LevelBins
 from video2rms.features.base import FeatureExtractor
 from video2rms.hits import Hits
 from video2rms.levels import Levels
-from video2rms.model import N_KNOWN, N_PLACE, Video2Rms, around_slots, known_of_frames
+from video2rms.model import N_PLACE, Video2Rms, around_slots, frame_convs, known_of_frames
 from video2rms.onsets import ONSET_THRESHOLD, pick_onsets
 
 
@@ -61,11 +61,7 @@ class LevelNetwork(Video2Rms[LevelPrediction]):
                 f"model.width {width}, lstm_width {lstm_width}, dropout {dropout} do not work: give at least 1, 1 and "
                 "a number from 0 to 1"
             )
-        layers: list[nn.Module] = []
-        for n_in in (features.n_features + N_KNOWN, width, width):
-            conv = nn.Conv1d(n_in, width, 5, padding=2, bias=False)
-            layers += [conv, nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(dropout)]
-        self.convs = nn.Sequential(*layers)
+        self.convs = frame_convs(features.n_features, width, dropout)
         self.between = nn.Linear(2 * width + N_PLACE, width)
         self.lstm = nn.LSTM(width, lstm_width, num_layers=2, bidirectional=True, batch_first=True)
         self.head = nn.Linear(2 * lstm_width, self.bins.n_classes + 1)

@@ -2,8 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Generic
+from typing import Generic, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -81,10 +80,7 @@ class LevelLoss(Loss[LevelPrediction]):
     def __call__(self, prediction: LevelPrediction, rms: Tensor, onsets_s: Sequence[Tensor], bins: LevelBins) -> Tensor:
         """Return the loss of a batch."""
         of_levels = cross_entropy(prediction.level_logits, bins.soft_targets(self.target(rms), self.smoothing_bins))
-        heights = onset_heights(onsets_s, rms.shape[1], self.onset_width_s).to(rms.device)
-        of_onsets = F.binary_cross_entropy_with_logits(
-            prediction.onset_logits, heights, pos_weight=heights.new_tensor(self.onset_positive_weight)
-        )
+        of_onsets = onset_loss(prediction.onset_logits, onsets_s, self.onset_width_s, self.onset_positive_weight)
         return of_levels + self.onset_weight * of_onsets
 
     def target(self, rms: Tensor) -> Tensor:
@@ -141,11 +137,8 @@ class EventLoss(Loss[EventPrediction]):
     def __call__(self, prediction: EventPrediction, rms: Tensor, onsets_s: Sequence[Tensor], bins: LevelBins) -> Tensor:
         """Return the loss of a batch."""
         found = [event_targets(level, times_s) for level, times_s in zip(rms.cpu(), onsets_s, strict=True)]
-        targets = EventTargets(*(torch.stack(parts).to(rms.device) for parts in zip(*map(vars_of, found), strict=True)))
-        heights = onset_heights(onsets_s, rms.shape[1], self.onset_width_s).to(rms.device)
-        of_onsets = F.binary_cross_entropy_with_logits(
-            prediction.onset_logits, heights, pos_weight=heights.new_tensor(self.onset_positive_weight)
-        )
+        targets = EventTargets(*(torch.stack(parts).to(rms.device) for parts in zip(*found, strict=True)))
+        of_onsets = onset_loss(prediction.onset_logits, onsets_s, self.onset_width_s, self.onset_positive_weight)
         near = targets.offset_slots.abs() < NEAR_SLOTS
         heard = near & (targets.peak > bins.edges[0])
         decays = heard & targets.log_decay.isfinite()
@@ -162,8 +155,7 @@ class EventLoss(Loss[EventPrediction]):
         )
 
 
-@dataclass(frozen=True, eq=False)
-class EventTargets:
+class EventTargets(NamedTuple):
     """What an `EventNetwork` is to predict in each slot of 8 ms (N,).
 
     Args:
@@ -177,11 +169,6 @@ class EventTargets:
     peak: Tensor
     log_decay: Tensor
     beyond: Tensor
-
-
-def vars_of(targets: EventTargets) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the tensors of targets."""
-    return targets.offset_slots, targets.peak, targets.log_decay, targets.beyond
 
 
 def event_targets(rms: Tensor, onsets_s: Tensor) -> EventTargets:
@@ -199,6 +186,12 @@ def event_targets(rms: Tensor, onsets_s: Tensor) -> EventTargets:
         log_decay=hits.decay_s.log()[nearest],
         beyond=level_beyond(rms, Hits(hits.times_s, hits.rms, decay_s)),
     )
+
+
+def onset_loss(logits: Tensor, onsets_s: Sequence[Tensor], width_s: float, positive_weight: float) -> Tensor:
+    """Return the cross-entropy of onset logits (B, N) with the heights of onsets, see `onset_heights`."""
+    heights = onset_heights(onsets_s, logits.shape[1], width_s).to(logits.device)
+    return F.binary_cross_entropy_with_logits(logits, heights, pos_weight=heights.new_tensor(positive_weight))
 
 
 def onset_heights(onsets_s: Sequence[Tensor], n_slots: int, width_s: float) -> Tensor:

@@ -13,7 +13,8 @@ from video2rms.features.base import FRAME_RATE_HZ, FeatureExtractor
 from video2rms.levels import Levels
 
 Prediction = TypeVar("Prediction")
-N_KNOWN, N_PLACE = 2, 6
+N_PLACE = 6
+_N_KNOWN = 2
 _LATEST = 3.0  # grid steps; a frame that stays longer is recognised by its repetition
 
 
@@ -64,6 +65,15 @@ class Video2Rms(nn.Module, ABC, Generic[Prediction]):
             first_slot: Number of the first slot in the whole video; the hits' times are those of the prediction.
             seed: Draws the level of each hit from its distribution; None: the most likely level.
         """
+
+
+def frame_convs(n_features: int, width: int, dropout: float) -> nn.Sequential:
+    """Return three convolutions over frames, from features and what is known of each frame to `width` channels."""
+    layers: list[nn.Module] = []
+    for n_in in (n_features + _N_KNOWN, width, width):
+        conv = nn.Conv1d(n_in, width, 5, padding=2, bias=False)
+        layers += [conv, nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(dropout)]
+    return nn.Sequential(*layers)
 
 
 def known_of_frames(lateness_s: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

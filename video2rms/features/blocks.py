@@ -1,8 +1,26 @@
 """Layers of the networks that learn features from scratch."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from common.errors import check_range
+
+_MAX_CHANNELS = 8192
+
+
+def check_channels(n_features: int, channels: Sequence[int], most_levels: int) -> None:
+    """Refuse widths of a network outside their ranges.
+
+    Raises:
+        InputError: There are too many levels, or a width is outside its range.
+    """
+    check_range("model.features.n_features", n_features, 1, _MAX_CHANNELS, whole=True)
+    check_range("the number of model.features.channels", len(channels), 1, most_levels, whole=True)
+    for n_channels in channels:
+        check_range("a number in model.features.channels", n_channels, 1, _MAX_CHANNELS, whole=True)
 
 
 def down(n_in: int, n_out: int, *, kernel: int, stride: int) -> nn.Sequential:

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from common.errors import InputError, check_range
+from common.errors import InputError
 from video2rms.features.base import FRAME_RATE_HZ, FeatureExtractor
-from video2rms.features.blocks import ShiftedBlock, down
+from video2rms.features.blocks import ShiftedBlock, check_channels, down
 
 _HALVINGS = 2
 _CELL_PX = 2**_HALVINGS
@@ -18,7 +18,6 @@ _N_MAPS = 6
 _GRID = (4, 7)  # rows and columns of the pooled grid
 _N_PLACED = 32
 _MAX_LEVELS = 8
-_MAX_CHANNELS = 8192
 _LEAST_PX, _MAX_PX = 32, 4096
 _BACKGROUND_FRAMES, _BACKGROUND_STEP = 30, 10  # on each side
 _SPEED_SCALE = 4.0  # per picture width and second
@@ -65,10 +64,7 @@ class FlowFeatures(FeatureExtractor):
                     f"frames of {size_px} pixels are not possible: give multiples of {_CELL_PX}, {_LEAST_PX} to "
                     f"{_MAX_PX}"
                 )
-        check_range("model.features.n_features", n_features, 1, _MAX_CHANNELS, whole=True)
-        check_range("the number of model.features.channels", len(channels), 1, _MAX_LEVELS, whole=True)
-        for n_channels in channels:
-            check_range("a number in model.features.channels", n_channels, 1, _MAX_CHANNELS, whole=True)
+        check_channels(n_features, channels, _MAX_LEVELS)
         self.n_features = n_features
         self.size_px = (size_px[0], size_px[1])
         self.context_frames = _BACKGROUND_FRAMES + len(channels)

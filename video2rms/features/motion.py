@@ -4,15 +4,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from common.errors import InputError, check_range
+from common.errors import InputError
 from video2rms.features.base import FeatureExtractor
-from video2rms.features.blocks import ShiftedBlock, down
+from video2rms.features.blocks import ShiftedBlock, check_channels, down
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 _GRID = (4, 7)  # rows and columns of the pooled grid
 _N_PLACED = 32
 _MAX_LEVELS = 16
-_MAX_CHANNELS = 8192
 _MAX_PX = 4096
 _BACKGROUND_FRAMES = 30  # on each side
 _BACKGROUND_STEP = 10
@@ -42,10 +41,7 @@ class MotionFeatures(FeatureExtractor):
         super().__init__()
         if not all(isinstance(length_px, int) and 16 <= length_px <= _MAX_PX for length_px in size_px):
             raise InputError(f"frames of {size_px} pixels are not possible: give whole numbers, 16 to {_MAX_PX}")
-        check_range("model.features.n_features", n_features, 1, _MAX_CHANNELS, whole=True)
-        check_range("the number of model.features.channels", len(channels), 1, _MAX_LEVELS, whole=True)
-        for n_channels in channels:
-            check_range("a number in model.features.channels", n_channels, 1, _MAX_CHANNELS, whole=True)
+        check_channels(n_features, channels, _MAX_LEVELS)
         self.n_features = n_features
         self.size_px = (size_px[0], size_px[1])
         self.context_frames = _BACKGROUND_FRAMES + len(channels)
