@@ -32,6 +32,7 @@ from stable_foley.checkpoint import default_checkpoint
 from stable_foley.sampler import SAMPLERS
 from video2audio import FoleyPipeline, FoleyRequest
 from video2audio.files import check_files
+from video2audio.peaks import PEAKS
 from video2rms.predict import BUNDLED_VIDEO2RMS
 
 log = logging.getLogger("infer")
@@ -94,9 +95,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="influence of the envelope, 0 for none, at most 10",
     )
     add(
-        "--clip",
-        action="store_true",
-        help="cut off what exceeds full scale; otherwise the whole sound is made softer until nothing does",
+        "--peaks",
+        choices=PEAKS,
+        default="limit",
+        help="what becomes of peaks above full scale: limited, the whole sound made softer, or cut off",
     )
     add_device(parser)
     add_dtype(parser, DTYPES)
@@ -128,7 +130,7 @@ def request_of(args: argparse.Namespace) -> FoleyRequest:
         n_steps=args.steps,
         cfg_scale=args.cfg,
         level_match_db=args.level_match,
-        clip=args.clip,
+        peaks=args.peaks,
     )
 
 

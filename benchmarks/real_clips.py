@@ -3,15 +3,15 @@
 ``--recording`` is a clip with sound, frames and annotation, in the processed layout. Its true envelope drives the
 generation; each half of it is made with the sound of the other half as prompt, so what is asked for is known and
 nothing is copied. ``--published-sound`` is what the published model made of the same clip, measured alike. ``--videos``
-are given sound from their picture alone, and compared with their own sound. Prints Markdown tables of means over seeds;
-``--figure`` draws the clip, the published model's sound and the first seed's.
+are given sound from their picture alone, as ``infer.py`` does, and compared with their own sound: onsets, and medians
+over hits of attack and peak level. Prints Markdown tables of means over seeds; ``--figure`` draws the clip, the
+published model's sound and the first seed's.
 """
 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,15 +24,22 @@ from common.files import atomic_path, check_writable_folder
 from common.options import add_checkpoint, add_level_match, add_num_samples, command_parser
 from data.dataset import read_timed_frames
 from data.greatest_hits import SourceClip, read_clip
+from evaluation.hits import score_hits
 from evaluation.levels import e_l1_video_foley, rms_correlation
 from media.reading import read_sound
 from stable_foley.checkpoint import BUNDLED
 from stable_foley.generator import Prompts, SoundGenerator
 from stable_foley.plot import comparison_figure
 from synthetic import SAMPLE_RATE_HZ
-from video2rms.model import Video2Rms
-from video2rms.predict import load_video2rms, predict_envelope
+from video2audio import FoleyPipeline, FoleyRequest
+from video2rms.predict import load_video2rms
 
+SHAPES = (
+    ("attack, recording (ms)", "hit_attack_reference_ms"),
+    ("attack, generated (ms)", "hit_attack_generated_ms"),
+    ("peak level, recording (dB)", "hit_level_reference_db"),
+    ("peak level, generated (dB)", "hit_level_generated_db"),
+)
 FIGURE_SUFFIXES = (".png", ".jpg", ".webp")
 Generate = Callable[[Sequence[Tensor]], Tensor]
 
@@ -43,10 +50,20 @@ def read_truth(clip: SourceClip) -> Tensor:
     Raises:
         InputError: It is silent.
     """
+    sound = read_own(clip)
+    return sound / sound.abs().amax()
+
+
+def read_own(clip: SourceClip) -> Tensor:
+    """Return the sound (2, N) of a clip as it was recorded.
+
+    Raises:
+        InputError: It is silent.
+    """
     sound = read_sound(clip.sound_path, sample_rate_hz=SAMPLE_RATE_HZ, duration_s=clip.duration_s)
     if not sound.any():
         raise InputError(f"{clip.sound_path} is silent, so nothing can be compared with it: leave it out")
-    return sound / sound.abs().amax()
+    return sound
 
 
 def frames_of(clip: SourceClip, pipeline: SoundGenerator) -> Tensor:
@@ -87,14 +104,25 @@ def generated_along(pipeline: SoundGenerator, clip: SourceClip, truth: Tensor, s
     return [in_halves(truth, with_seed(seed)) for seed in seeds]
 
 
-def measure_video(
-    pipeline: SoundGenerator, video2rms: Video2Rms[Any], path: Path, true_s: np.ndarray, seeds: range
-) -> list[float]:
-    """F1 of the onsets of a video's new sound against those of its own, one a seed; only the picture is looked at."""
-    clip = read_clip(path)
-    envelope, frames = predict_envelope(video2rms, path).envelope, frames_of(clip, pipeline)
-    sounds = (pipeline.generate(envelope, clip.duration_s, frames=frames, seed=seed) for seed in seeds)
-    return [f1_within_100_ms(true_s, onset_times_s(sound)) for sound in sounds]
+def measure_video(pipeline: FoleyPipeline, path: Path, truth: Tensor, seeds: range) -> list[dict[str, float]]:
+    """Compare new sounds of a video, made from its picture alone, with its own (C, N): measures by name, one a seed."""
+    true_s = onset_times_s(truth)
+    found = []
+    for result in pipeline.results(FoleyRequest(video=path), seeds):
+        made_s = onset_times_s(result.sound)
+        shapes = score_hits(truth, result.sound, SAMPLE_RATE_HZ, true_s, made_s)
+        found.append({"onset F1": f1_within_100_ms(true_s, made_s)} | {name: shapes[key] for name, key in SHAPES})
+    return found
+
+
+def means_of(measured: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Return the mean of each measure over those that are numbers; not a number if none is."""
+    means = {}
+    for name in measured[0]:
+        values = np.array([each[name] for each in measured])
+        finite = values[np.isfinite(values)]
+        means[name] = float(finite.mean()) if len(finite) else float("nan")
+    return means
 
 
 def check(args: argparse.Namespace) -> None:
@@ -156,19 +184,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if truth is not None and not all(half.any() for half in truth.tensor_split(2, dim=-1)):
         raise InputError(f"--recording {args.recording} is silent in one half, which cannot be a prompt: give another")
     videos = [] if args.videos is None else find_videos(args.videos)
-    true_s = {path: onset_times_s(read_truth(read_clip(path))) for path in videos}
+    own = {path: read_own(read_clip(path)) for path in videos}
     pipeline = SoundGenerator.from_checkpoint(args.checkpoint)
     pipeline.settings = pipeline.settings.changed(level_match_db=args.level_match)
     if clip is not None and truth is not None:
         report_clip(pipeline, clip, truth, args)
     if videos:
-        video2rms = load_video2rms()
-        rows = []
-        for path in videos:
-            f1 = measure_video(pipeline, video2rms, path, true_s[path], range(args.num_samples))
-            rows.append((path.name, f"{np.mean(f1):.3f}", ", ".join(f"{each:.3f}" for each in f1)))
-        header = [f"picture alone, {args.num_samples} seeds", "onset F1, sound with sound", "each"]
-        sys.stdout.write("\n" + table(header, rows))
+        whole = FoleyPipeline(pipeline, load_video2rms(), {})
+        seeds = range(args.num_samples)
+        means = {path.name: means_of(measure_video(whole, path, own[path], seeds)) for path in videos}
+        means["mean"] = means_of(list(means.values()))
+        header = [f"picture alone, {args.num_samples} seeds, sound with sound", *means["mean"]]
+        sys.stdout.write(
+            "\n" + table(header, [(name, *(f"{value:.3g}" for value in row.values())) for name, row in means.items()])
+        )
 
 
 if __name__ == "__main__":

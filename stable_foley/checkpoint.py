@@ -25,7 +25,7 @@ from stable_foley.backbone import DIT, backbone_sha256
 from stable_foley.config import MAIN_EXPERIMENT, NEEDED, build_checked, inference_config
 from stable_foley.model import CONTROL_PARTS, FoleyModel
 from stable_foley.published import Published, is_published, read_published
-from training.checkpoint import Checkpoint, check_new, read_content, save_checkpoint
+from training.checkpoint import Checkpoint, check_new, read_content, save_checkpoint, weights_to_use
 from training.config import REPOSITORY, change, compose, describing, random_weights
 from training.stored_config import kept_sections
 
@@ -55,12 +55,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         published = _published(content, path, inside=True)
         return Checkpoint(published.weights, published.config)
     config = kept_sections(content["config"], path, NEEDED)
-    state: Any = state_dict_of(content, path)
-    with describing(path):
-        averaged = content.get("callbacks", {}).get("Ema", {}).get("weights", {})
-        if averaged:
-            state = {**state, **state_dict_of({"state_dict": averaged}, path)}
-    return Checkpoint(state, cast("dict[str, Any]", OmegaConf.to_container(config)))
+    return Checkpoint(weights_to_use(content, path), cast("dict[str, Any]", OmegaConf.to_container(config)))
 
 
 def _published(content: Mapping[str, Any], path: Path, *, inside: bool) -> Published:

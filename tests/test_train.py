@@ -13,6 +13,7 @@ from stable_foley.checkpoint import load_model
 from stable_foley.config import build_model
 from tests.conftest import tone_clip
 from training.config import compose
+from video2rms.predict import BUNDLED_VIDEO2RMS
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +92,19 @@ def test_both_kinds_of_checkpoint_can_be_used(runs):
     assert best.state_dict().keys() == last.state_dict().keys()
 
 
+@pytest.mark.parametrize("name", ["best.safetensors", "last.ckpt"])
+def test_a_new_run_starts_with_the_weights_of_a_checkpoint(runs, data_root, tmp_path, name):
+    """A learning rate of 0 leaves them as they are."""
+    start = runs / "whole" / "checkpoints" / name
+    overrides = ["trainer.max_epochs=1", "training.optimizer.lr=0", f"start={start}"]
+    train.train(run_config(data_root, tmp_path, "started", *overrides))
+    started, _ = load_model(tmp_path / "started" / "checkpoints" / "best.safetensors")
+    expected, _ = load_model(start)
+    state, other = started.state_dict(), expected.state_dict()
+    assert all(torch.equal(state[key], other[key]) for key in other)
+    assert logged(tmp_path, "started")[0][0] < 2  # steps are counted from 0
+
+
 def test_validation_does_not_depend_on_when_it_runs(data_root, tmp_path):
     """A learning rate of 0 leaves the weights alone, so every validation must give the same loss."""
     overrides = ["trainer.max_epochs=3", "training.optimizer.lr=0", "callbacks.samples.every_n_epochs=9"]
@@ -118,6 +132,8 @@ def test_the_loss_falls(data_root, tmp_path):
         ("trainer.precision=half", "half"),
         ("dataset.batch_size=0", "batch_size"),
         ("training=mini", "max_steps"),
+        ("start=nowhere.safetensors", "start=nowhere.safetensors"),
+        (f"start={BUNDLED_VIDEO2RMS}", "do not fit this model"),
     ],
 )
 def test_wrong_options_are_refused(data_root, tmp_path, override, words):
@@ -134,6 +150,7 @@ def test_wrong_options_are_refused(data_root, tmp_path, override, words):
             ["ckpt={run}/checkpoints/last.ckpt", "seed=5", "backbone.weights={run}/other.safetensors"],
             "another backbone",
         ),
+        (["ckpt={run}/checkpoints/last.ckpt", "start={run}/checkpoints/best.safetensors"], "give one of them"),
     ],
 )
 def test_runs_are_not_mixed_up(runs, data_root, overrides, words):

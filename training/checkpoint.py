@@ -17,7 +17,7 @@ from torch import Tensor
 from common.errors import InputError
 from common.files import atomic_path
 from common.pickles import read_pickle
-from common.weights import SafetensorsFile, is_safetensors, weights_sha256
+from common.weights import SafetensorsFile, is_safetensors, state_dict_of, weights_sha256
 from training.config import describing
 
 VERSIONS = ("torch", "pytorch-lightning", "stable-audio-tools")
@@ -89,6 +89,18 @@ def read_content(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is damaged (its content has another SHA-256 than it says); copy it again.")
     with describing(path):
         return {"state_dict": weights, "config": json.loads(config)}
+
+
+def weights_to_use(content: Mapping[str, Any], source: object) -> Mapping[str, Tensor]:
+    """Return the weights in a result of ``read_content``, averaged where the training averaged them.
+
+    Raises:
+        InputError: there are no tensors, or other things among them.
+    """
+    weights = state_dict_of(content, source)
+    with describing(source):
+        averaged = content.get("callbacks", {}).get("Ema", {}).get("weights", {})
+    return {**weights, **state_dict_of({"state_dict": averaged}, source)} if averaged else weights
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

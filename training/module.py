@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from common.errors import InputError
 from common.weights import load_into
+from training.checkpoint import read_content, weights_to_use
 from training.config import build_model, instantiate
 from training.resuming import take_over
 from training.stored_config import stored_form
@@ -125,6 +127,17 @@ class Training(pl.LightningModule):
         """Load what ``state_dict`` gave; always strict."""
         del strict, assign
         return load_into(self.model, state_dict, source="the checkpoint")
+
+    def start_from(self, path: Path) -> None:
+        """Take the trained weights from a checkpoint of the same model, and nothing else.
+
+        Raises:
+            InputError: the file cannot be read, or its weights do not fit.
+        """
+        try:
+            self.load_state_dict(weights_to_use(read_content(path), path))
+        except InputError as error:
+            raise InputError(f"start={path} does not work: {error}") from error
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the stored configuration, so that the file can be used without naming an experiment."""

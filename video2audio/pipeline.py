@@ -13,8 +13,9 @@ from common.stopwatch import Stopwatch
 from stable_foley.checkpoint import BUNDLED
 from stable_foley.generator import SoundGenerator
 from video2audio.inputs import Inputs, read_inputs
+from video2audio.peaks import within_full_scale
 from video2audio.request import FoleyRequest
-from video2audio.result import FoleyResult, within_full_scale
+from video2audio.result import FoleyResult
 from video2rms.model import Video2Rms
 from video2rms.predict import BUNDLED_VIDEO2RMS, load_video2rms
 
@@ -122,17 +123,17 @@ class FoleyPipeline:
                 progress=partial(tqdm, desc=f"seed {seed}", unit="step", disable=not progress),
                 watch=watch,
             )
-            sound, gain_db, n_clipped = within_full_scale(generated, clip=request.clip)
+            levelled = within_full_scale(generated, self.generator.sample_rate_hz, request.peaks)
             yield FoleyResult(
                 request=request,
-                sound=sound,
+                sound=levelled.sound,
                 sample_rate_hz=self.generator.sample_rate_hz,
                 envelope=inputs.envelope,
                 onsets_s=inputs.onsets_s,
                 seed=seed,
                 settings=settings,
-                gain_db=gain_db,
-                n_clipped=n_clipped,
+                gain_db=levelled.gain_db,
+                n_clipped=levelled.n_clipped,
                 timings_s=dict(watch.stage_s),
                 origin=origin,
             )

@@ -15,6 +15,7 @@ from media.envelope import Envelope, read_envelope_csv
 from media.reading import probe
 from stable_foley.generator import MAX_CONTROL_STRENGTH
 from stable_foley.sampler import SamplerSettings
+from video2audio.peaks import check_peaks
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class FoleyRequest:
         n_steps: sampling steps, 1 to 1000.
         cfg_scale: guidance scale, 1 for none.
         level_match_db: largest gain towards the envelope, in dB, 0 for none.
-        clip: clip samples beyond full scale, instead of making the whole sound softer.
+        peaks: what becomes of peaks above full scale: ``limit``, ``soften`` or ``clip``, see
+            ``video2audio.peaks.within_full_scale``.
     """
 
     video: Path
@@ -63,7 +65,7 @@ class FoleyRequest:
     n_steps: int | None = None
     cfg_scale: float | None = None
     level_match_db: float | None = None
-    clip: bool = False
+    peaks: str = "limit"
 
     @cached_property
     def section(self) -> Section:
@@ -98,6 +100,7 @@ class FoleyRequest:
         """
         check_range("--control-strength", self.control_strength, 0, MAX_CONTROL_STRENGTH)
         SamplerSettings().changed(**self.sampler_changes)
+        check_peaks(self.peaks)
         if self.envelope_seed is not None:
             check_seed(self.envelope_seed, "--envelope-seed")
             if self.envelope is not None:

@@ -1,7 +1,5 @@
 """Owns the result of a generation for a video, and its saving."""
 
-import logging
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,11 +13,6 @@ from stable_foley.sampler import SamplerSettings
 from video2audio.files import ResultFiles, write_files
 from video2audio.request import FoleyRequest
 
-log = logging.getLogger(__name__)
-
-PEAK_DB = -0.1
-"""Peak of a sound that would exceed full scale, in dB of full scale."""
-
 
 @dataclass(frozen=True, eq=False)
 class FoleyResult:
@@ -27,13 +20,13 @@ class FoleyResult:
 
     Attributes:
         request: the request.
-        sound: (C, N), float32; within full scale unless ``request.clip``.
+        sound: (C, N), float32; within full scale unless ``request.peaks`` is ``clip``.
         sample_rate_hz: sample rate of the sound.
         envelope: the envelope that controlled it, rms (T,), from the start of the section.
         onsets_s: predicted times of hits from the start of the section (K,); None if the envelope was given.
         seed: seed of the noise.
         settings: settings of the sampler.
-        gain_db: gain that keeps the sound within full scale, at most 0.
+        gain_db: lowest gain that keeps the sound within full scale, at most 0.
         n_clipped: number of samples that are clipped when the sound is written.
         timings_s: durations of the stages in seconds by name, including those shared with other seeds.
         origin: description of the models and the device.
@@ -68,7 +61,7 @@ class FoleyResult:
             "seed": self.seed,
             "sampler_settings": asdict(self.settings),
             "sample_rate_hz": self.sample_rate_hz,
-            "clip": request.clip,
+            "peaks": request.peaks,
             "gain_db": self.gain_db,
             "clipped_samples": self.n_clipped,
             **self.origin,
@@ -98,28 +91,6 @@ class FoleyResult:
         )
         files.check(self.request.files)
         return write_files(files, self.request.section, self.sound, self.envelope, self.record)
-
-
-def within_full_scale(sound: Tensor, *, clip: bool) -> tuple[Tensor, float, int]:
-    """Make a whole sound (C, N) softer until nothing exceeds full scale, or leave it to be clipped.
-
-    Args:
-        sound: full scale ±1.
-        clip: whether to leave it to be clipped.
-
-    Returns:
-        The sound, the gain in dB that was applied, and the number of samples that still exceed full scale.
-    """
-    peak = float(sound.abs().max())
-    if peak <= 1:
-        return sound, 0.0, 0
-    if clip:
-        n_clipped = int((sound.abs() > 1).sum())
-        log.warning("%d of %d samples exceed full scale and are clipped", n_clipped, sound.numel())
-        return sound, 0.0, n_clipped
-    gain_db = PEAK_DB - 20 * math.log10(peak)
-    log.warning("the sound exceeds full scale, so all of it is made %.1f dB softer; see --clip", -gain_db)
-    return sound * 10 ** (gain_db / 20), gain_db, 0
 
 
 def _named(given: object) -> str | None:

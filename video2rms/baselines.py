@@ -61,4 +61,6 @@ def motion_levels(windows: Iterable[FrameWindow], peak_rms: float = 0.2) -> Leve
     times_s = torch.from_numpy(stamps_s[kept][peaks + 1].clip(min=0)).float()
     heights = torch.from_numpy(fall[peaks]).float()
     onset[(times_s * FINE_RATE_HZ).long().clamp(max=n_slots - 1)] = heights
-    return Levels(nothing, onset, Hits(times_s, peak_rms * heights, torch.full_like(heights, DECAY_S)))
+    return Levels(
+        nothing, onset, Hits(times_s, peak_rms * heights, torch.full_like(heights, DECAY_S), torch.ones_like(heights))
+    )

@@ -1,7 +1,7 @@
 """What is heard in a stretch of time: hits, and the level of everything else."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -29,6 +29,11 @@ class Levels:
         """Level of hits and of everything else; their energies add up."""
         of_hits = level_of_hits(self.hits, len(self.rms))
         return Envelope((self.rms.square() + of_hits.square()).sqrt(), FINE_RATE_HZ)
+
+    def louder(self, by_db: float) -> "Levels":
+        """Return the same hits and levels, louder by some dB."""
+        gain = 10 ** (by_db / 20)
+        return replace(self, rms=gain * self.rms, hits=replace(self.hits, rms=gain * self.hits.rms))
 
     def part(self, first: int, last: int) -> "Levels":
         """Return the slots from `first` to before `last`, with the hits whose times lie in them."""

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Generic, NamedTuple
 
 import torch
@@ -12,13 +13,13 @@ from common.errors import InputError
 from media.envelope import FINE_RATE_HZ, Envelope, low_passed
 from video2rms.bins import LevelBins
 from video2rms.event_network import EventPrediction
-from video2rms.hits import Hits, level_beyond, measure_hits
+from video2rms.hits import level_beyond, measure_hits
 from video2rms.level_network import LevelPrediction
 from video2rms.model import Prediction
 
 NEAR_SLOTS = 3.5
 """Distance from a hit up to which a slot says how loud the hit is and when."""
-_UNKNOWN_DECAY_S = 0.04  # of a hit that the next one follows at once
+_UNKNOWN_DECAY_S, _UNKNOWN_RING = 0.04, 1.0  # of a hit that the next one follows at once
 
 
 class Loss(ABC, Generic[Prediction]):
@@ -93,8 +94,8 @@ class LevelLoss(Loss[LevelPrediction]):
 class EventLoss(Loss[EventPrediction]):
     """Cross-entropy with the heights of onsets, and near each hit errors of its time, level and decay.
 
-    Times and decays have an absolute error, so the network predicts their medians. Levels, of hits and of what is
-    heard beside them, have a cross-entropy with their classes.
+    Times, decays and rings have an absolute error, so the network predicts their medians. Levels, of hits and of what
+    is heard beside them, have a cross-entropy with their classes.
 
     Args:
         onset_weight: Weight of the onsets' loss, above 0.
@@ -104,6 +105,7 @@ class EventLoss(Loss[EventPrediction]):
         offset_weight: Weight of the error in slots, above 0.
         peak_weight: Weight of the hits' levels, above 0.
         decay_weight: Weight of the error of the decay's logarithm, above 0.
+        ring_weight: Weight of the error of the ring's share, above 0.
         level_weight: Weight of the level beside hits, above 0.
         smoothing_bins: Standard deviation of the Gaussian around a true class, above 0.
 
@@ -122,6 +124,7 @@ class EventLoss(Loss[EventPrediction]):
         offset_weight: float = 0.2,
         peak_weight: float = 1.0,
         decay_weight: float = 0.3,
+        ring_weight: float = 1.0,
         level_weight: float = 0.5,
         smoothing_bins: float = 1.0,
     ) -> None:
@@ -131,6 +134,7 @@ class EventLoss(Loss[EventPrediction]):
         self.offset_weight = _positive("offset_weight", offset_weight)
         self.peak_weight = _positive("peak_weight", peak_weight)
         self.decay_weight = _positive("decay_weight", decay_weight)
+        self.ring_weight = _positive("ring_weight", ring_weight)
         self.level_weight = _positive("level_weight", level_weight)
         self.smoothing_bins = _positive("smoothing_bins", smoothing_bins)
 
@@ -142,6 +146,7 @@ class EventLoss(Loss[EventPrediction]):
         near = targets.offset_slots.abs() < NEAR_SLOTS
         heard = near & (targets.peak > bins.edges[0])
         decays = heard & targets.log_decay.isfinite()
+        rings = heard & targets.ring.isfinite()
         of_peaks = cross_entropy(
             prediction.peak_logits[heard], bins.soft_targets(targets.peak[heard], self.smoothing_bins)
         )
@@ -151,6 +156,7 @@ class EventLoss(Loss[EventPrediction]):
             + self.offset_weight * _distance(prediction.offset_slots[near], targets.offset_slots[near])
             + self.peak_weight * of_peaks
             + self.decay_weight * _distance(prediction.log_decay[decays], targets.log_decay[decays])
+            + self.ring_weight * _distance(prediction.ring_logits[rings].sigmoid(), targets.ring[rings])
             + self.level_weight * of_levels
         )
 
@@ -162,12 +168,14 @@ class EventTargets(NamedTuple):
         offset_slots: Time from the middle of the slot to the nearest hit, in slots; infinite if there is none.
         peak: Level of that hit.
         log_decay: Natural logarithm of its decay in seconds; not a number if it is not known.
+        ring: Share of its ring; not a number if it is not known.
         beyond: Level beside hits.
     """
 
     offset_slots: Tensor
     peak: Tensor
     log_decay: Tensor
+    ring: Tensor
     beyond: Tensor
 
 
@@ -176,15 +184,17 @@ def event_targets(rms: Tensor, onsets_s: Tensor) -> EventTargets:
     n_slots = len(rms)
     hits = measure_hits(rms, onsets_s)
     if len(hits) == 0:
-        return EventTargets(torch.full((n_slots,), torch.inf), torch.zeros(n_slots), torch.zeros(n_slots), rms)
+        nothing = torch.zeros(n_slots)
+        return EventTargets(torch.full((n_slots,), torch.inf), nothing, nothing, nothing, rms)
     distance = hits.times_s[:, None] * FINE_RATE_HZ - (torch.arange(n_slots) + 0.5)
     nearest = distance.abs().argmin(dim=0)
-    decay_s = torch.where(hits.decay_s.isfinite(), hits.decay_s, _UNKNOWN_DECAY_S)
+    known = replace(hits, decay_s=hits.decay_s.nan_to_num(_UNKNOWN_DECAY_S), ring=hits.ring.nan_to_num(_UNKNOWN_RING))
     return EventTargets(
         offset_slots=distance.gather(0, nearest[None])[0],
         peak=hits.rms[nearest],
         log_decay=hits.decay_s.log()[nearest],
-        beyond=level_beyond(rms, Hits(hits.times_s, hits.rms, decay_s)),
+        ring=hits.ring[nearest],
+        beyond=level_beyond(rms, known),
     )
 
 

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,13 @@ class Video2Rms(nn.Module, ABC, Generic[Prediction]):
     Args:
         features: Extractor, trained or frozen.
         bins: Classes of levels.
+
+    Attributes:
+        headroom_db: How much softer than predicted an envelope should be, so that a sound along it stays within full
+            scale.
     """
+
+    headroom_db: ClassVar[float] = 0.0
 
     def __init__(self, features: FeatureExtractor, bins: LevelBins | None) -> None:
         super().__init__()

@@ -26,12 +26,12 @@ from common.errors import InputError, printable, user_errors
 from common.files import atomic_path, check_writable_folder, same_file
 from common.options import add_checkpoint, add_device, add_output, add_part, command_parser
 from common.stopwatch import Stopwatch
-from common.weights import load_into, state_dict_of
+from common.weights import load_into
 from media.clip import count_at_rate, part_duration_s
 from media.envelope import FINE_RATE_HZ, Envelope, write_envelope_csv
 from media.frames import FrameWindow
 from media.reading import FrameRequest, iter_requests, probe
-from training.checkpoint import read_content
+from training.checkpoint import read_content, weights_to_use
 from training.config import REPOSITORY, build_model, describing
 from training.stored_config import MOVED, kept_sections, resolved
 from video2rms.features.base import FRAME_RATE_HZ
@@ -98,7 +98,7 @@ def load_video2rms(checkpoint: Path = BUNDLED_VIDEO2RMS, device: str | torch.dev
         InputError: The file is missing, damaged, or not a checkpoint of Video2RMS.
     """
     content = read_content(checkpoint)
-    weights, described = state_dict_of(content, checkpoint), content.get("config")
+    weights, described = weights_to_use(content, checkpoint), content.get("config")
     part = described.get("model") if isinstance(described, dict) else None
     kind = str(part.get("_target_")) if isinstance(part, dict) else "nothing"
     if MOVED.get(kind, kind) not in OWN_TARGETS:
@@ -201,7 +201,7 @@ def predict_from_frames(
             LEAST_RATE_HZ,
         )
     lead_s = start_s - request.start_s
-    return PredictedEnvelope(levels, round(lead_s * FINE_RATE_HZ))
+    return PredictedEnvelope(levels.louder(-model.headroom_db), round(lead_s * FINE_RATE_HZ))
 
 
 def _watched(windows: Iterable[FrameWindow], bar: "tqdm[Any]", stamps: set[int]) -> Iterator[FrameWindow]:

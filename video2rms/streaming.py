@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from media.envelope import FINE_RATE_HZ
 from media.frames import FrameWindow
 from video2rms.features.base import FRAME_RATE_HZ
-from video2rms.hits import Hits
 from video2rms.levels import Levels
 from video2rms.model import Video2Rms
 
@@ -21,7 +21,7 @@ LEAST_CHANGE = 4.0
 """Change of a block's mean brightness, of 255, that noise and compression do not reach."""
 MOTION_LAG_FRAMES = 3
 NEAR_MOTION_S = 0.25
-"""Time between a hit and the movement that caused it."""
+"""Longest time between a sound and the movement that caused it."""
 
 
 def count_slots(n_frames: int) -> int:
@@ -69,7 +69,7 @@ def _predict(
     last = n_slots if after is None else first + count_slots(len(window.frames))
     start = count_slots(window.first) - first if window.first else -first
     levels = model.read(prediction, first_slot=start, seed=seed)[0]
-    return replace(levels, hits=levels.hits[_in_motion(levels.hits, moves(frames))]).part(first, last)
+    return _where_something_moves(levels, moves(frames)).part(first, last)
 
 
 def moves(frames: Tensor) -> Tensor:
@@ -84,8 +84,18 @@ def moves(frames: Tensor) -> Tensor:
     return F.pad(change, (lag, 0)) >= LEAST_CHANGE
 
 
-def _in_motion(hits: Hits, moving: Tensor) -> Tensor:
-    """Return which hits (K,) have a moving frame (T,) around them."""
-    times_s = moving.nonzero()[:, 0].cpu() / FRAME_RATE_HZ
-    distance_s = (hits.times_s[:, None] - times_s).abs()
-    return (distance_s < NEAR_MOTION_S).any(dim=1)
+def _where_something_moves(levels: Levels, moving: Tensor) -> Levels:
+    """Return the levels without what has no moving frame (T,) around it."""
+    moved_s = moving.nonzero()[:, 0].cpu() / FRAME_RATE_HZ
+    middle_s = (torch.arange(len(levels.rms)) + 0.5) / FINE_RATE_HZ
+    rms = torch.where(_near(middle_s, moved_s), levels.rms, 0)
+    return replace(levels, rms=rms, hits=levels.hits[_near(levels.hits.times_s, moved_s)])
+
+
+def _near(times_s: Tensor, moved_s: Tensor) -> Tensor:
+    """Return which times (K,) have a movement, at one of some rising times (M,), within `NEAR_MOTION_S`."""
+    if len(moved_s) == 0:
+        return torch.zeros_like(times_s, dtype=torch.bool)
+    after = torch.searchsorted(moved_s, times_s)
+    before_s, after_s = moved_s[(after - 1).clamp(min=0)], moved_s[after.clamp(max=len(moved_s) - 1)]
+    return torch.minimum((times_s - before_s).abs(), (after_s - times_s).abs()) < NEAR_MOTION_S

@@ -8,6 +8,7 @@ import torch
 from benchmarks.real_clips import in_halves, main
 from data.greatest_hits import Hit, write_hits
 from tests.conftest import tone_clip
+from tests.media.clips import click, make_video
 
 
 def test_a_half_is_made_with_the_other_one_as_prompt():
@@ -35,6 +36,23 @@ def test_tables_and_figure(clip, tmp_path, capsys):
     assert other == pytest.approx(1, abs=0.01)
     assert 0 < own < 1
     assert figure.stat().st_size > 10_000
+
+
+def test_videos_get_a_row_each_and_the_mean(tmp_path, capsys):
+    """The recording has three clicks; its values are known, those of the new sound are only there."""
+    sound = sum(click(2.0, at_s) for at_s in (0.4, 0.9, 1.4))
+    make_video(tmp_path / "clicks.mp4", np.arange(0, 2, 0.04), sound=sound)
+    main(["--videos", str(tmp_path), "--num-samples", "1"])
+    lines = capsys.readouterr().out.splitlines()
+    header, rows = lines[1].strip("| ").split(" | "), [line.strip("| ").split(" | ") for line in lines[3:]]
+    assert [row[0] for row in rows] == ["clicks.mp4", "mean"]
+    assert rows[0][1:] == rows[1][1:]
+    values = dict(zip(header[1:], map(float, rows[0][1:]), strict=True))
+    assert 0 <= values["onset F1"] <= 1
+    assert values["attack, recording (ms)"] < 3
+    level_db = 10 * np.log10(float(click(0.002, 0.001).square().mean()))
+    assert values["peak level, recording (dB)"] == pytest.approx(level_db, abs=1.5)
+    assert list(values)[2] == "attack, generated (ms)"
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,32 @@ def test_matrices_are_halved_and_the_rest_stays(tmp_path, checkpoint, capsys):
     assert checkpoint.read_bytes() == before
 
 
+def test_checkpoints_are_averaged(tmp_path, checkpoint):
+    others = {"b": 3.0, "c": -1.0}
+    for name, factor in others.items():
+        weights = {key: factor * value for key, value in WEIGHTS.items()}
+        save_checkpoint(tmp_path / f"{name}.safetensors", Checkpoint(weights, CONFIG))
+    paths = [str(tmp_path / f"{name}.safetensors") for name in others]
+    main(["--checkpoint", str(checkpoint), "--average", *paths, "--output", str(tmp_path / "small.safetensors")])
+    found = load_file(tmp_path / "small.safetensors")
+    torch.testing.assert_close(found["vector"], WEIGHTS["vector"])
+    torch.testing.assert_close(found["matrix"].float(), WEIGHTS["matrix"], atol=0, rtol=2**-11)
+
+
+def test_another_model_is_not_averaged(tmp_path, checkpoint, capsys):
+    save_checkpoint(tmp_path / "other.safetensors", Checkpoint({"matrix": torch.zeros(2, 2)}, CONFIG))
+    with pytest.raises(SystemExit) as stop:
+        main(
+            [
+                *("--checkpoint", str(checkpoint), "--average", str(tmp_path / "other.safetensors")),
+                *("--output", str(tmp_path / "small.safetensors")),
+            ]
+        )
+    assert stop.value.code == 2
+    assert "average checkpoints of one model" in capsys.readouterr().err
+    assert not (tmp_path / "small.safetensors").exists()
+
+
 def test_numbers_that_do_not_fit_are_refused():
     with pytest.raises(InputError, match="weight holds numbers beyond 65504"):
         halved(torch.full((2, 2), 1e5), "weight")

@@ -5,14 +5,15 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tests.video2rms.test_hits import hits
 from video2rms.bins import LevelBins
 from video2rms.event_network import EventNetwork, EventPrediction
 from video2rms.features.flow import FlowFeatures
-from video2rms.hits import Hits, level_of_hits
+from video2rms.hits import level_of_hits
 from video2rms.losses import EventLoss, event_targets, onset_heights
 
 N_SLOTS = 250
-TRUE = Hits(torch.tensor([0.303, 0.999, 1.5]), torch.tensor([0.4, 0.1, 0.2]), torch.tensor([0.05, 0.1, 0.02]))
+TRUE = hits((0.303, 0.4, 0.05, 0.5), (0.999, 0.1, 0.1), (1.5, 0.2, 0.03, 0.8))
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,7 @@ def certain(level):
         targets.offset_slots[None],
         logits_of(targets.peak)[None],
         targets.log_decay[None],
+        targets.ring.clamp(1e-6, 1 - 1e-6).logit()[None],
         logits_of(targets.beyond)[None],
     )
 
@@ -52,6 +54,7 @@ def test_hits_are_read_to_a_fraction_of_a_slot(network, level):
     torch.testing.assert_close(found.hits.times_s, TRUE.times_s, atol=1e-4, rtol=0)
     torch.testing.assert_close(found.hits.rms, TRUE.rms, rtol=0.05, atol=0)
     torch.testing.assert_close(found.hits.decay_s, TRUE.decay_s, rtol=0.15, atol=0.002)
+    torch.testing.assert_close(found.hits.ring, TRUE.ring, atol=0.08, rtol=0)
     assert (found.envelope.rms - level).abs().max() < 0.03
 
 
@@ -68,6 +71,7 @@ def test_the_truth_has_the_lowest_loss(level):
         replace(true, offset_slots=true.offset_slots + 1),
         replace(true, peak_logits=true.peak_logits.roll(3, dims=-1)),
         replace(true, log_decay=true.log_decay + 1),
+        replace(true, ring_logits=true.ring_logits - 1),
         replace(true, level_logits=true.level_logits.roll(3, dims=-1)),
     ]
     assert all(value(other) > lowest + 0.05 for other in others)
@@ -91,6 +95,7 @@ def test_a_seed_draws_levels_from_their_distribution(network):
         40 * (heights - 0.5),
         torch.zeros(1, n_slots),
         spread,
+        torch.zeros(1, n_slots),
         torch.zeros(1, n_slots),
         logits_of(torch.zeros(1, n_slots)),
     )

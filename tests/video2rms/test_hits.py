@@ -6,23 +6,26 @@ import pytest
 import torch
 
 from media.envelope import FINE_RATE_HZ, fine_envelope
-from video2rms.hits import Hits, level_beyond, level_of_hits, measure_hits
+from video2rms.hits import STRIKE_DECAY_S, Hits, level_beyond, level_of_hits, measure_hits
 from video2rms.levels import Levels, join_levels
 
 RATE_HZ = 16_000
 
 
 def hits(*rows):
-    times_s, rms, decay_s = torch.tensor(rows).T
-    return Hits(times_s, rms, decay_s)
+    """Hits of rows with time, level, decay and, if it is not 1, ring."""
+    times_s, rms, decay_s, ring = torch.tensor([(*row, 1.0)[:4] for row in rows]).T
+    return Hits(times_s, rms, decay_s, ring)
 
 
-def mean_level_of_noises(rows, duration_s, n_noises=300):
+def mean_level_of_noises(rows, duration_s, n_noises=300, *, independent=False):
     """Return the root of the mean energy that `fine_envelope` measures in noises with these hits."""
     generator = torch.Generator().manual_seed(0)
     time_s = torch.arange(round(duration_s * RATE_HZ)) / RATE_HZ
-    shape = sum(a * torch.exp(-(time_s - t).clamp(min=0) / d) * (time_s >= t) for t, a, d in rows)
-    waves = shape * torch.randn(n_noises, 1, len(time_s), generator=generator)
+    shapes = torch.stack([a * torch.exp(-(time_s - t).clamp(min=0) / d) * (time_s >= t) for t, a, d in rows])
+    n_sources = len(rows) if independent else 1
+    shapes = shapes if independent else shapes.sum(dim=0, keepdim=True)
+    waves = sum(shapes[i] * torch.randn(n_noises, 1, len(time_s), generator=generator) for i in range(n_sources))
     return fine_envelope(waves, RATE_HZ).rms.square().mean(dim=0).sqrt()
 
 
@@ -35,6 +38,22 @@ def test_a_level_is_that_of_noise_with_a_sudden_start_and_an_exponential_decay(d
     found = level_of_hits(hits((time_s, peak, decay_s)), len(expected))
     torch.testing.assert_close(found, expected, atol=0.02 * peak, rtol=0.08)
     assert not found[: int((time_s - window_s) * FINE_RATE_HZ)].any()
+
+
+def test_a_level_is_that_of_a_strike_with_a_ring():
+    """A strike of 4 ms whose energy is ten times that of the ring in the first 32 ms."""
+    window_s, ring_s = 0.032, 0.06
+
+    def energy(decay_s):
+        return decay_s / 2 * -math.expm1(-2 * window_s / decay_s) / window_s
+
+    of_ring = 0.2**2 * energy(ring_s)
+    strike = math.sqrt(10 * of_ring / energy(STRIKE_DECAY_S))
+    expected = mean_level_of_noises([(0.3, 0.2, ring_s), (0.3, strike, STRIKE_DECAY_S)], 1.2, independent=True)
+    ring = math.sqrt(1 / 11)
+    decay_s = ring_s * (math.log(10) + math.log(ring)) / math.log(10)
+    found = level_of_hits(hits((0.3, math.sqrt(11 * of_ring), decay_s, ring)), len(expected))
+    torch.testing.assert_close(found, expected, atol=0.02 * math.sqrt(11 * of_ring), rtol=0.08)
 
 
 def test_energies_of_hits_add_up():
@@ -50,6 +69,21 @@ def test_measured_hits_make_the_level_they_were_measured_from():
     torch.testing.assert_close(found.times_s, true.times_s)
     torch.testing.assert_close(found.rms, true.rms, rtol=0.06, atol=0)
     torch.testing.assert_close(found.decay_s, true.decay_s, rtol=0.15, atol=0.002)
+    torch.testing.assert_close(found.ring[:3], true.ring[:3], atol=0.1, rtol=0)
+    assert found.ring[3].isnan()  # too short to tell
+
+
+@pytest.mark.parametrize("ring", [0.3, 0.5, 0.8])
+@pytest.mark.parametrize("decay_s", [0.03, 0.06, 0.15])
+@pytest.mark.parametrize("time_s", [0.2, 0.203, 0.206])
+def test_measured_strikes_with_a_ring_make_the_level_they_were_measured_from(time_s, decay_s, ring):
+    true = hits((time_s, 0.5, decay_s, ring))
+    level = level_of_hits(true, 300)
+    found = measure_hits(level, true.times_s)
+    torch.testing.assert_close(found.rms, true.rms, rtol=0.07, atol=0)
+    torch.testing.assert_close(found.ring, true.ring, rtol=0.12, atol=0)
+    again = level_of_hits(found, 300)
+    assert (again - level).abs().max() < 0.1 * level.max()
 
 
 def test_a_hit_that_the_next_follows_at_once_has_no_known_decay():
@@ -74,6 +108,12 @@ def test_what_hits_explain_is_not_beyond_them():
     found = level_beyond((of_hits.square() + rolling.square()).sqrt(), true)
     torch.testing.assert_close(found[185:], rolling[185:], rtol=0.01, atol=1e-4)
     assert not found[:180].any()
+
+
+def test_louder_levels_are_louder_by_so_much():
+    levels = Levels(torch.linspace(0, 0.1, 250), torch.rand(250), hits((0.1, 0.5, 0.05, 0.4), (0.9, 0.2, 0.1)))
+    torch.testing.assert_close(levels.louder(-20.0).envelope.rms, levels.envelope.rms / 10)
+    assert levels.louder(-20.0).hits.times_s is levels.hits.times_s
 
 
 def test_parts_of_levels_join_to_the_whole():
