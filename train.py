@@ -31,7 +31,7 @@ from training.checks import check_values, checked_run_name, one_sentence
 from training.config import REPOSITORY, instantiate
 from training.loggers import close_loggers
 from training.module import build_training
-from training.resuming import check_resuming
+from training.resuming import check_resuming, check_start
 
 log = logging.getLogger(__name__)
 
@@ -47,15 +47,15 @@ def train(cfg: DictConfig) -> None:
         raise InputError("paths.runs is null; expected the folder of all runs: give paths.runs=FOLDER.")
     checkpoints = Path(str(cfg.paths.runs)) / checked_run_name(cfg.tag) / "checkpoints"
     ckpt = None if cfg.ckpt is None else str(cfg.ckpt)  # a number can be a file name
-    if ckpt is not None and cfg.start is not None:
-        raise InputError(f"ckpt={ckpt} resumes a run, start={cfg.start} starts a new one; give one of them.")
+    start = None if cfg.start is None else Path(str(cfg.start))
+    check_start(start, ckpt)
     check_resuming(ckpt, checkpoints / "last.ckpt")
     rank_zero_only(remove_partial)(checkpoints)  # left by a killed run
     datamodule = instantiate(cfg.dataset)
     datamodule.setup("fit")
     training = build_training(cfg)
-    if cfg.start is not None:
-        training.start_from(Path(str(cfg.start)))
+    if start is not None:
+        training.start_from(start)
     n_all = sum(p.numel() for p in training.parameters())
     n_trained = sum(p.numel() for p in training.parameters() if p.requires_grad)
     log.info("training %.2f M of %.2f M parameters", n_trained / 1e6, n_all / 1e6)

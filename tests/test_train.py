@@ -141,6 +141,11 @@ def test_wrong_options_are_refused(data_root, tmp_path, override, words):
         train.train(run_config(data_root, tmp_path, "refused", override))
 
 
+def test_a_missing_start_is_refused_before_the_data_are_read(tmp_path):
+    with pytest.raises(InputError, match=r"start=nowhere\.safetensors"):
+        train.train(run_config(tmp_path / "no data", tmp_path, "refused", "start=nowhere.safetensors"))
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [

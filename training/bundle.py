@@ -55,8 +55,9 @@ def bundle(checkpoint: Path, out: Path, others: Sequence[Path] = ()) -> int:
     if "config" not in content:
         raise InputError(f"{checkpoint} says nothing of its configuration: give a checkpoint of train.py")
     states = [weights_to_use(content, checkpoint), *(weights_to_use(read_content(path), path) for path in others)]
-    for path, state in zip(others, states[1:], strict=True):
-        if {n: value.shape for n, value in state.items()} != {n: value.shape for n, value in states[0].items()}:
+    shapes = [{name: value.shape for name, value in state.items()} for state in states] if others else []
+    for path, other in zip(others, shapes[1:], strict=True):
+        if other != shapes[0]:
             raise InputError(f"{path} has other weights than {checkpoint}: average checkpoints of one model")
     weights = {name: halved(mean([state[name] for state in states]), name) for name in states[0]}
     config: Any = OmegaConf.to_container(kept_sections(content["config"], checkpoint, ("model",), SECTIONS))

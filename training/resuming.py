@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from common.errors import InputError
+from common.files import check_readable
 from common.pickles import read_pickle
 from common.weights import N_LISTED, state_dict_of
 
@@ -35,6 +36,22 @@ KEPT = (
     "config",
 )
 """Parts of a checkpoint that a run takes over; the state of its precision, if any, is one more."""
+
+
+def check_start(start: Path | None, ckpt: str | None) -> None:
+    """Refuse, before any work, to start from a file that is not there, or from one and resume another.
+
+    Raises:
+        InputError: ``start`` cannot be read, or ``ckpt`` is given too.
+    """
+    if start is None:
+        return
+    if ckpt is not None:
+        raise InputError(f"ckpt={ckpt} resumes a run, start={start} starts a new one; give one of them.")
+    try:
+        check_readable(start)
+    except InputError as error:
+        raise InputError(f"start={start} does not work: {error}") from error
 
 
 def check_resuming(ckpt: str | None, last: Path) -> None:

@@ -1,5 +1,6 @@
 """A senseless value of any key ends in one sentence; a fault of the program keeps its traceback."""
 
+import functools
 import itertools
 
 import pytest
@@ -8,6 +9,7 @@ from omegaconf import OmegaConf
 import train
 from common.errors import InputError
 from stable_foley.config import build_model
+from training import checks
 from training.checks import one_sentence
 from training.config import compose, instantiate
 from training.module import build_training
@@ -92,6 +94,8 @@ def test_a_fault_of_the_program_is_no_mistake_of_the_user(monkeypatch, kind):
     def faulty(*_args, **_kwargs):
         raise kind("a bug")
 
+    signatures = functools.cache(checks._signature.__wrapped__)  # what is learned of `faulty` must not stay
+    monkeypatch.setattr(checks, "_signature", signatures)
     monkeypatch.setattr(LevelBins, "__init__", faulty)
     with pytest.raises(kind, match="a bug") as fault, one_sentence():
         build_training(compose(*EXPERIMENTS["video2rms"]))
