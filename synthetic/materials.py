@@ -87,7 +87,7 @@ MATERIALS = {
         reactions={"static": 7, "rigid-motion": 3},
     ),
     "glass": Material(
-        wave_speed_m_s=(3800, 5200), loss_factor=(0.0006, 0.003), support_damping_per_s=(8, 100),
+        wave_speed_m_s=(3800, 5200), loss_factor=(0.0003, 0.001), support_damping_per_s=(1, 8),
         contact_ms=(0.07, 0.2), ring_db=(0, 0), thud_db=(-22, -8), grain_db=None, stick_db=(-20, -10), level_db=1,
         thud_band_hz=(2500, 16000), thud_decay_ms=(1, 4), roughness_mm=(0.05, 0.2),
         shapes={"cylinder": 3, "vessel": 2, "slab": 1},

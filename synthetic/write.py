@@ -16,7 +16,7 @@ from synthetic.spec import SAMPLE_RATE_HZ, SyntheticSpec
 
 MANIFEST = "manifest.json"
 TRUTH = "truth"
-VERSION = 4  # version of the clips that a seed gives: increased with every change of the renderer
+VERSION = 5  # version of the clips that a seed gives: increased with every change of the renderer
 
 
 @dataclass(frozen=True)
