@@ -17,6 +17,7 @@ from torchaudio.transforms import MelSpectrogram
 from benchmarks.tools import table
 from common.errors import user_errors
 from common.options import add_clips, add_number, command_parser
+from evaluation.hits import hit_shapes, median_shape, shape_differences
 from evaluation.onsets import NARROW_WINDOW_S, detect_onsets, onset_f1
 from media.reading import read_sound
 from stable_foley.mel_latent import MelLatent
@@ -37,6 +38,8 @@ class Fidelity:
     onset_f1: float
     before_onset_db: float
     before_onset_change_db: float
+    attack_ms: float
+    attack_change_ms: float
 
 
 def strikes(seed: int, duration_s: float = 6.0) -> Tensor:
@@ -70,6 +73,8 @@ def measure(original: Tensor, copy: Tensor) -> Fidelity:
     onsets_s, onsets_of_copy_s = (detect_onsets(mono[None], SAMPLE_RATE_HZ).times_s for mono in (original, copy))
     onset_score = onset_f1(onsets_s, onsets_of_copy_s, NARROW_WINDOW_S)
     before_db = level_before_onsets_db(original, original, onsets_s)
+    shapes, shapes_of_copy = (hit_shapes(mono[None], SAMPLE_RATE_HZ, onsets_s) for mono in (original, copy))
+    same = [(i, i) for i in range(len(shapes))]
     return Fidelity(
         log_mel_l1=(log_mel(original) - log_mel(copy)).abs().mean().item(),
         spectral_convergence=spectral_convergence(original, copy),
@@ -78,6 +83,8 @@ def measure(original: Tensor, copy: Tensor) -> Fidelity:
         onset_f1=onset_score.f1 if onset_score else math.nan,
         before_onset_db=before_db,
         before_onset_change_db=level_before_onsets_db(copy, original, onsets_s) - before_db,
+        attack_ms=median_shape(shapes).attack_ms,
+        attack_change_ms=shape_differences(shapes, shapes_of_copy, same).attack_ms,
     )
 
 

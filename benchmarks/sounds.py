@@ -18,6 +18,7 @@ APART_S = 0.5
 _RISEN = 0.3
 _LONGEST_LAG_S = 1.0
 _PULSE_SLOT = 64  # samples, 1.5 ms
+_RIPPLE_SLOT, _RIPPLE_SLOTS = 220, 11  # 5 ms, and an odd number of them
 
 
 def onset_times_s(sound: Tensor) -> np.ndarray:
@@ -70,6 +71,17 @@ def pulsation_db(sound: Tensor, rate_hz: float) -> float:
     away_hz = (torch.fft.rfftfreq(len(level), _PULSE_SLOT / SAMPLE_RATE_HZ) - rate_hz).abs()
     around = spectrum[(away_hz > 1) & (away_hz < 6)].median()
     return float(10 * torch.log10(spectrum[away_hz.argmin()] / around))
+
+
+def ripple_db(sound: Tensor) -> float:
+    """Return how uneven the level of a sound (C, N) is that should fall or rise smoothly, in dB.
+
+    The standard deviation of the level in 5 ms around its mean over 55 ms; that of white noise is about 0.4.
+    """
+    energy = sound.mean(dim=0).double().unfold(0, _RIPPLE_SLOT, _RIPPLE_SLOT).square().mean(dim=1)
+    level = 10 * (energy + 1e-12).log10()
+    smooth = level.unfold(0, _RIPPLE_SLOTS, 1).mean(dim=1)
+    return float((level[_RIPPLE_SLOTS // 2 : -(_RIPPLE_SLOTS // 2)] - smooth).std())
 
 
 def pre_echo_db(sound: Tensor, hits_s: np.ndarray) -> list[float]:

@@ -32,6 +32,7 @@ COMMANDS = {
         "benchmarks.mel_latent",
         "benchmarks.overfit_real_clip",
         "benchmarks.preprocess",
+        "benchmarks.prompts",
         "benchmarks.readers",
         "benchmarks.ring",
         "benchmarks.real_clips",

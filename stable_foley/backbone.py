@@ -268,7 +268,7 @@ def build_backbone(
 
     Args:
         model_config: in the format of stable-audio-tools; ``model.pretransform.type`` is ``autoencoder`` (the VAE) or
-            ``mel`` (fixed mel cepstra, no weights).
+            ``mel`` (mel cepstra and fine levels, no weights).
         weights: a file with keys ``model.model.…`` (transformer), ``pretransform.…`` (VAE) and
             ``conditioner.conditioners.…``, as in Stable Audio Open and the output of ``exp=train_backbone.yaml``, or a
             folder with ``model.safetensors`` or ``model.ckpt``; a published Stable-Foley checkpoint contains them too.
@@ -294,6 +294,7 @@ def build_backbone(
         with where, default_dtype(DTYPES[dtype]):
             dit = DiT(gradient_checkpointing=gradient_checkpointing, **dit_config(model_config))
         codec = build_codec(model_config["model"]["pretransform"], int(model_config["sample_rate"]))
+        _check_channels(dit.postprocess_conv.out_channels, cast(LatentCodec, codec).n_latent_channels)
     except InputError:
         raise
     except LIBRARY_ERRORS as error:
@@ -366,6 +367,15 @@ def _check_layers(option: str, n_layers: Any) -> None:
     """Refuse a number of layers that could not be built in a reasonable time."""
     if not isinstance(n_layers, int) or not 1 <= n_layers <= MAX_LAYERS:
         raise InputError(f"{option} is {n_layers}; expected 1 to {MAX_LAYERS}: correct it.")
+
+
+def _check_channels(n_of_dit: int, n_of_codec: int) -> None:
+    """Refuse a transformer for another latent than the codec's, as that of a checkpoint from before a change is."""
+    if n_of_dit != n_of_codec:
+        raise InputError(
+            f"model.diffusion.config.io_channels is {n_of_dit}, but the latent codec has {n_of_codec} channels: "
+            "correct it, or train a checkpoint from before the codec changed anew."
+        )
 
 
 def build_codec(pretransform: Mapping[str, Any], sample_rate_hz: int) -> nn.Module:

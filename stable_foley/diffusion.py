@@ -42,7 +42,7 @@ def logit_normal_quantiles(n: int, mean: float = 0.0, std: float = 1.0) -> Tenso
     return torch.sigmoid(mean + std * quantiles).float()
 
 
-def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
+def guided(conditional: Tensor, unconditional: Tensor, scale: float | Tensor) -> Tensor:
     """Apply classifier-free guidance: scale 1 gives the conditional prediction, 0 the unconditional one."""
     return unconditional + scale * (conditional - unconditional)
 
@@ -55,3 +55,16 @@ def sigma_to_level(sigma: Tensor) -> Tensor:
 def denoised_from_v(x: Tensor, v: Tensor, sigma: Tensor) -> Tensor:
     """Return the clean latent for ``x = clean + sigma · noise`` and the model's v at ``x / sqrt(1 + sigma²)``."""
     return x / (1 + sigma**2) - v * sigma / torch.sqrt(1 + sigma**2)
+
+
+def v_from_step(x: Tensor, end: Tensor, sigma: Tensor, sigma_end: Tensor) -> Tensor:
+    """Return the model's v at ``x / sqrt(1 + sigma²)`` with which an Euler step from ``x`` to ``sigma_end`` ends there.
+
+    Args:
+        x: clean + sigma · noise (B, C, L).
+        end: where the step ends (B, C, L).
+        sigma: noise-to-signal ratios of ``x`` (B, 1, 1).
+        sigma_end: those of the end, smaller.
+    """
+    clean = x + (end - x) * sigma / (sigma - sigma_end)
+    return (x / (1 + sigma**2) - clean) * torch.sqrt(1 + sigma**2) / sigma

@@ -1,6 +1,7 @@
-"""The latent of the small model: fixed mel cepstra with the interface of the Stable Audio Open VAE.
+"""The latent of the small model: mel cepstra and fine levels, with the interface of the Stable Audio Open VAE.
 
-Owns the choice of bands, range and normalisation, and the reconstruction of sound: Griffin-Lim with exact mel power.
+Owns the choice of bands, range and normalisation, and the reconstruction of sound: Griffin-Lim with exact mel power and
+fine levels.
 
 Shapes: B batch, C channels, N samples, L latent steps, F frequency bins, T frames (3 per latent step, 1 at either end).
 """
@@ -12,6 +13,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 from torchaudio.functional import create_dct, melscale_fbanks
+
+from stable_foley.fine_levels import FineLevels
 
 _N_FFT = 2048
 _HOP = 512
@@ -37,16 +40,18 @@ _COHERENT_RISE = (
 
 
 class MelLatent(nn.Module):
-    """Log-mel amplitudes of three frames at a time as a two-dimensional cepstrum of about unit variance; no weights.
+    """Two resolutions, no weights: log-mel amplitudes of long frames as a cepstrum, and levels of short ones.
 
-    The cepstrum (cosine transform over the bands and over the three frames) separates level, timbre and change. Its
-    values are divided by a power of their spread over strikes, so that noise covers all of them at similar levels. If
-    the bands themselves were modelled, their common level would remain visible through noise that has long covered the
-    differences between materials, and remaining noise would be audible as a rough texture.
+    A long frame (46 ms) tells partials apart, but not when within it a hit begins; short ones (6 ms) tell that.
 
-    Channel c holds order c // 3 in frequency and c % 3 in time. Multiplying a sound by g adds ln(g) · sqrt(240) / 6.4
-    to channel 0 and changes no other, except at floor and ceiling. Stereo is averaged in encoding and duplicated in
-    decoding.
+    The cepstrum (cosine transform over the bands and over the three frames of a step) separates level, timbre and
+    change. Its values are divided by a power of their spread over strikes, so that noise covers all of them at similar
+    levels. If the bands themselves were modelled, their common level would remain visible through noise that has long
+    covered the differences between materials, and remaining noise would be audible as a rough texture.
+
+    Channel c below 240 holds order c // 3 in frequency and c % 3 in time; `FineLevels` owns the other 64. Multiplying a
+    sound by g adds ln(g) · sqrt(240) / 6.4 to channel 0 and changes no other, except at floor and ceiling. Stereo is
+    averaged in encoding and duplicated in decoding.
 
     Args:
         n_iterations: Iterations of phase reconstruction, at least 1; more are more accurate and slower.
@@ -55,7 +60,7 @@ class MelLatent(nn.Module):
         ValueError: n_iterations is below 1.
     """
 
-    n_latent_channels = _N_BANDS * _N_FRAMES
+    n_latent_channels = _N_BANDS * _N_FRAMES + FineLevels.n_channels
     samples_per_step = _HOP * _N_FRAMES
     sample_rate_hz = 44_100
     n_audio_channels = 2
@@ -65,11 +70,12 @@ class MelLatent(nn.Module):
     cosines: Tensor
     spread: Tensor
 
-    def __init__(self, n_iterations: int = 32) -> None:
+    def __init__(self, n_iterations: int = 24) -> None:
         super().__init__()
         if n_iterations < 1:
             raise ValueError(f"n_iterations is {n_iterations}; at least 1 is needed")
         self.n_iterations = n_iterations
+        self.fine = FineLevels(self.sample_rate_hz)
         bands = melscale_fbanks(
             _N_FFT // 2 + 1,
             f_min=0.0,
@@ -90,18 +96,19 @@ class MelLatent(nn.Module):
 
     @property
     def loss_weights(self) -> Tensor:
-        """Weights (240, 1) of errors: half of the way, in decibels, back to errors of the log-mel amplitudes.
+        """Weights (304, 1) of errors: half of the way, in decibels, back to errors of the log-mel amplitudes.
 
         Without weights, the few channels that distinguish materials would be a hundredth of the loss.
         """
-        return self.spread / self.spread.mean()
+        spread = torch.cat((self.spread, self.fine.spread))
+        return spread / spread.mean()
 
     def parameters_of(self, wave: Tensor) -> Tensor:
-        """Return the latents (B, 240, L) of sound (B, C, N): this transform is deterministic."""
+        """Return the latents (B, 304, L) of sound (B, C, N): this transform is deterministic."""
         return self.encode(wave)
 
     def draw(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return latents (B, 240, L) unchanged; a VAE with the same interface draws from the generator."""
+        """Return latents (B, 304, L) unchanged; a VAE with the same interface draws from the generator."""
         return parameters
 
     @torch.no_grad()
@@ -113,7 +120,7 @@ class MelLatent(nn.Module):
             generator: Unused.
 
         Returns:
-            (B, 240, L) float32 with L = ceil(N / 1536).
+            (B, 304, L) float32 with L = ceil(N / 1536).
 
         Raises:
             ValueError: wave is not (B, C, N) or has no samples.
@@ -126,30 +133,32 @@ class MelLatent(nn.Module):
             power = self.bands @ self._stft(mono).abs().square()
             log_amplitude = power[..., 1:-1].clamp(min=_TINY).log() / 2
             values = log_amplitude.clamp(min=_LOG_FLOOR) - _LOG_MEAN
-            return self.cosines @ rearrange(values, "b f (l t) -> b (f t) l", t=_N_FRAMES) / self.spread
+            cepstrum = self.cosines @ rearrange(values, "b f (l t) -> b (f t) l", t=_N_FRAMES) / self.spread
+            return torch.cat((cepstrum, self.fine.encode(mono)), dim=1)
 
     @torch.no_grad()
     def decode(self, latent: Tensor) -> Tensor:
         """Convert latents to sound; the result for a latent does not depend on the rest of the batch.
 
         Args:
-            latent: (B, 240, L), L at least 1; bands at the floor (together -98 dB of full scale) become digital
+            latent: (B, 304, L), L at least 1; bands at the floor (together -98 dB of full scale) become digital
                 silence.
 
         Returns:
             (B, 2, 1536 L) float32, both channels equal; not limited to ±1.
 
         Raises:
-            ValueError: latent is not (B, 240, L) or has no step.
+            ValueError: latent is not (B, 304, L) or has no step.
         """
         if latent.ndim != 3 or latent.shape[1] != self.n_latent_channels or latent.numel() == 0:
             raise ValueError(f"latent has shape {tuple(latent.shape)}; (B, {self.n_latent_channels}, L) is needed")
         with torch.autocast(latent.device.type, enabled=False):
-            values = self.cosines.T @ (latent.float() * self.spread)
+            cepstrum, fine = latent.float().split((_N_BANDS * _N_FRAMES, FineLevels.n_channels), dim=1)
+            values = self.cosines.T @ (cepstrum * self.spread)
             log_amplitude = rearrange(values, "b (f t) l -> b f (l t)", t=_N_FRAMES) + _LOG_MEAN
             log_amplitude = F.pad(log_amplitude, (1, 1), mode="replicate").clamp(_LOG_FLOOR, _LOG_CEILING)
             power = (2 * log_amplitude).exp() * (log_amplitude > _LOG_FLOOR + _SILENCE_MARGIN)
-            mono = self._reconstruct(power)[:, _HOP // 2 : -_HOP // 2]
+            mono = self._reconstruct(power, self.fine.levels(fine))[:, _HOP // 2 : -_HOP // 2]
         return mono[:, None].repeat(1, self.n_audio_channels, 1)
 
     def _stft(self, mono: Tensor) -> Tensor:
@@ -159,12 +168,12 @@ class MelLatent(nn.Module):
         n_samples = (spectrum.shape[-1] - 1) * _HOP
         return torch.istft(spectrum, _N_FFT, _HOP, window=self.window, length=n_samples)
 
-    def _reconstruct(self, power: Tensor) -> Tensor:
-        """Find a sound (B, 512 (T - 1)) with these mel powers (B, 80, T) by Griffin-Lim with momentum.
+    def _reconstruct(self, power: Tensor, levels: Tensor) -> Tensor:
+        """Find a sound (B, 512 (T - 1)) with these mel powers (B, 80, T) and fine levels by Griffin-Lim with momentum.
 
         The usual method imposes magnitudes as smooth as the mel bands. Noise does not have such magnitudes, so the
         method loses level. Here, after a few such iterations, each iteration keeps the fine structure that the sound
-        has and imposes only the band powers.
+        has and imposes only the band powers; every other one also imposes the fine levels.
 
         Source: Perraudin, Balazs, Søndergaard 2013, A fast Griffin-Lim algorithm.
         """
@@ -174,7 +183,10 @@ class MelLatent(nn.Module):
         spectrum = torch.polar(spread.sqrt(), self._starting_phase(power))
         amplitude, previous = spread.sqrt(), None
         for i in range(self.n_iterations):
-            consistent = self._stft(self._istft(spectrum))
+            wave = self._istft(spectrum)
+            if i % 2 == 0:
+                wave = self.fine.impose(wave, levels)
+            consistent = self._stft(wave)
             ahead = consistent if previous is None else torch.lerp(previous, consistent, 1 + _MOMENTUM)
             previous, magnitude = consistent, ahead.abs()
             if i >= _N_SMOOTH_ITERATIONS:

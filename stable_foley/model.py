@@ -8,6 +8,7 @@ Shapes: as in ``stable_foley.backbone``.
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -21,13 +22,15 @@ from stable_foley.backbone import CONDITIONERS, DIT, Backbone
 from stable_foley.conditioners.base import Conditioner
 from stable_foley.conditions import CONTROL_ID, Conditioners, Conditions
 from stable_foley.controlnet import ControlledDiT, ControlNet
+from stable_foley.guidance import GuidanceEmbedding
 
 Trainable = Literal["control", "control_and_projections", "all"]
 CROSS_ATTENTION = (".to_cond_embed.", ".cross_attn.", ".cross_attend_norm.")
 """Parts of names of transformer weights that only cross-attention tokens use."""
 CONTROL = "model.controlnet."
-CONTROL_PARTS = (CONTROL, f"{CONDITIONERS}{CONTROL_ID}.")
-"""Prefixes of the names of the control branch and of its conditioner."""
+GUIDANCE = "guidance."
+CONTROL_PARTS = (CONTROL, f"{CONDITIONERS}{CONTROL_ID}.", GUIDANCE)
+"""Prefixes of the names of the control branch, of its conditioner, and of what reads the guidance scale."""
 
 
 class FoleyModel(nn.Module):
@@ -39,6 +42,8 @@ class FoleyModel(nn.Module):
         conditioners: conditioners by id; None values are ignored.
         trainable: ``control``: the control branch and the envelope's projection; ``control_and_projections``: also the
             projections of the other conditioners; ``all``: also transformer and seconds.
+        guidance: reads the guidance scale, in a distilled model, which is always trained; None: guidance takes a second
+            evaluation.
 
     Raises:
         InputError: see ``Conditioners``; or there is a control branch without an envelope conditioner or the reverse.
@@ -50,6 +55,7 @@ class FoleyModel(nn.Module):
         control_layers: int,
         conditioners: Mapping[str, nn.Module | None],
         trainable: Trainable = "control_and_projections",
+        guidance: GuidanceEmbedding | None = None,
     ) -> None:
         super().__init__()
         built = {key: value for key, value in conditioners.items() if value is not None}
@@ -59,6 +65,7 @@ class FoleyModel(nn.Module):
         controlnet = ControlNet(backbone.dit, control_layers) if control_layers else None
         self.model = ControlledDiT(backbone.dit, controlnet)
         self.conditioner = Conditioners(built, backbone.codec)
+        self.guidance = guidance
         if backbone.weights is not None:
             self._load_from_backbone()
         self._trained_prefixes = self._prefixes(trainable)
@@ -166,25 +173,33 @@ class FoleyModel(nn.Module):
         x: Tensor,
         t: Tensor,
         conditions: Conditions,
-        cfg_scale: float,
+        cfg_scale: float | Tensor,
         negative: Conditions | None = None,
         control_strength: float = 1.0,
     ) -> Tensor:
         """Predict v with classifier-free guidance over frames and prompt; the envelope acts in both halves.
 
+        A distilled model predicts it in one evaluation.
+
         Args:
             x: noised latents (B, Z, L).
             t: noise levels (B,).
             conditions: conditions of the guided half.
-            cfg_scale: guidance scale; 1 runs the model once, without guidance.
+            cfg_scale: guidance scale, one for all clips or (B,); the number 1 runs the model once, without guidance.
             negative: conditions of the other half; None: no guidance.
             control_strength: scale of the control residuals.
         """
-        if cfg_scale == 1 or negative is None:
+        if self.guidance is not None:
+            assert conditions.global_embed is not None
+            added = self.guidance(torch.as_tensor(cfg_scale, device=x.device).expand(len(x)))
+            conditions = replace(conditions, global_embed=conditions.global_embed + added)
+            return self(x, t, conditions, control_strength)
+        if negative is None or (not isinstance(cfg_scale, Tensor) and cfg_scale == 1):
             return self(x, t, conditions, control_strength)
         both = conditions.then(negative)
         conditional, unconditional = self(torch.cat([x, x]), torch.cat([t, t]), both, control_strength).chunk(2)
-        return diffusion.guided(conditional.float(), unconditional.float(), cfg_scale)
+        scale = cfg_scale[:, None, None] if isinstance(cfg_scale, Tensor) else cfg_scale
+        return diffusion.guided(conditional.float(), unconditional.float(), scale)
 
     @torch.no_grad()
     def sample(

@@ -20,7 +20,6 @@ from training.config import describing, instantiate
 from training.module import Training
 
 _TRAINING, _VALIDATION = 0, 1
-_N_VALIDATION_LEVELS = 4  # noise levels for each validation clip
 
 
 class FoleyTraining(Training):
@@ -36,6 +35,8 @@ class FoleyTraining(Training):
         single_dropout: probability that a training clip loses its frames but not its sound prompt, and that it loses
             its sound prompt but not its frames, at most 0.5; 0 as published. Dropping each prompt separately teaches
             the model to follow either one on its own.
+        mismatched_frames: probability that a training clip with both prompts sees the frames of another clip, 0 as
+            published. The sound prompt then decides what is heard where the two disagree.
         words_share: share of clips whose sound prompt is their label's words instead of their sound, 0 as published.
         level_mean: mean of the noise levels' logits; 0 as published.
         level_std: standard deviation of the noise levels' logits; 1 as published.
@@ -43,6 +44,8 @@ class FoleyTraining(Training):
     """
 
     model: FoleyModel
+    n_validation_levels = 4
+    """Noise levels for each validation clip."""
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class FoleyTraining(Training):
         token_dropout: float = 0.1,
         control_dropout: float = 0.2,
         single_dropout: float = 0.0,
+        mismatched_frames: float = 0.0,
         words_share: float = 0.0,
         level_mean: float = 0.0,
         level_std: float = 1.0,
@@ -62,6 +66,7 @@ class FoleyTraining(Training):
             "token_dropout": (token_dropout, 1.0),
             "control_dropout": (control_dropout, 1.0),
             "single_dropout": (single_dropout, 0.5),
+            "mismatched_frames": (mismatched_frames, 1.0),
             "words_share": (words_share, 1.0),
             "level_std": (level_std, math.inf),
         }
@@ -69,6 +74,7 @@ class FoleyTraining(Training):
             if not 0 <= value <= highest:
                 raise InputError(f"training.{name} is {value}; expected 0 to {highest:g}: give training.{name}=NUMBER.")
         self.single_dropout = single_dropout
+        self.mismatched_frames = mismatched_frames
         self.words_share = words_share
         self.level_mean = level_mean
         self.level_std = level_std
@@ -95,7 +101,7 @@ class FoleyTraining(Training):
     def training_step(self, batch: FoleyBatch, batch_idx: int) -> Tensor:
         """Return the loss of a training batch, with conditions dropped."""
         generator = self.generator(_TRAINING, self.current_epoch, batch_idx, self.global_rank)
-        loss = self.loss(batch, generator, self.token_dropout, self.control_dropout, self.single_dropout)
+        loss = self.loss(batch, generator, dropping=True)
         self.log("train_loss", loss, prog_bar=True, batch_size=len(batch))
         return loss
 
@@ -104,38 +110,27 @@ class FoleyTraining(Training):
         if batch is None:  # every chunk of it is damaged
             return
         generator = self.generator(_VALIDATION, 0, batch_idx, self.global_rank)
-        n_clips = len(batch)
-        levels = diffusion.logit_normal_quantiles(n_clips * _N_VALIDATION_LEVELS, self.level_mean, self.level_std)
-        losses = [self.loss(batch, generator, levels=part) for part in levels.view(n_clips, -1).unbind(1)]
-        loss = torch.stack(losses).mean()
+        loss = torch.stack(self.validation_losses(batch, generator)).mean()
         self.log("valid_loss", loss, prog_bar=True, batch_size=len(batch), sync_dist=True)
 
+    def validation_losses(self, batch: FoleyBatch, generator: torch.Generator) -> list[Tensor]:
+        """Return losses of a batch at several noise levels, evenly spread over all clips."""
+        n_levels = len(batch) * self.n_validation_levels
+        levels = diffusion.logit_normal_quantiles(n_levels, self.level_mean, self.level_std).view(len(batch), -1)
+        return [self.loss(batch, generator, levels=part) for part in levels.unbind(1)]
+
     def loss(
-        self,
-        batch: FoleyBatch,
-        generator: torch.Generator,
-        token_dropout: float = 0.0,
-        control_dropout: float = 0.0,
-        single_dropout: float = 0.0,
-        levels: Tensor | None = None,
+        self, batch: FoleyBatch, generator: torch.Generator, *, dropping: bool = False, levels: Tensor | None = None
     ) -> Tensor:
         """Return the mean squared error of the predicted v over a batch, channels weighted as the codec says.
 
         Args:
             batch: sound and frames, or their cached features.
             generator: CPU noise source of everything random here.
-            token_dropout: probability of dropping a clip's frames and sound prompt.
-            control_dropout: probability of dropping a clip's envelope.
-            single_dropout: probability of dropping a clip's frames alone, and its sound prompt alone.
+            dropping: whether clips lose conditions, or see other frames, as in training.
             levels: noise levels (B,); None: drawn.
         """
-        with torch.autocast(self.device.type, enabled=False):  # what is measured and encoded keeps its precision
-            features = batch.features or encode_features(self.model, batch)
-            latent = self.model.pretransform.draw(features[SOUND], generator)
-            embeddings = self.model.conditioner.draw_recorded(features, batch, generator)
-            if PROMPT_ID in embeddings and self.words_share:
-                embeddings[PROMPT_ID] = self._with_words(embeddings[PROMPT_ID], batch.labels, generator)
-        kept = self._kept(len(latent), (token_dropout, control_dropout, single_dropout), generator)
+        latent, embeddings, kept = self.recorded(batch, generator, dropping=dropping)
         conditions = self.model.conditioner(embeddings, kept)
         noise = torch.randn(latent.shape, generator=generator).to(latent)
         if levels is None:
@@ -145,27 +140,48 @@ class FoleyTraining(Training):
         error = v.float() - diffusion.v_target(latent, noise, t).float()
         return (self.model.pretransform.loss_weights * error.square()).mean()
 
-    def _kept(self, n: int, dropouts: tuple[float, float, float], generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw which of ``n`` clips keep each condition that training drops.
+    def recorded(
+        self, batch: FoleyBatch, generator: torch.Generator, *, dropping: bool
+    ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """Return latents (B, Z, L) of a batch, embeddings of its conditions by id, and which clips keep each.
 
         Args:
-            n: number of clips.
-            dropouts: of all prompts together, of the envelope, of the frames alone and of the sound prompt alone.
-            generator: CPU noise source.
+            batch: sound and frames, or their cached features.
+            generator: CPU noise source of everything random here.
+            dropping: whether clips lose conditions, or see other frames, as in training.
         """
-        token_dropout, control_dropout, single_dropout = dropouts
+        with torch.autocast(self.device.type, enabled=False):  # what is measured and encoded keeps its precision
+            features = batch.features or encode_features(self.model, batch)
+            latent = self.model.pretransform.draw(features[SOUND], generator)
+            embeddings = self.model.conditioner.draw_recorded(features, batch, generator)
+            if PROMPT_ID in embeddings and self.words_share:
+                embeddings[PROMPT_ID] = self._with_words(embeddings[PROMPT_ID], batch.labels, generator)
+        kept = self._kept(len(latent), generator) if dropping else {}
+        if dropping and self.mismatched_frames and {FRAMES_ID, PROMPT_ID} <= embeddings.keys():
+            embeddings[FRAMES_ID] = self._mismatched(embeddings[FRAMES_ID], kept.get(PROMPT_ID), generator)
+        return latent, embeddings, kept
+
+    def _kept(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw which of ``n`` clips keep each condition that training drops."""
         conditioner, kept = self.model.conditioner, {}
         if CONTROL_ID in conditioner.by_id:
             drawn = torch.rand(n, generator=generator).to(self.device)
-            if control_dropout:
-                kept[CONTROL_ID] = drawn >= control_dropout
-        if single_dropout:
+            if self.control_dropout:
+                kept[CONTROL_ID] = drawn >= self.control_dropout
+        if self.single_dropout:
             drawn = torch.rand(n, generator=generator).to(self.device)
-            kept |= {FRAMES_ID: drawn >= single_dropout, PROMPT_ID: drawn < 1 - single_dropout}
+            kept |= {FRAMES_ID: drawn >= self.single_dropout, PROMPT_ID: drawn < 1 - self.single_dropout}
         if conditioner.prompts:
-            together = torch.rand(n, generator=generator).to(self.device) >= token_dropout
+            together = torch.rand(n, generator=generator).to(self.device) >= self.token_dropout
             kept |= {key: kept[key] & together if key in kept else together for key in conditioner.prompts}
         return kept
+
+    def _mismatched(self, frames: Tensor, prompted: Tensor | None, generator: torch.Generator) -> Tensor:
+        """Return embeddings of frames (B, T, D), some of those with a prompt replaced by another clip's."""
+        other = torch.rand(len(frames), generator=generator).to(self.device) < self.mismatched_frames
+        if prompted is not None:
+            other &= prompted
+        return torch.where(other[:, None, None], frames.roll(1, dims=0), frames)
 
     def _with_words(self, prompts: Tensor, labels: Sequence[str], generator: torch.Generator) -> Tensor:
         """Return embeddings (B, D) of sounds, a share of them replaced by those of the clips' labels."""

@@ -1,6 +1,7 @@
 """Owns sampling: noise schedules and samplers as pure functions of a denoiser, a start, a schedule and a noise source.
 
-A denoiser maps (x, sigma) to the expected clean latent, where x = clean + sigma · noise. Schedules fall and end in 0.
+A denoiser maps (x, sigma) to the expected clean latent, where x = clean + sigma · noise. Schedules fall, and those of a
+whole sampling end in 0; every clip may have one of its own, (n_steps + 1, B, 1, 1).
 
 Sources: T. Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models", 2022 (arXiv 2206.00364);
 C. Lu et al., "DPM-Solver++", 2022 (arXiv 2211.01095).
@@ -59,7 +60,7 @@ def _multistep(
     for i in progress(range(len(sigmas) - 1)):
         sigma, sigma_next = sigmas[i], sigmas[i + 1]
         clean = denoise(x, sigma)
-        if sigma_next == 0:
+        if not sigma_next.any():
             x = clean
             continue  # not return: the progress bar must reach the end
         h = (sigma / sigma_next).log()

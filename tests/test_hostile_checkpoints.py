@@ -174,7 +174,7 @@ def test_what_no_inference_reads_is_never_built(tmp_path, marker):
     save_checkpoint(tmp_path / "evil.safetensors", Checkpoint(content["state_dict"], config))
     model, kept = load_model(tmp_path / "evil.safetensors")
     assert not marker.exists()
-    assert set(kept) == {"backbone", "conditioners", "model", "sampler", "dataset", "seed", "paths", "control_layers"}
+    assert set(kept) == {"backbone", "conditioners", "model", "sampler", "dataset", "seed", "paths"}
     assert set(kept.dataset) == {"spec"}
     assert set(kept.paths) == {"random_weights"}
     assert len(model.conditioners) == 5

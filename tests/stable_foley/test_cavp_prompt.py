@@ -121,7 +121,7 @@ def test_a_step_of_training_reaches_prompts_and_frames():
     generator = torch.Generator().manual_seed(0)
     for _ in range(2):  # a new transformer reads nothing yet: its output is zero
         optimizer = torch.optim.SGD(training.parameters(), lr=0.1)
-        training.loss(batch, generator, 0.0, 0.0).backward()
+        training.loss(batch, generator).backward()
         gradients = [training.model.conditioners[key].proj_out.weight.grad for key in ("frames", "audio")]
         optimizer.step()
     assert all(gradient is not None and gradient.abs().max() > 0 for gradient in gradients)

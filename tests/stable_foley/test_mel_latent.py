@@ -46,7 +46,7 @@ def test_lengths(n_samples, n_steps):
     codec = MelLatent(n_iterations=1)
     latent = codec.encode(noise(n_samples), torch.Generator())
     wave = codec.decode(latent)
-    assert latent.shape == (1, 240, n_steps)
+    assert latent.shape == (1, 304, n_steps)
     assert wave.shape == (1, 2, 1536 * n_steps)
     assert latent.dtype == wave.dtype == torch.float32
     assert wave.isfinite().all()
@@ -55,7 +55,7 @@ def test_lengths(n_samples, n_steps):
 def test_a_step_stands_at_its_own_samples(codec):
     wave = torch.zeros(1, 2, 1536 * 21)
     wave[..., 1536 * 10 + 768] = 1.0
-    latent = codec.encode(wave)[0]
+    latent = codec.encode(wave)[0, :240]
     assert latent[0].argmax() == 10
     even_in_time = (torch.arange(240) % 3) != 1
     torch.testing.assert_close(latent[even_in_time], latent[even_in_time].flip(1), atol=1e-3, rtol=0)
@@ -76,7 +76,7 @@ def test_latents_are_the_cosine_transforms_of_log_mel_amplitudes(codec):
     order = np.arange(1, 81)[:, None]
     spread = np.hstack([6.4 / order**0.75, 1.6 / order**0.6, 0.8 / order**0.5])
     expected = (cepstra / spread).reshape(9, 240).T
-    np.testing.assert_allclose(codec.encode(wave)[0].numpy(), expected, atol=2e-3)
+    np.testing.assert_allclose(codec.encode(wave)[0, :240].numpy(), expected, atol=2e-3)
 
 
 def test_decoding_repeats_bit_for_bit_and_ignores_the_rest_of_the_batch(quick_codec):
@@ -138,7 +138,7 @@ def test_silence_after_hits_stays_silent(quick_codec):
 
 
 def test_wild_latents_stay_finite_and_bounded(quick_codec):
-    latent = torch.zeros(2, 240, 20)
+    latent = torch.zeros(2, 304, 20)
     latent[:, 0] = torch.tensor([-1e6, 1e6])[:, None]
     wave = quick_codec.decode(latent)
     assert level_db(wave[0]) < -150
@@ -175,23 +175,23 @@ def test_strikes_keep_their_onsets_and_levels(codec):
     wave = strikes(seed=0)
     fidelity = measure(wave[0], codec.decode(codec.encode(wave[None]))[0, 0, : wave.shape[1]])
     assert fidelity.onset_f1 >= 0.95
-    assert fidelity.other_octaves_db < 1.0
+    assert fidelity.other_octaves_db < 1.2  # down to 50 dB below the loudest
 
 
 @pytest.mark.real
 @pytest.mark.parametrize(
     ("name", "limits"),
     [
-        (GREATEST_HITS, {"log_mel_l1": 0.12, "spectral_convergence": 0.47, "before_onset_change_db": 6.0}),
-        ("videos/hitting_bag.mp4", {"log_mel_l1": 0.12, "spectral_convergence": 0.27, "before_onset_change_db": 18.0}),
-        ("videos/drum.mp4", {"log_mel_l1": 0.12, "spectral_convergence": 0.40, "before_onset_change_db": 14.0}),
+        (GREATEST_HITS, {"log_mel_l1": 0.09, "spectral_convergence": 0.47, "before_onset_change_db": 3.0}),
+        ("videos/hitting_bag.mp4", {"log_mel_l1": 0.09, "spectral_convergence": 0.24, "before_onset_change_db": 9.0}),
+        ("videos/drum.mp4", {"log_mel_l1": 0.105, "spectral_convergence": 0.35, "before_onset_change_db": 9.0}),
     ],
 )
 def test_real_recordings_come_back(codec, shared, name, limits):
     wave = recording(shared / "real" / name)
     fidelity = asdict(measure(wave[0], codec.decode(codec.encode(wave[None]))[0, 0, : wave.shape[1]]))
     assert fidelity["onset_f1"] >= 0.97
-    limits = limits | {"other_octaves_db": 1.0, "low_octave_db": 2.5}
+    limits = limits | {"other_octaves_db": 1.0, "low_octave_db": 2.5, "attack_change_ms": 2.0}
     assert {key: fidelity[key] for key, limit in limits.items() if fidelity[key] > limit} == {}
 
 
@@ -201,7 +201,7 @@ def test_wrong_waves_are_refused(codec, shape):
         codec.encode(torch.zeros(shape))
 
 
-@pytest.mark.parametrize("shape", [(240, 10), (1, 80, 10), (1, 240, 0)])
+@pytest.mark.parametrize("shape", [(304, 10), (1, 240, 10), (1, 304, 0)])
 def test_wrong_latents_are_refused(codec, shape):
     with pytest.raises(ValueError, match="latent has shape"):
         codec.decode(torch.zeros(shape))

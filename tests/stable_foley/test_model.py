@@ -127,7 +127,7 @@ def test_padded_length_is_whole_tokens():
     assert mini.backbone.samples_per_token == 1536
     assert mini.padded_length(441_000) == 288 * 1536
     assert mini.padded_length(1536) == 1536
-    assert mini.pretransform.encode(mini.padded(torch.zeros(1, 2, 5000))).shape == (1, 240, 4)
+    assert mini.pretransform.encode(mini.padded(torch.zeros(1, 2, 5000))).shape == (1, 304, 4)
 
 
 @pytest.mark.parametrize(
@@ -162,3 +162,10 @@ def test_an_input_without_conditioner_is_refused():
     mini = build_model(compose("backbone=mini"))
     with pytest.raises(InputError, match="frames"):
         mini.conditioner.encode({"frames": torch.zeros(1, 1, 3, 8, 8)}, 2048)
+
+
+def test_a_transformer_for_another_latent_is_refused():
+    """As a checkpoint of mini from before its fine levels would be."""
+    options = ("backbone=mini", "backbone.model_config.model.diffusion.config.io_channels=240")
+    with pytest.raises(InputError, match=r"io_channels is 240, but the latent codec has 304 channels"):
+        build_model(compose("exp=mini_controlnet", "paths.random_weights=true", "backbone.weights=null", *options))

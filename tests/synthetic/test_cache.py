@@ -42,7 +42,7 @@ def losses(cache) -> Iterator[float]:
         loader.sampler.set_epoch(epoch)
         for number, batch in enumerate(loader):
             assert (batch.wave is None) == (datamodule.cache is not None)
-            yield training.loss(batch, training.generator(epoch, number), 0.1, 0.2, 0.25).item()
+            yield training.loss(batch, training.generator(epoch, number), dropping=True).item()
     for number, batch in enumerate(datamodule.val_dataloader()):
         yield training.loss(batch, training.generator(number)).item()
 

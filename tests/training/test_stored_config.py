@@ -17,7 +17,7 @@ from training.stored_config import kept_sections, stored_form
 FOLEY = {"backbone", "conditioners", "model", "sampler", "dataset", "seed", "paths"}
 BUNDLED = {
     "backbone": FOLEY,
-    "controlnet": FOLEY | {"control_layers"},  # older than `form`
+    "controlnet": FOLEY,
     "cavp": {"model", "seed", "paths"},
     "video2rms": {"model", "seed"},
 }

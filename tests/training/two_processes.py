@@ -30,6 +30,7 @@ COMMON = [
 SYNTHETIC = ["dataset.n_val_clips=2", "dataset.samples_per_epoch=4", "dataset.batch_size=1"]
 RECORDED = ["dataset.train_split=null", "dataset.val_split=null", "dataset.samples_per_epoch=4", "dataset.batch_size=1"]
 OVERRIDES = {
+    "distill_mini": [*SYNTHETIC, "dataset.spec.duration_s=1.0", "dataset.n_train_clips=4"],
     "mini_backbone": [*SYNTHETIC, "dataset.spec.duration_s=1.0", "dataset.n_train_clips=4"],
     "mini_controlnet": [
         *SYNTHETIC,

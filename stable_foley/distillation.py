@@ -1,0 +1,117 @@
+"""Owns the distillation of a Foley model: a student that needs few steps and no second evaluation for guidance."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from common.errors import InputError, check_range
+from common.weights import load_into
+from data.batch import FoleyBatch
+from stable_foley import diffusion, sampler
+from stable_foley.checkpoint import load_model
+from stable_foley.model import GUIDANCE, FoleyModel
+from stable_foley.module import FoleyTraining
+from stable_foley.sampler import SamplerSettings
+
+_LAST_SIGMA = 1e-3  # in place of 0, of which there is no logarithm
+
+
+class Distillation(FoleyTraining):
+    """Teaches a model to go in one step, with guidance, where its teacher goes in several.
+
+    The student's schedule has as many intervals as ``schedule`` has steps. From a noised recording at the start of one
+    of them, the teacher goes to its end in ``n_substeps`` steps of DPM-Solver++(2M), each with guidance of a random
+    scale, and the student's single Euler step must end there. It is told the scale. It starts as a copy of the teacher.
+
+    Args:
+        model: the student, with ``guidance``.
+        teacher: checkpoint of a model with the same parts, but without ``guidance``.
+        schedule: settings with which the student is sampled; its sampler must be ``euler``.
+        n_substeps: steps of the teacher in an interval, at least 1.
+        **common: dropped conditions, optimiser and so on, see ``FoleyTraining``.
+
+    Raises:
+        InputError: the student has no ``guidance``, the teacher does not fit, or the sampler is another.
+
+    Sources: T. Salimans and J. Ho, "Progressive Distillation for Fast Sampling of Diffusion Models", 2022 (arXiv
+    2202.00512); Meng et al., "On Distillation of Guided Diffusion Models", 2023 (arXiv 2210.03142).
+    """
+
+    def __init__(
+        self, model: FoleyModel, teacher: str, schedule: SamplerSettings, n_substeps: int = 2, **common: Any
+    ) -> None:
+        super().__init__(model, **common)
+        if model.guidance is None:
+            raise InputError("A student reads the guidance scale; train it with model=distilled.")
+        if schedule.name != "euler":
+            raise InputError(f"A student steps as it is taught; give sampler.name=euler, not {schedule.name}.")
+        check_range("training.n_substeps", n_substeps, 1, 100, whole=True)
+        taught_by, _ = load_model(Path(teacher))
+        if taught_by.guidance is not None:
+            raise InputError(f"training.teacher={teacher} is distilled itself; give the model that it learned from.")
+        own = [name for name in model.state_dict() if name.startswith(GUIDANCE)]
+        load_into(model, taught_by.state_dict(), source=teacher, optional=own)
+        self._teacher = [taught_by]  # in a list, so it is not a sub-module and is not stored
+        self.schedule = schedule
+        self.n_substeps = n_substeps
+
+    @property
+    def teacher(self) -> FoleyModel:
+        """The teacher, on the device of the student."""
+        return self._teacher[0].to(self.device)
+
+    def validation_losses(self, batch: FoleyBatch, generator: torch.Generator) -> list[Tensor]:
+        """Return losses of a batch in several intervals."""
+        return [self.loss(batch, generator) for _ in range(self.n_validation_levels)]
+
+    def loss(
+        self, batch: FoleyBatch, generator: torch.Generator, *, dropping: bool = False, levels: Tensor | None = None
+    ) -> Tensor:
+        """Return the mean squared error of the student's v over a batch, channels weighted as the codec says.
+
+        Args:
+            batch: sound and frames, or their cached features.
+            generator: CPU noise source of everything random here.
+            dropping: whether clips lose conditions, as in training.
+            levels: not used; intervals are drawn.
+        """
+        del levels
+        latent, embeddings, kept = self.recorded(batch, generator, dropping=dropping)
+        assert self.model.guidance is not None
+        scale = self.model.guidance.draw(len(latent), generator).to(latent)
+        starts, ends = self._intervals(len(latent), generator)
+        noise = torch.randn(latent.shape, generator=generator).to(latent)
+        sigma = starts.to(latent)[:, None, None]
+        x = latent + sigma * noise
+        with torch.no_grad():
+            teacher = self.teacher.conditioner
+            conditions = teacher(embeddings, kept)
+            negative = teacher(embeddings, kept | teacher.dropped(teacher.prompts, len(latent)))
+
+            def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+                level = diffusion.sigma_to_level(sigma.flatten())
+                scaled = x / torch.sqrt(1 + sigma**2)
+                v = self.teacher.guided_v(scaled, level, conditions, scale, negative)
+                return diffusion.denoised_from_v(x, v.float(), sigma)
+
+            share = torch.linspace(0, 1, self.n_substeps + 1)
+            sigmas = starts[None] * (ends / starts)[None] ** share[:, None]
+            end = sampler.dpmpp_2m(denoise, x, sigmas.to(latent)[..., None, None], torch.zeros_like)
+            target = diffusion.v_from_step(x, end, sigma, ends.to(latent)[:, None, None])
+        v = self.model.guided_v(
+            x / torch.sqrt(1 + sigma**2),
+            diffusion.sigma_to_level(sigma.flatten()),
+            self.model.conditioner(embeddings, kept),
+            scale,
+        )
+        return (self.model.pretransform.loss_weights * (v.float() - target).square()).mean()
+
+    def _intervals(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw ``n`` intervals of the student's schedule: noise-to-signal ratios at their starts and ends (n,)."""
+        settings = self.schedule
+        sigmas = sampler.polyexponential_sigmas(settings.n_steps, settings.sigma_min, settings.sigma_max).float()
+        sigmas[-1] = _LAST_SIGMA
+        chosen = torch.randint(settings.n_steps, (n,), generator=generator)
+        return sigmas[chosen], sigmas[chosen + 1]
