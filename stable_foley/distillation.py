@@ -66,19 +66,16 @@ class Distillation(FoleyTraining):
         """Return losses of a batch in several intervals."""
         return [self.loss(batch, generator) for _ in range(self.n_validation_levels)]
 
-    def loss(
-        self, batch: FoleyBatch, generator: torch.Generator, *, dropping: bool = False, levels: Tensor | None = None
+    def error(
+        self,
+        latent: Tensor,
+        embeddings: dict[str, Tensor],
+        kept: dict[str, Tensor],
+        generator: torch.Generator,
+        levels: Tensor | None,
     ) -> Tensor:
-        """Return the mean squared error of the student's v over a batch, channels weighted as the codec says.
-
-        Args:
-            batch: sound and frames, or their cached features.
-            generator: CPU noise source of everything random here.
-            dropping: whether clips lose conditions, as in training.
-            levels: not used; intervals are drawn.
-        """
+        """Return the error of the student's v, in intervals of its schedule that are drawn instead of ``levels``."""
         del levels
-        latent, embeddings, kept = self.recorded(batch, generator, dropping=dropping)
         assert self.model.guidance is not None
         scale = self.model.guidance.draw(len(latent), generator).to(latent)
         starts, ends = self._intervals(len(latent), generator)

@@ -130,7 +130,17 @@ class FoleyTraining(Training):
             dropping: whether clips lose conditions, or see other frames, as in training.
             levels: noise levels (B,); None: drawn.
         """
-        latent, embeddings, kept = self.recorded(batch, generator, dropping=dropping)
+        return self.error(*self.recorded(batch, generator, dropping=dropping), generator, levels)
+
+    def error(
+        self,
+        latent: Tensor,
+        embeddings: dict[str, Tensor],
+        kept: dict[str, Tensor],
+        generator: torch.Generator,
+        levels: Tensor | None,
+    ) -> Tensor:
+        """Return the loss of what ``recorded`` gave; ``generator`` and ``levels`` as in ``loss``."""
         conditions = self.model.conditioner(embeddings, kept)
         noise = torch.randn(latent.shape, generator=generator).to(latent)
         if levels is None:
