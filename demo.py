@@ -18,7 +18,7 @@ import numpy as np
 from common.errors import user_errors
 from common.options import add_output_dir, command_parser
 from evaluation.onsets import detect_onsets, onset_f1
-from media.writing import write_video, write_wav
+from media.writing import write_sound, write_video
 from synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
 from video2audio import FoleyPipeline
 
@@ -33,7 +33,7 @@ def render(folder: Path) -> np.ndarray:
     assert clip.frames is not None
     assert clip.wave is not None
     write_video(folder / f"{NAME}.mp4", clip.frames, SPEC.frame_rate_hz)
-    write_wav(folder / f"{NAME}.wav", clip.wave, SAMPLE_RATE_HZ)
+    write_sound(folder / f"{NAME}.wav", clip.wave, SAMPLE_RATE_HZ)
     return np.array([strike.time_s for strike in clip.plan.strikes])
 
 

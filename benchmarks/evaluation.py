@@ -21,7 +21,7 @@ from evaluation.folders import pair_folders
 from evaluation.measures import MEASURES
 from evaluation.report import write_report
 from evaluation.summary import summarise
-from media.writing import write_wav
+from media.writing import write_sound
 
 SAMPLE_RATE_HZ = 44_100
 DURATION_S = 10.0
@@ -35,7 +35,7 @@ def write_pairs(root: Path, n_clips: int) -> None:
         for name, seed in (("real", i), ("made", n_clips + i)):
             folder = root / name
             folder.mkdir(exist_ok=True)
-            write_wav(folder / f"{i:04d}.wav", strikes(seed, DURATION_S).expand(2, -1), SAMPLE_RATE_HZ)
+            write_sound(folder / f"{i:04d}.wav", strikes(seed, DURATION_S).expand(2, -1), SAMPLE_RATE_HZ)
 
 
 @user_errors()

@@ -20,7 +20,7 @@ from data.chunks import cut_all
 from data.dataset import FoleyDataset
 from data.greatest_hits import list_clips
 from media.clip import ClipSpec
-from media.writing import write_wav
+from media.writing import write_sound
 
 N_CLIPS = 8
 DURATION_S = 30.0
@@ -34,7 +34,7 @@ def make_clips(root: Path, spec: ClipSpec) -> None:
         clip_id = f"clip{number}"
         time_s = torch.arange(round(DURATION_S * spec.sample_rate_hz)) / spec.sample_rate_hz
         tone = torch.sin(2 * torch.pi * (200 + 50 * number) * time_s).expand(2, -1)
-        write_wav(root / clip_id / "audio" / f"{clip_id}.resampled.wav", tone, spec.sample_rate_hz)
+        write_sound(root / clip_id / "audio" / f"{clip_id}.resampled.wav", tone, spec.sample_rate_hz)
         frames = root / clip_id / "frames"
         frames.mkdir()
         for index in range(round(DURATION_S * spec.frame_rate_hz)):

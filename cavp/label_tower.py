@@ -1,5 +1,6 @@
 """The label tower: embeds the words of Greatest Hits, materials and actions, in the space of frames and sounds."""
 
+import difflib
 import re
 from collections.abc import Sequence
 
@@ -37,7 +38,11 @@ _ALIKE = {
 _KNOWN = {word: word for word in WORDS} | {
     other: word for word, others in _ALIKE.items() for other in others.split(", ")
 }
+_SINGLE = sorted(word for word in _KNOWN if " " not in word)
 _PHRASES = sorted((phrase for phrase in _KNOWN if " " in phrase), key=len, reverse=True)
+_LEAST_LIKENESS = 0.76  # of spellings, as difflib counts it
+_SHORTEST_STEM = 3
+_MOST_NAMED = 4  # unknown words in an error
 _EMPTY = frozenset(
     [
         "a",
@@ -90,9 +95,48 @@ def words_of(text: str) -> list[int]:
     spoken = [word for word in rest.split() if word not in _EMPTY]
     unknown = [word for word in spoken if word not in _KNOWN]
     if unknown or not spoken:
-        what = f"holds {unknown[0]!r}, which is no word that" if unknown else "holds no word that"
-        raise InputError(f"The prompt {text!r} {what} this model knows: use {', '.join(WORDS)}, or a sound.")
+        raise InputError(f"The prompt {text!r} {_refusal(list(dict.fromkeys(unknown)))}")
     return list(dict.fromkeys(WORDS.index(_KNOWN[word]) for word in spoken))
+
+
+def nearest_words(word: str) -> list[str]:
+    """Return up to two known words, no two forms of one word, that are spelt like an unknown one, the nearest first.
+
+    If other forms of the word are known, the nearest of them is returned alone: "scratches" for "scratched".
+    """
+    alike = [known for known in _SINGLE if _stem(known) == _stem(word)]
+    stems = difflib.get_close_matches(_stem(word), {_stem(known) for known in _SINGLE}, n=2, cutoff=_LEAST_LIKENESS)
+    near = {known for known in _SINGLE if _stem(known) in stems}
+    near |= set(difflib.get_close_matches(word, _SINGLE, n=2, cutoff=_LEAST_LIKENESS))
+    by_stem: dict[str, str] = {}
+    for known in difflib.get_close_matches(word, alike or near, n=_MOST_NAMED, cutoff=0.0):
+        by_stem.setdefault(_stem(known), known)
+    return list(by_stem.values())[:2]
+
+
+def _stem(word: str) -> str:
+    """Return a word without the ending of a plural or a verb, and with a doubled last letter once."""
+    for ending in ("ing", "ed", "es", "s", "e"):
+        if word.endswith(ending) and len(word) - len(ending) >= _SHORTEST_STEM:
+            word = word.removesuffix(ending)
+            break
+    return word[:-1] if word[-1:] == word[-2:-1] and len(word) > _SHORTEST_STEM else word
+
+
+def _refusal(unknown: Sequence[str]) -> str:
+    """Return what is wrong with a prompt and the words to use, those that are nearest to the unknown ones first."""
+    if not unknown:
+        return f"holds no word that this model knows: use {', '.join(WORDS)}, or a sound."
+    names = [repr(word) for word in unknown[:_MOST_NAMED]]
+    if len(unknown) > _MOST_NAMED:
+        names.append(f"{len(unknown) - _MOST_NAMED} more")
+    named = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    near = dict.fromkeys(known for word in unknown[:_MOST_NAMED] for known in nearest_words(word))
+    nearest = f"{', '.join(near)} (the nearest), " if near else ""
+    return (
+        f"holds {named}, which {'is no word' if len(unknown) == 1 else 'are no words'} that this model knows: use "
+        f"{nearest}{', '.join(word for word in WORDS if word not in near)}, or a sound."
+    )
 
 
 class LabelTower(nn.Module):

@@ -5,6 +5,8 @@ import functools
 import hashlib
 import os
 import platform
+import re
+import shlex
 import shutil
 import time
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from common.errors import InputError
 
 PARTIAL = ".partial-"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):[/\\]+(.+)")  # a path makes one slash of two
 _ABANDONED_S = 24 * 3600  # a writer that is alive changes its file more often
 
 
@@ -187,29 +190,41 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(replaced, ignore_errors=True)
 
 
+class LockedError(InputError):
+    """Another process holds a lock."""
+
+
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold a lock file while the block runs; the lock of a killed process is ignored.
 
     Args:
-        path: The lock file, in the folder that it protects. Missing folders are created.
+        path: The lock file, in the folder that it protects. Missing folders are created, and removed if they are empty
+            afterwards.
+        wait: Whether to wait for another process that holds the lock.
 
     Raises:
-        InputError: Another process holds the lock, or the folder cannot be written.
+        LockedError: Another process holds the lock, unless `wait`.
+        InputError: The folder cannot be written.
     """
+    missing = [folder for folder in path.parents if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path, timeout=0):
+        with FileLock(path, timeout=-1 if wait else 0):
             try:
                 yield
             finally:
                 with suppress(PermissionError):  # on Windows the file is open, and FileLock removes it
                     path.unlink(missing_ok=True)
     except Timeout as error:
-        raise InputError(f"another run works in {path.parent}: wait for it, or give another folder") from error
+        raise LockedError(f"another run works in {path.parent}: wait for it, or give another folder") from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"{path.parent} cannot be written ({reason}): give a writable folder") from error
+    finally:
+        for folder in missing:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 @contextmanager
@@ -268,6 +283,28 @@ def same_file(a: Path, b: Path) -> bool:
     return a.exists() and b.exists() and a.samefile(b)
 
 
+def is_web_address(path: str | Path) -> bool:
+    """Return whether a text or path is the address of something on the web.
+
+    A `Path` writes https://example.org as https:/example.org, which is recognised too. A drive letter is no address.
+    """
+    return _ADDRESS.fullmatch(str(path)) is not None
+
+
+def check_no_address(path: str | Path) -> None:
+    """Refuse a web address in place of a file, and say how to download it.
+
+    Raises:
+        InputError: it is one.
+    """
+    if match := _ADDRESS.fullmatch(str(path)):
+        address = f"{match[1]}://{match[2]}"
+        raise InputError(
+            f"{address} is a web address, expected a file: download it first, with yt-dlp {shlex.quote(address)} for a "
+            f"page, or with a browser or curl -LO {shlex.quote(address)} for a direct link to a file"
+        )
+
+
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, as hexadecimal digits; the file is read in parts."""
     with path.open("rb") as file:
@@ -280,6 +317,7 @@ def check_readable(path: Path) -> None:
     Raises:
         InputError: the file cannot be read.
     """
+    check_no_address(path)
     try:
         if path.is_file():
             with path.open("rb"):
@@ -294,4 +332,6 @@ def damaged(path: Path, kind: str, error: Exception) -> InputError:
     """Return the error for a file that its reader refused, with the reader's reason."""
     text = str(error).rsplit("WeightsUnpickler error:", 1)[-1].strip()  # torch puts advice before the cause
     reason = text.splitlines()[0] if text else type(error).__name__
-    return InputError(f"{path} cannot be read as {kind} ({reason}); it may be cut short or damaged: copy it again.")
+    return InputError(
+        f"{path} cannot be read as {kind} ({reason}); it may be cut short or damaged: copy it again, or give another."
+    )

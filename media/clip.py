@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from common.errors import InputError, check_range
 
 MOST_CLIP_BYTES = 4 * 2**30
+_ROUNDING_S = 1e-3  # by which a part may be longer than what is there
 
 
 def count_at_rate(duration_s: float, rate_hz: float) -> int:
@@ -33,11 +34,15 @@ def part_duration_s(source: object, whole_s: float, start_s: float, duration_s: 
         InputError: The part is outside the recording.
     """
     if not 0 <= start_s < whole_s:
-        raise InputError(f"--start {start_s} lies outside {source}; give 0 to {whole_s:.2f} seconds.")
+        raise InputError(f"--start {start_s} lies outside {source}; give 0 or more seconds, less than {whole_s:.2f}.")
     rest_s = whole_s - start_s
     asked_s = rest_s if duration_s is None else duration_s
-    if not 0 < asked_s <= rest_s + 1e-3:
-        raise InputError(f"--duration {duration_s} does not fit {source}; give at most {rest_s:.2f} s and more than 0.")
+    if not 0 < asked_s <= rest_s + _ROUNDING_S:
+        most_s = math.floor((rest_s + _ROUNDING_S) * 100) / 100
+        raise InputError(
+            f"--duration {duration_s} does not fit {source}; give at most {most_s:.2f} s and more than 0, or leave it "
+            "out for all of the rest."
+        )
     return asked_s
 
 

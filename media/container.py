@@ -6,7 +6,9 @@ reports, at once or while reading, become an `InputError`; so does damage that F
 
 import heapq
 import math
-from collections.abc import Iterator
+import re
+import statistics
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -17,22 +19,30 @@ from av.container import InputContainer
 from av.stream import Disposition
 
 from common.errors import InputError
+from common.files import check_no_address
 
 MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
 MATROSKA = "matroska,webm"
 _LEAVES_OUT_DAMAGE = {MATROSKA, "mpegts"}  # FFmpeg skips damage in these; only a gap in all streams shows it
-_EXACT_SEEK = {MP4, MATROSKA, "wav"}  # seeking in others (raw MP3, MPEG-TS) is a guess: they are read from the start
+_EXACT_SEEK = {MP4, MATROSKA, "wav", "w64", "aiff", "flac"}  # others (raw MP3, MPEG-TS) are read from the start
 _NO_MEDIA = {"tty", "image2"}  # FFmpeg reads any text as an animation
 _SEEK_LEAD_S = 1  # sound decoders need some time before the first sample, and frames are stored out of order
 _ONE_FRAME_A_PACKET = {"h264", "hevc", "vp9", "av1"}  # other codecs have packets that repeat the last frame
 _MOST_FRAMES_LOST = 2  # in a row; the second field of an interlaced frame may be a packet without its own frame
 _LONGEST_HOLE_S = 0.25
+_TAGGED = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)$")
+_NO_TIMES = {
+    "mpeg",
+    "flv",
+}  # durations of MPEG program streams are guesses; those of Flash may leave out the last frame
+_MOST_REORDERED = 17  # frames: a picture of H.264 waits for at most 16 others
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[InputContainer]:
     """Open a media file for reading; errors that FFmpeg reports, at once or later, become an `InputError`."""
     if not path.is_file():
+        check_no_address(path)
         problem = "is a folder" if path.is_dir() else "does not exist"
         raise InputError(f"{path} {problem}: give the path of a video or sound file")
     if path.stat().st_size == 0:
@@ -47,8 +57,20 @@ def opened(path: Path) -> Iterator[InputContainer]:
                 raise InputError(f"{path} is cut off before its end: copy or download it again")
             yield container
     except av.FFmpegError as error:
-        reason = error.strerror or type(error).__name__
-        raise InputError(f"{path} cannot be read ({reason}): give an undamaged video or sound file") from error
+        raise _unreadable(path, error) from error
+
+
+def told_while_reading(path: Path, items: Iterable[Any]) -> Iterator[Any]:
+    """Yield what is read of a file; errors of FFmpeg while reading, not those of the caller, become an `InputError`."""
+    try:
+        yield from items
+    except av.FFmpegError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: av.FFmpegError) -> InputError:
+    reason = error.strerror or type(error).__name__
+    return InputError(f"{path} cannot be read ({reason}): give an undamaged video or sound file")
 
 
 def _stated_size(path: Path, container: InputContainer) -> int:
@@ -100,6 +122,23 @@ def sound_stream(container: InputContainer) -> Any:
     return next((stream for stream in container.streams.audio if stream.codec_context), None)
 
 
+def need_sound(container: InputContainer, track: int = 1) -> Any:
+    """Return a sound track; raise an `InputError` if the file holds no sound that can be decoded, or not as many.
+
+    Args:
+        container: An open file.
+        track: Number of the track, from 1; tracks without a decoder do not count.
+    """
+    streams = [stream for stream in container.streams.audio if stream.codec_context]
+    if not streams:
+        raise InputError(f"{container.name} holds no sound: give a file with sound")
+    if not 1 <= track <= len(streams):
+        tracks = "1 sound track" if len(streams) == 1 else f"{len(streams)} sound tracks"
+        most = "track=1" if len(streams) == 1 else f"track=1 to track={len(streams)}"
+        raise InputError(f"{container.name} has {tracks}, and track {track} was asked for: give {most}")
+    return streams[track - 1]
+
+
 def origin_s(container: InputContainer) -> Fraction:
     """Return the time stamp at which a player starts to show the file; the sound decoder may need earlier packets."""
     start_s = Fraction(container.start_time or 0, av.time_base)  # rounded to microseconds
@@ -113,10 +152,45 @@ def _seconds(stream: Any, ticks: int) -> Fraction:
 
 
 def stated_end_s(stream: Any) -> Fraction | None:
-    """Return the time stamp at which a stream ends by its header; None if only reading all packets can tell."""
-    if stream.duration is None:
+    """Return the time stamp at which a stream ends by its header; None if only reading all packets can tell.
+
+    MP4 states the sum of the durations in order of decoding. A clip cut by stream copy may lack the frames before its
+    last one, which is then shown after the stated end: it gets the duration of the other frames.
+    """
+    if stream.duration is None or stream.container.format.name in _NO_TIMES:
         return None
-    return _seconds(stream, (stream.start_time or 0) + stream.duration)
+    end = (stream.start_time or 0) + stream.duration
+    if stream.type == "video" and stream.container.format.name == MP4:
+        end = max(end, _end_of_last_frame(stream, end))
+    return _seconds(stream, end)
+
+
+def _end_of_last_frame(stream: Any, stated_end: int) -> int:
+    """Return the end of the last frame of a picture in MP4 if it is shown after the stated end, else that end."""
+    entries = stream.index_entries[-_MOST_REORDERED:]
+    if not entries:
+        return stated_end
+    with av.open(stream.container.name, metadata_errors="replace") as again:
+        same = again.streams[stream.index]
+        again.seek(entries[0].timestamp, stream=same)
+        tail = [packet for packet in again.demux(same) if packet.size and packet.pts is not None]
+    last = max((packet.pts for packet in tail if not packet.is_discard), default=stated_end - 1)
+    if last < stated_end:
+        return stated_end
+    return last + max(1, round(statistics.median(packet.duration or 1 for packet in tail)))
+
+
+def _lasts_s(packet: Any) -> Fraction:
+    """Return the duration of a packet; that of a picture without one is taken from the average frame rate."""
+    if packet.duration or packet.stream.type != "video" or not packet.stream.average_rate:
+        return (packet.duration or 0) * packet.time_base
+    return 1 / packet.stream.average_rate
+
+
+def _tagged_duration_s(stream: Any) -> Fraction | None:
+    """Return the duration that a tag of Matroska states; packets do not state how long the last uneven frame lasts."""
+    match = _TAGGED.match(stream.metadata.get("DURATION", ""))
+    return match and 3600 * int(match[1]) + 60 * int(match[2]) + Fraction(match[3])
 
 
 class Packets:
@@ -134,11 +208,16 @@ class Packets:
         self.container = container
         self.streams = streams
         self._ends_s: dict[int, Fraction] = {}
+        self._starts_s: dict[int, Fraction] = {}  # of the last packet in order of time
         self._read = self._packets()
 
     def end_s(self, stream: Any) -> Fraction:
         """Return the time stamp at which the last packet of a stream ends, among those read so far."""
-        return self._ends_s.get(stream.index, Fraction(0))
+        end_s = self._ends_s.get(stream.index, Fraction(0))
+        tagged_s = _tagged_duration_s(stream) if self.container.format.name == MATROSKA else None
+        if tagged_s is None or stream.start_time or tagged_s <= self._starts_s.get(stream.index, end_s):
+            return end_s
+        return tagged_s
 
     def __iter__(self) -> Iterator[Any]:
         return self._read
@@ -151,8 +230,10 @@ class Packets:
             if packet.pts is not None:
                 if watched and n_bytes and packet.pos:
                     self._check_hole(packet.pos - n_bytes, packet.pts * packet.time_base)
-                end_s = (packet.pts + (packet.duration or 0)) * packet.time_base
+                end_s = packet.pts * packet.time_base + _lasts_s(packet)
                 self._ends_s[packet.stream_index] = max(end_s, self._ends_s.get(packet.stream_index, end_s))
+                start_s = packet.pts * packet.time_base
+                self._starts_s[packet.stream_index] = max(start_s, self._starts_s.get(packet.stream_index, start_s))
                 n_bytes = max(n_bytes, (packet.pos or 0) + packet.size)
             if packet.stream_index in wanted:
                 yield packet
@@ -177,6 +258,17 @@ def end_of(packets: Packets) -> Fraction:
     for _ in packets:
         pass
     return packets.end_s(stream)
+
+
+def end_in_file_s(container: InputContainer, stream: Any) -> float:
+    """Return the end of a stream in the time of the file: by its header, the header of the file, or else its packets.
+
+    The header of a Matroska file states the end of the whole file only, which may be later.
+    """
+    end_s = stated_end_s(stream)
+    if end_s is None and container.duration is not None:
+        return container.duration / av.time_base
+    return float((end_of(Packets(container, stream)) if end_s is None else end_s) - origin_s(container))
 
 
 def decoded(packets: Packets, start_s: Fraction = Fraction(0), thread_count: int = 0) -> Iterator[Any]:

@@ -110,8 +110,10 @@ def _stamps(path: Path, packets: Packets) -> list[int]:
 
 
 def _check_orientation(path: Path) -> None:
-    """Refuse a picture that has to be rotated or mirrored, according to its first frame."""
+    """Refuse a picture that has to be rotated, mirrored or deinterlaced, according to its first frame."""
     with opened(path) as container:
         first = next(decoded(Packets(container, video_stream(container)), thread_count=1), None)
         if first is not None and orientation(first) != (False, 0):
             raise _refused(path, "it has to be rotated or mirrored")
+        if first is not None and first.interlaced_frame:
+            raise _refused(path, "it is interlaced")

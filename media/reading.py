@@ -27,6 +27,7 @@ from media.container import (
     check_start,
     decoded,
     end_of,
+    need_sound,
     need_video,
     no_frame,
     opened,
@@ -37,6 +38,7 @@ from media.container import (
 )
 from media.frames import FrameLine, FrameWindow, Size, as_fraction, orientation, shown_px
 from media.frames_by_decord import images_by_decord, need_decord
+from media.interlacing import deinterlaced
 from media.sound import SoundLine, SoundWindow
 
 __all__ = [
@@ -160,7 +162,7 @@ def read_frames(
     """Read the frames of a video on an even grid of times, at any frame rate of the recording.
 
     Frame i is the stored frame whose time is nearest to start_s + i / frame_rate_hz (the earlier one in a tie), as a
-    player shows it: with square pixels, mirrored and rotated as the file says.
+    player shows it: with square pixels, mirrored and rotated as the file says, and deinterlaced.
 
     Args:
         path: A video file.
@@ -218,7 +220,8 @@ def iter_requests(path: Path, requests: Sequence[FrameRequest]) -> Iterator[tupl
         InputError: As in `read_frames`, while iterating.
     """
     with opened(path) as container:
-        packets = Packets(container, need_video(path, container))
+        stream = need_video(path, container)
+        packets = Packets(container, stream)
         pictures = [
             FrameLine(
                 path,
@@ -231,7 +234,7 @@ def iter_requests(path: Path, requests: Sequence[FrameRequest]) -> Iterator[tupl
             )
             for wanted in requests
         ]
-        for frame in decoded(packets, min(picture.start_s for picture in pictures)):
+        for frame in deinterlaced(decoded(packets, min(picture.start_s for picture in pictures)), stream):
             open_ones = [(i, picture) for i, picture in enumerate(pictures) if not picture.grid.is_full]
             if not open_ones:
                 break
@@ -328,14 +331,21 @@ def iter_media(
         packets = Packets(container, *streams)
         picture = FrameLine(path, packets, frame_rate_hz, size_px, 0.0, None, window_frames)
         line = _line(container, streams[-1], sample_rate_hz, n_channels, origin_s(container), None)
-        for frame in decoded(packets, thread_count=thread_count):
+        for frame in deinterlaced(decoded(packets, thread_count=thread_count), streams[0]):
             yield from picture.add(frame) if isinstance(frame, av.VideoFrame) else line.add(frame)
         yield from picture.finish()
         yield from line.finish()
 
 
 def read_sound(
-    path: Path, *, sample_rate_hz: int, n_channels: int = 2, start_s: float = 0.0, duration_s: float | None = None
+    path: Path,
+    *,
+    sample_rate_hz: int,
+    n_channels: int = 2,
+    start_s: float = 0.0,
+    duration_s: float | None = None,
+    track: int = 1,
+    fills: bool = True,
 ) -> Tensor:
     """Read the sound of a sound or video file at a given rate and number of channels.
 
@@ -346,39 +356,48 @@ def read_sound(
         sample_rate_hz: Samples per second of the result, above 0.
         n_channels: Channels of the result, 1 (more are mixed down) or 2 (one is doubled).
         start_s: Time of the first sample in seconds, at least 0.
-        duration_s: Seconds to read, above 0; None reads to the end. Past the end there is silence.
+        duration_s: Seconds to read, above 0; None reads to the end.
+        track: Number of the sound track, from 1; tracks without a decoder do not count.
+        fills: Whether silence follows past the end, up to `duration_s`.
 
     Returns:
-        Sound (C, N), float32, full scale ±1, with N = duration_s * sample_rate_hz, rounded.
+        Sound (C, N), float32, full scale ±1, with N = duration_s * sample_rate_hz, rounded; shorter if the sound ends
+        before and `fills` is off.
 
     Raises:
-        InputError: The file holds no readable sound, it is damaged, the times are not possible, or a sample is not a
-            finite number.
+        InputError: The file holds no readable sound or no such track, it is damaged, the times are not possible, or a
+            sample is not a finite number.
     """
     check_start(path, start_s)
     _check_sound(sample_rate_hz, n_channels)
     n_samples = None if duration_s is None else count_at_rate(duration_s, sample_rate_hz)
-    waves = [window.wave for window in _iter_sound(path, sample_rate_hz, n_channels, start_s, n_samples)]
+    windows = _iter_sound(path, sample_rate_hz, n_channels, start_s, n_samples, track=track, fills=fills)
+    waves = [window.wave for window in windows]
     if not waves:
         raise InputError(f"{path} holds no sound after {start_s} s: start earlier, or give another file")
     return torch.cat(waves, dim=1)
 
 
 def _iter_sound(
-    path: Path, sample_rate_hz: int, n_channels: int, start_s: float = 0.0, n_samples: int | None = None
+    path: Path,
+    sample_rate_hz: int,
+    n_channels: int,
+    start_s: float = 0.0,
+    n_samples: int | None = None,
+    *,
+    track: int = 1,
+    fills: bool = True,
 ) -> Iterator[SoundWindow]:
     """Yield the sound of a file from a time on."""
     with opened(path) as container:
-        stream = sound_stream(container)
-        if stream is None:
-            raise InputError(f"{path} holds no sound: give a file with sound")
+        stream = need_sound(container, track)
         first_s = origin_s(container) + as_fraction(start_s)
         line = _line(container, stream, sample_rate_hz, n_channels, first_s, n_samples)
         for frame in decoded(Packets(container, stream), first_s):
             yield from line.add(frame)
             if line.is_full:
                 break
-        yield from line.finish()
+        yield from line.finish(fills=fills)
 
 
 def _line(

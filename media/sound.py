@@ -77,10 +77,10 @@ class SoundLine:
             self._resampler = av.AudioResampler(format="fltp", layout=layout, rate=self._rate_hz, options=options)
         yield from self._place(self._resampler.resample(frame))
 
-    def finish(self) -> Iterator[SoundWindow]:
-        """Yield the remaining windows after the last piece, with silence up to the end."""
+    def finish(self, *, fills: bool = True) -> Iterator[SoundWindow]:
+        """Yield the remaining windows after the last piece, with silence up to the end if `fills`."""
         yield from self._drain()
-        yield from self._silence(self._n_samples or 0)
+        yield from self._silence(self._n_samples or 0 if fills else 0)
         if self._ready:
             yield self._window()
 

@@ -13,7 +13,7 @@ from common.errors import check_range
 from common.files import atomic_path
 from data.batch import FoleyBatch
 from evaluation.metrics import EnvelopeL1, OnsetF1
-from media.writing import write_wav
+from media.writing import write_sound
 from stable_foley.module import FoleyTraining
 from stable_foley.plot import comparison_figure
 from stable_foley.resynthesis import resynthesise
@@ -77,7 +77,7 @@ class SampleLogger(pl.Callback):
         assert batch.wave is not None
         for i, sound in enumerate(generated):
             truth = batch.wave[i]
-            write_wav(folder / f"{batch.clip_ids[i]}.wav", sound, sample_rate_hz)
+            write_sound(folder / f"{batch.clip_ids[i]}.wav", sound, sample_rate_hz)
             onsets_s = batch.onsets[i].tolist()
             figure = comparison_figure({"truth": truth, "generated": sound}, sample_rate_hz, onset_times_s=onsets_s)
             with atomic_path(folder / f"{batch.clip_ids[i]}.png") as temporary:

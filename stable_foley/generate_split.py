@@ -43,7 +43,7 @@ from data.dataset import FoleyDataset
 from data.greatest_hits import Hit, write_hits
 from media.clip import count_at_rate
 from media.envelope import read_envelope_csv
-from media.writing import write_wav
+from media.writing import write_sound
 from stable_foley.backbone import DTYPES
 from stable_foley.generator import SoundGenerator
 from stable_foley.noise import noise_source
@@ -165,8 +165,8 @@ class SplitGenerator:
         rate_hz = self.pipeline.sample_rate_hz
         reference = self.out / "reference" / result.target.name
         write_hits(reference.with_suffix(".times.csv"), result.hits)
-        write_wav(reference, result.real, rate_hz)
-        write_wav(result.target, result.sound, rate_hz)
+        write_sound(reference, result.real, rate_hz)
+        write_sound(result.target, result.sound, rate_hz)
 
     def run(self, indices: Sequence[int], batch_size: int) -> list[str]:
         """Generate and write what is missing.

@@ -210,13 +210,13 @@ class SoundGenerator:
         if prompted:
             _ = self.model.conditioner.sound_prompt
         if settings.cfg_scale != 1 and not self.model.conditioner.prompts:
-            raise InputError(f"Guidance {settings.cfg_scale} has no frames or prompts to act on in this model; use 1.")
+            raise InputError(f"Guidance {settings.cfg_scale} has nothing to act on in this model; use 1 (--cfg 1).")
         if self.model.guidance is not None:
             self.model.guidance.check(settings.cfg_scale)
             if prompts is not None and prompts.negative_text:
                 raise InputError("A distilled model has no negative prompt; use a checkpoint that is not distilled.")
         if prompts is not None and prompts.negative_text and settings.cfg_scale == 1:
-            raise InputError("A negative prompt acts through guidance, which is off at 1; give a scale above 1.")
+            raise InputError("A negative prompt acts through guidance, and cfg_scale (--cfg) 1 is none; give above 1.")
 
     def _conditions(
         self, raw: Mapping[str, Any], prompts: Prompts, n_windows: int, seed: int

@@ -24,7 +24,9 @@ def backbone_file(location: str | None, repo_id: str | None) -> Path:
     if location is None and repo_id is not None:
         return hub_file(repo_id, "model.safetensors", remedy="or give its folder with paths.stable_audio_open=FOLDER")
     if location is None:
-        raise InputError("The backbone has no weights; give backbone.weights=FILE, or backbone.random_weights=true.")
+        raise InputError(
+            "The backbone has no weights; give backbone.weights=FILE (infer.py: --set backbone.weights=FILE)."
+        )
     path = Path(location)
     for file in (path, path / "model.safetensors", path / "model.ckpt"):
         if file.is_file():
@@ -32,7 +34,7 @@ def backbone_file(location: str | None, repo_id: str | None) -> Path:
     remedy = "check backbone.weights"
     if repo_id is not None:
         command = f"hf download {repo_id} model_config.json model.safetensors --local-dir FOLDER"
-        remedy = f"get one with `{command}` and give paths.stable_audio_open=FOLDER"
+        remedy = f"get one with `{command}` and give paths.stable_audio_open=FOLDER (infer.py: after --set)"
     raise InputError(
         f"{path} {'holds neither' if path.is_dir() else 'does not exist'}; expected a file with weights, or a folder "
         f"with model.safetensors or model.ckpt: {remedy}."

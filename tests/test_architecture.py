@@ -25,9 +25,27 @@ MAY_IMPORT = {
 ONLY_IN = {
     "stable_audio_tools": {"stable_foley/backbone.py"},
     "laion_clap": {"clap/encoder.py"},
-    "av": {f"media/{name}.py" for name in ("compression", "container", "frames", "reading", "sound", "writing")},
+    "av": {
+        f"media/{name}.py"
+        for name in (
+            "compression",
+            "container",
+            "frames",
+            "images",
+            "interlacing",
+            "muxing",
+            "output",
+            "picture_copy",
+            "picture_encode",
+            "reading",
+            "sound",
+            "track_plan",
+            "tracks",
+            "writing",
+        )
+    },
     "decord": {"media/frames_by_decord.py"},
-    "soundfile": {"media/writing.py"},
+    "soundfile": {"media/output.py", "media/writing.py"},
 }
 MODELS_DO_NOT_READ_MEDIA = {
     "backbone",

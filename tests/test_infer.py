@@ -6,10 +6,12 @@ import shutil
 import subprocess
 import sys
 
+import av
 import numpy as np
 import pytest
 import soundfile
 import torch
+from PIL import Image
 
 import infer
 from media.envelope import fine_envelope, read_envelope_csv
@@ -228,13 +230,91 @@ def test_a_sound_above_full_scale_is_limited_made_softer_or_clipped(inference_fo
         assert any(f"{-record['gain_db']:.1f} dB" in message for message in caplog.messages)
 
 
-def test_a_video_that_no_mp4_can_hold_is_refused_before_a_model_is_loaded(inference_folder, tmp_path, capsys):
-    source = make_video(tmp_path / "vp8.mkv", codec="libvpx")
+def test_what_no_mp4_can_hold_is_refused_before_a_model_is_loaded_only_if_mp4_is_asked_for(
+    inference_folder, tmp_path, capsys
+):
+    source = make_video(tmp_path / "vp8.webm", codec="libvpx")
     with pytest.raises(SystemExit) as stopped:
-        infer.main(["--video", str(source), "--checkpoint", "nowhere", "--output-dir", str(tmp_path / "out")])
+        run(inference_folder, tmp_path / "out", "--format", "mp4", "--codec", "copy", video=source, envelope="flat.csv")
     assert stopped.value.code == 2
-    assert f"ffmpeg -i {source} -c:v libx264" in capsys.readouterr().err
+    assert str(source) in (said := capsys.readouterr().err)
+    assert "--codec h264" in said
     assert not (tmp_path / "out").exists()
+    run(inference_folder, tmp_path / "out", video=source, envelope="flat.csv")
+    assert_same_frames(tmp_path / "out" / "vp8.mkv", source)
+    run(inference_folder, tmp_path / "out", "--format", "mp4", "--codec", "h264", video=source, envelope="flat.csv")
+    assert not (tmp_path / "out" / "vp8.mkv").exists()
+    assert json.loads((tmp_path / "out" / "vp8.json").read_text())["picture"]["codec"] == "h264"
+
+
+def assert_same_frames(first, second, rate_hz=15.0):
+    frames = [read_frames(path, frame_rate_hz=rate_hz) for path in (first, second)]
+    assert torch.equal(*frames)
+
+
+def test_image_files_become_a_video_with_sound(inference_folder, tmp_path, capsys):
+    folder = tmp_path / "take"
+    folder.mkdir()
+    for i in range(24):
+        Image.new("RGB", (64, 48), (10 * i, 0, 0)).save(folder / f"f_{i + 7:03d}.png")
+    with pytest.raises(SystemExit):
+        run(inference_folder, tmp_path / "out", video=folder, envelope="flat.csv")
+    assert "--fps" in capsys.readouterr().err
+    for video, name in ((folder, "take"), (folder / "f_%03d.png", "f")):
+        run(inference_folder, tmp_path / "out", "--fps", "16", video=video, envelope="flat.csv")
+        info = probe(tmp_path / "out" / f"{name}.mp4")
+        assert (info.duration_s, info.frame_rate_hz, info.has_sound) == (1.5, 16.0, True)
+        red = read_frames(tmp_path / "out" / f"{name}.mp4", frame_rate_hz=16.0)[:, 0].float().mean((1, 2))
+        assert (red - 10 * torch.arange(24.0)).abs().max() < 6
+    before = (tmp_path / "out" / "take.wav").stat().st_mtime_ns
+    run(inference_folder, tmp_path / "out", "--fps", "16", video=folder, envelope="flat.csv")
+    assert (tmp_path / "out" / "take.wav").stat().st_mtime_ns == before
+    with pytest.raises(SystemExit):
+        run(inference_folder, tmp_path / "out", "--fps", "16", video="video.mp4", envelope="flat.csv")
+    assert "--fps 16" in capsys.readouterr().err
+
+
+def test_a_gif_keeps_its_times(inference_folder, tmp_path):
+    images = [Image.new("RGB", (64, 48), (60 * i, 0, 0)) for i in range(5)]
+    images[0].save(tmp_path / "a.gif", save_all=True, append_images=images[1:], duration=[100, 300, 200, 500, 400])
+    run(inference_folder, tmp_path / "out", video=tmp_path / "a.gif", envelope="flat.csv")
+    assert probe(tmp_path / "out" / "a.mp4").duration_s == pytest.approx(1.5)
+    assert len(soundfile.read(tmp_path / "out" / "a.wav")[0]) == 1.5 * RATE_HZ
+    with av.open(str(tmp_path / "out" / "a.mp4")) as film:
+        frames = [(frame.time, frame.to_ndarray(format="rgb24")[..., 0].mean()) for frame in film.decode(video=0)]
+    assert [time for time, _ in frames] == pytest.approx([0.0, 0.1, 0.4, 0.6, 1.1])
+    assert [red for _, red in frames] == pytest.approx([0, 60, 120, 180, 240], abs=8)
+
+
+def test_the_original_sound_stays_as_a_second_track(inference_folder, tmp_path):
+    run(inference_folder, tmp_path, "--keep-sound", "track", video="video.mp4")
+    with av.open(str(tmp_path / "video.mp4")) as result, av.open(str(inference_folder / "video.mp4")) as original:
+        new, kept = result.streams.audio
+        packets = {stream.index: [] for stream in (new, kept)}
+        for packet in result.demux(new, kept):
+            if packet.size:
+                packets[packet.stream_index].append(bytes(packet))
+        assert packets[kept.index] == [bytes(packet) for packet in original.demux(audio=0) if packet.size]
+    generated, _ = soundfile.read(tmp_path / "video.wav", always_2d=True)
+    heard = read_sound(tmp_path / "video.mp4", sample_rate_hz=RATE_HZ)
+    assert np.corrcoef(generated[:, 0], heard[0].numpy()[: len(generated)])[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("given", [["-6"], ["0"], [], ["+3.5"]])
+def test_the_gain_of_the_original_sound_may_be_negative_or_left_out(inference_folder, tmp_path, given):
+    run(inference_folder, tmp_path, "--keep-sound", *given, "--level-match", "0")
+    expected = float(given[0]) if given else 0.0
+    assert json.loads((tmp_path / "video.json").read_text())["keep_sound"] == expected
+
+
+@pytest.mark.parametrize("address", ["https://example.com/a.mp4", "http://example.com/watch?v=1"])
+@pytest.mark.parametrize("option", ["--video", "--envelope", "--audio-prompt"])
+def test_a_web_address_is_to_be_downloaded_first(inference_folder, tmp_path, capsys, option, address):
+    options = {"--video": str(inference_folder / "video.mp4")} | {option: address}
+    with pytest.raises(SystemExit) as stopped:
+        infer.main([word for pair in options.items() for word in pair] + ["--output-dir", str(tmp_path / "out")])
+    assert stopped.value.code == 2
+    assert "download" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("option", "value"), [("--envelope", 1e30), ("--audio-prompt", 1e5)])

@@ -1,6 +1,7 @@
 """Owns the way from a Hydra configuration to objects."""
 
 import contextlib
+import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from common.errors import InputError, check_seed
 from training.checks import REPOSITORY, check_arguments, is_of_this_project, one_sentence
 
 OmegaConf.register_new_resolver("bundled", lambda name: str(REPOSITORY / "bundled" / name), replace=True)
+_LEAST_LIKENESS = 0.7  # of spellings, as difflib counts it
+_MOST_NAMED = 4  # keys in an error
 WEIGHTS = ("stable_audio_open", "cavp", "clap")
 """Keys of ``paths`` that name weights."""
 
@@ -99,18 +102,50 @@ def change(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     try:
         for override in overrides:
             key, equals, value = override.partition("=")
-            if equals and isinstance(OmegaConf.select(config, key), DictConfig) and not value.startswith("{"):
-                raise ValueError(f"{key} is a section, which comes with the checkpoint; change {key}.NAME")
-            if equals and is_file_option(key):
+            if not (key and equals):
+                raise ValueError("a key or a value is missing")
+            if isinstance(OmegaConf.select(config, key), DictConfig) and not value.startswith("{"):
+                raise ValueError(f"{key} is a section, which comes with the checkpoint and is changed key by key")
+            if is_file_option(key):
                 OmegaConf.update(config, key, None if value in ("null", "") else value)
             else:
                 config.merge_with_dotlist([override])
     except (OmegaConfBaseException, ValueError, LookupError, YAMLError) as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split("full_key:")[0].split())
+        near = nearest_keys(config, override.partition("=")[0])
+        keys = f"such as {', '.join(near)}" if near else f"which has {', '.join(map(str, config))}"
         raise InputError(
-            f"--set {override} cannot be applied ({reason}); expected KEY=VALUE of the configuration."
+            f"--set {override} cannot be applied ({reason}): give KEY=VALUE of the configuration, {keys}."
         ) from error
     return config
+
+
+def nearest_keys(config: DictConfig, key: str) -> list[str]:
+    """Return up to four keys of a configuration: those of a section, or those spelt like a key, the nearest first."""
+    there = [name for name in _keys(OmegaConf.to_container(config), "") if not name.endswith("_target_")]
+    if own := [name for name in there if name.startswith(f"{key}.")]:
+        return own[:_MOST_NAMED]
+    last = key.rpartition(".")[2]
+    ends: dict[str, list[str]] = {}
+    for name in there:
+        ends.setdefault(name.rpartition(".")[2], []).append(name)
+    near = [name for end in difflib.get_close_matches(last, ends, cutoff=_LEAST_LIKENESS) for name in ends[end]]
+    near += difflib.get_close_matches(key, there, cutoff=_LEAST_LIKENESS)
+    return sorted(dict.fromkeys(near), key=lambda name: -_likeness(key, name))[:_MOST_NAMED]
+
+
+def _likeness(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one, other).ratio()
+
+
+def _keys(part: Any, place: str) -> Iterator[str]:
+    """Yield the keys of all values of a nested dictionary, in the form KEY.SUB."""
+    for name, value in part.items():
+        key = f"{place}.{name}" if place else str(name)
+        if isinstance(value, dict):
+            yield from _keys(value, key)
+        else:
+            yield key
 
 
 def is_file_option(key: str) -> bool:

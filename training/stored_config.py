@@ -101,7 +101,7 @@ def kept_sections(described: Any, source: object, needed: Sequence[str], optiona
     for key in waiting:  # grows
         value = _value(described, key)
         if value is _MISSING and key in needed:
-            raise InputError(f"{source} has a configuration without {key}; give a file that train.py wrote.")
+            raise InputError(f"{source} has a configuration without {key}; give the file of a training that has it.")
         if value is not _MISSING and not any(_is_within(key, section) for section in held):
             _check_values(value, source)
             _put(kept, key, value)

@@ -1,45 +1,102 @@
-"""Owns the files of a result: their names, protection of files that they would replace, and their writing."""
+"""Owns the files of a result: their names, formats and writing, and protection of files that they would replace."""
 
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from common.errors import InputError
 from common.files import atomic_files, atomic_path, check_writable_folder, file_sha256, same_file
 from data.dataset import read_timed_frames
 from media.envelope import Envelope, write_envelope_csv
-from media.writing import check_mux, mux, write_video, write_wav
+from media.muxing import MuxPlan, PictureCodec, mux, plan_mux
+from media.output import CONTAINERS
+from media.writing import write_sound, write_video
 from stable_foley.plot import comparison_figure
-from video2audio.request import FoleyRequest, Section
+from video2audio.record import fingerprint, same_settings
+from video2audio.request import FoleyRequest
 
-KINDS = ("wav", "mp4", "envelope.csv", "png", "json")
+SOUND_FORMATS = ("wav", "flac")
+BIT_DEPTHS = (16, 24, 32)
+VIDEO_FORMATS = tuple(suffix[1:] for suffix in CONTAINERS)
 _CSV_SHA256 = "envelope_csv_sha256"
+_FORM, _FILES = "form", "files"
+
+
+@dataclass(frozen=True)
+class FileForm:
+    """Formats of the files of a result.
+
+    Args:
+        sound_format: ``wav`` or ``flac``.
+        bit_depth: bits a sample of that file: 16, 24, or, in WAV, 32 (floating point).
+        video_format: ``mp4``, ``mov``, ``mkv``, or ``auto``: the first of these that holds the picture bit for bit.
+    """
+
+    sound_format: str = "wav"
+    bit_depth: int = 24
+    video_format: str = "auto"
+
+    def check(self) -> None:
+        """Refuse formats that do not exist.
+
+        Raises:
+            InputError: naming the option.
+        """
+        for option, value, known in (
+            ("--sound-format", self.sound_format, SOUND_FORMATS),
+            ("--bit-depth", self.bit_depth, BIT_DEPTHS),
+            ("--format", self.video_format, ("auto", *VIDEO_FORMATS)),
+        ):
+            if value not in known:
+                raise InputError(f"{option} {value} is not possible: give one of {', '.join(map(str, known))}")
+        if (self.sound_format, self.bit_depth) == ("flac", 32):
+            raise InputError("--bit-depth 32 is not possible in FLAC: give 16 or 24, or --sound-format wav")
 
 
 class ResultFiles:
-    """The files of one sample: ``NAME.wav``, ``NAME.mp4``, ``NAME.envelope.csv``, ``NAME.png`` and ``NAME.json``.
+    """The files of one sample: its sound, the video with it, ``NAME.envelope.csv``, ``NAME.png`` and ``NAME.json``.
 
     Args:
         folder: folder of the files.
         name: NAME in their names.
-        video: the video or clip that gets the sound.
-        envelope: the file of the envelope, if one was given. If it is NAME.envelope.csv itself, it is not replaced.
+        request: the request for it. If its envelope is NAME.envelope.csv itself, that is not replaced.
+        form: their formats.
+
+    Attributes:
+        plan: how the video is written.
+
+    Raises:
+        InputError: the video cannot be read, or the format cannot hold its picture.
     """
 
-    def __init__(self, folder: Path, name: str, video: Path, envelope: Path | None) -> None:
+    def __init__(self, folder: Path, name: str, request: FoleyRequest, form: FileForm) -> None:
         self.folder = folder
         self.name = name
-        self.video = video.resolve()
-        self.keeps_csv = envelope is not None and same_file(envelope, self.path("envelope.csv"))
+        self.video = request.video.resolve()
+        self.form = form
+        self.plan = _plan(request, form)
+        envelope = request.envelope_file
+        self.keeps_csv = envelope is not None and same_file(envelope.path, self.path("envelope.csv"))
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What follows ``NAME.`` in the names of the files: sound, video, envelope, plot, record."""
+        return (self.form.sound_format, self.plan.suffix[1:], "envelope.csv", "png", "json")
 
     def path(self, kind: str) -> Path:
         """Return the path of the file of a kind."""
         return self.folder / f"{self.name}.{kind}"
+
+    @property
+    def paths(self) -> list[Path]:
+        """The paths of all files that are there."""
+        return [path for path in map(self.path, self.kinds) if path.is_file()]
 
     def check(self, inputs: Sequence[Path]) -> None:
         """Refuse to replace inputs, results of another video, files that infer.py did not write, and edited envelopes.
@@ -51,20 +108,21 @@ class ResultFiles:
             InputError: a file would be replaced; the error names it.
         """
         csv = self.path("envelope.csv")
-        there = [path for path in map(self.path, KINDS) if path.exists() and not (self.keeps_csv and path == csv)]
+        there = [path for path in map(self.path, self.kinds) if path.exists() and not (self.keeps_csv and path == csv)]
         for path in there:
             if any(same_file(path, given) for given in inputs):
                 raise InputError(f"{path} is an input and would be overwritten; give another --output-dir.")
         if not there:
             return
-        record = self._record()
+        record = self.record()
         if record is None:
             raise InputError(
                 f"{there[0]} exists, and no {self.name}.json shows that infer.py wrote it; give another --output-dir, "
                 "or move the file away."
             )
-        before = Path(str(record.get("video")))
-        if before != self.video and not same_file(before, self.video):
+        before, known = Path(str(record.get("video"))), record.get("fingerprints")
+        is_same = before == self.video or same_file(before, self.video)
+        if not is_same and (before.exists() or not known or known[0] != fingerprint(self.video)):
             raise InputError(
                 f"{there[0]} is a result for {before}, and the result for {self.video} would replace it; give another "
                 "--output-dir."
@@ -75,7 +133,7 @@ class ResultFiles:
                 "or another --output-dir to keep it."
             )
 
-    def _record(self) -> Mapping[str, Any] | None:
+    def record(self) -> Mapping[str, Any] | None:
         """Return the content of NAME.json; None if infer.py did not write it."""
         try:
             record = json.loads(self.path("json").read_text(encoding="utf-8"))
@@ -83,16 +141,38 @@ class ResultFiles:
             return None
         return record if isinstance(record, dict) and "video" in record else None
 
+    def are_done(self, expected: Mapping[str, Any]) -> bool:
+        """Return whether all files are there, written with the same settings from the same inputs.
+
+        Args:
+            expected: the settings, see ``video2audio.record.settings_record``.
+        """
+        record = self.record()
+        return (
+            record is not None
+            and same_settings(record, {**expected, _FORM: asdict(self.form)})
+            and all((self.folder / name).is_file() for name in record.get(_FILES, [""]))
+        )
+
 
 def write_files(
-    files: ResultFiles, section: Section, sound: Tensor, envelope: Envelope, record: Mapping[str, Any]
+    files: ResultFiles,
+    request: FoleyRequest,
+    sound: Tensor,
+    video_sound: Tensor,
+    envelope: Envelope,
+    record: Mapping[str, Any],
 ) -> list[Path]:
     """Write all files; they appear together when all are complete.
 
+    Files of an earlier result of the same name that are not written now, such as its video in another format, are
+    removed.
+
     Args:
         files: destination, checked.
-        section: the part of the video that the sound is for.
+        request: the request.
         sound: (C, N), at the rate ``record["sample_rate_hz"]``; samples beyond full scale are clipped.
+        video_sound: (C, N') from the start of the video on.
         envelope: the envelope that controlled it, rms (T,).
         record: settings for NAME.json.
 
@@ -103,57 +183,89 @@ def write_files(
         InputError: a file cannot be written.
     """
     rate_hz = record["sample_rate_hz"]
+    before = (files.record() or {}).get(_FILES, [])
     with atomic_files(files.folder) as folder:
-        wav, mp4, csv, png, settings = paths = [folder / f"{files.name}.{kind}" for kind in KINDS]
-        write_wav(wav, sound, rate_hz)
-        _write_muxed(section, sound, rate_hz, mp4)
+        wav, video, csv, png, settings = paths = [folder / f"{files.name}.{kind}" for kind in files.kinds]
+        if files.keeps_csv:
+            paths.remove(csv)
+        write_sound(wav, sound, rate_hz, files.form.bit_depth)
+        _write_muxed(request, files.plan, video_sound, rate_hz, video)
         csv_sha256 = None
         if not files.keeps_csv:
-            write_envelope_csv(csv, envelope, section.start_s)
+            write_envelope_csv(csv, envelope, request.section.start_s)
             csv_sha256 = file_sha256(csv)
         with atomic_path(png) as temporary:
             comparison_figure({"sound": sound}, rate_hz, control=envelope).savefig(temporary)
+        names = [path.name for path in paths]
+        content = {**record, _FORM: asdict(files.form), "picture": asdict(files.plan), _FILES: names}
         with atomic_path(settings) as temporary:
-            text = json.dumps({**record, _CSV_SHA256: csv_sha256}, indent=2, default=str)
+            text = json.dumps({**content, _CSV_SHA256: csv_sha256}, indent=2, default=str)
             temporary.write_text(text + "\n", encoding="utf-8")
-    return [files.folder / path.name for path in paths if not (files.keeps_csv and path == csv)]
+    media = {f"{files.name}.{kind}" for kind in (*SOUND_FORMATS, *VIDEO_FORMATS)}
+    for name in media & {*before} - {*names}:
+        (files.folder / name).unlink(missing_ok=True)
+    return [files.folder / name for name in names]
 
 
-def check_files(request: FoleyRequest, folder: Path, n_samples: int, others: Sequence[Path]) -> list[str]:
+def check_files(
+    request: FoleyRequest, folder: Path, names: Sequence[str], form: FileForm, others: Sequence[Path]
+) -> list[ResultFiles]:
     """Refuse, before any work, an output folder that is not writable, or whose protected files would be replaced.
 
     Args:
         request: the request.
         folder: folder of the results.
-        n_samples: number of sounds for the video; several are numbered from 1.
+        names: names of the results.
+        form: formats of the files.
         others: input files besides those of the request, such as checkpoints.
 
     Returns:
-        The names of the results.
+        The files of each result.
 
     Raises:
-        InputError: the folder or a file does not fit; the error names it.
+        InputError: the folder, a file or a format does not fit; the error names it.
     """
     check_writable_folder(folder, "--output-dir")
-    clip, envelope = request.section.clip, request.envelope
-    names = [clip.clip_id] if n_samples == 1 else [f"{clip.clip_id}_{i + 1}" for i in range(n_samples)]
-    for name in names:
-        files = ResultFiles(folder, name, request.video, envelope if isinstance(envelope, Path) else None)
+    form.check()
+    results = [ResultFiles(folder, name, request, form) for name in names]
+    for files in results:
         files.check([*request.files, *others])
-    if clip.video_path is not None:
-        check_mux(clip.video_path, folder / f"{names[0]}.mp4")
-    return names
+    return results
 
 
-def _write_muxed(section: Section, sound: Tensor, sample_rate_hz: int, path: Path) -> None:
-    """Write the video with the sound at its place; if only jpgs are stored, the video is made from them."""
-    clip = section.clip
-    padded = F.pad(sound, (round(section.start_s * sample_rate_hz), 0))
+def _plan(request: FoleyRequest, form: FileForm) -> MuxPlan:
+    """Return how the video of a request is written."""
+    suffix = None if form.video_format == "auto" else f".{form.video_format}"
+    path = request.section.clip.video_path
+    if path is None:  # it is made of stored jpgs
+        return MuxPlan(suffix or ".mp4", "copy", None, ())
+    status = path.stat()
+    return _cached_plan(path, request.codec_to_use, suffix, request.keep_sound == "track", status.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _cached_plan(path: Path, codec: PictureCodec, suffix: str | None, keeps_first: bool, time_ns: int) -> MuxPlan:
+    """Return how a video is written; planned once for each of its states."""
+    return plan_mux(path, codec=codec, suffix=suffix, keep_first_sound=keeps_first)
+
+
+def _write_muxed(request: FoleyRequest, plan: MuxPlan, sound: Tensor, sample_rate_hz: int, path: Path) -> None:
+    """Write a video with its sound; if only jpgs are stored, the video is made from them."""
+    clip = request.section.clip
     if clip.video_path is not None:
-        mux(clip.video_path, padded, sample_rate_hz, path)
+        keeps_first = request.keep_sound == "track"
+        mux(
+            clip.video_path,
+            sound,
+            sample_rate_hz,
+            path,
+            codec=plan.codec,
+            quality=request.quality,
+            keep_first_sound=keeps_first,
+        )
         return
     frames = read_timed_frames(clip, 0.0, clip.duration_s, frame_rate_hz=clip.frames_rate_hz).frames
     with tempfile.TemporaryDirectory() as folder:
         silent = Path(folder) / "silent.mp4"
         write_video(silent, frames, clip.frames_rate_hz)
-        mux(silent, padded, sample_rate_hz, path)
+        mux(silent, sound, sample_rate_hz, path)

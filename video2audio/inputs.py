@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from common.errors import InputError, check_range, printable
-from common.files import same_file
 from common.stopwatch import Stopwatch
 from data.dataset import read_timed_frames
 from media.clip import ClipSpec
 from media.envelope import Envelope, fine_envelope, read_envelope_csv
 from media.frames import FrameWindow
-from media.reading import FrameRequest, iter_requests, probe, read_sound
+from media.reading import FrameRequest, iter_requests
+from media.sound_part import SoundPart, read_part, read_part_for, sound_end_s
 from stable_foley.generator import Prompts, SoundGenerator
-from video2audio.request import FoleyRequest, Section, is_csv, sound_of
+from video2audio.request import FoleyRequest, Section
 from video2audio.ring import ring_s
 from video2rms.model import Video2Rms
 from video2rms.predict import frames_to_predict, predict_from_frames
@@ -81,12 +81,12 @@ def read_inputs(
         elif isinstance(request.envelope, Envelope):
             control, envelope = request.envelope, _mono(request.envelope)
         else:
-            control, envelope = _read_envelope(request.envelope, section, generator)
+            control, envelope = _read_envelope(request, generator)
     if frames is None and generator.reads_frames:
         with watch.stage("frames"):
             frames = _read_frames(section, generator.spec)
     if not envelope.rms.any():
-        source = request.envelope if isinstance(request.envelope, Path) else f"the picture of {request.video}"
+        source = request.envelope_file or f"the picture of {request.video}"
         log.warning("the envelope of %s is zero throughout, which asks the model for silence", printable(source))
     return Inputs(control, envelope, onsets_s, frames, prompts)
 
@@ -133,29 +133,24 @@ def _predict(
     return found.envelope, found.onsets_s, torch.cat(seen).float() / 255 if seen else None
 
 
-def _read_envelope(path: Path, section: Section, generator: SoundGenerator) -> tuple[Envelope, Envelope]:
-    """Return the envelope that controls the model, and the same for the CSV.
-
-    The times of a CSV are those of the video, and the sound of the video itself is read from the section; another sound
-    starts at the start of the section.
-    """
-    if is_csv(path):
-        envelope = read_envelope_csv(path, section.duration_s, section.start_s)
-        _warn_if_shorter(path, section.start_s, envelope.duration_s, section)
+def _read_envelope(request: FoleyRequest, generator: SoundGenerator) -> tuple[Envelope, Envelope]:
+    """Return the envelope that controls the model, and the same for the CSV; the times of a CSV are of the video."""
+    section, part, given = request.section, request.envelope_sound, str(request.envelope)
+    if part is None:
+        envelope = read_envelope_csv(Path(given), section.duration_s, section.start_s)
+        _warn_if_shorter(given, section.start_s, envelope.duration_s, section)
         return envelope, envelope
-    sound_path = sound_of(path)
-    start_s = section.start_s if same_file(sound_path, section.clip.sound_path) else 0.0
-    _warn_if_shorter(path, start_s, probe(sound_path).duration_s - start_s, section)
-    rate_hz = generator.sample_rate_hz
-    sound = read_sound(sound_path, sample_rate_hz=rate_hz, start_s=start_s, duration_s=section.duration_s)
-    check_range(f"{path}: a peak of", float(sound.abs().max()), 0, MAX_PEAK)
+    start_s, rate_hz = part.from_s or 0.0, generator.sample_rate_hz
+    _warn_if_shorter(given, start_s, sound_end_s(replace(part, from_s=None)) - start_s, section)
+    sound = read_part_for(part, section.duration_s, sample_rate_hz=rate_hz)
+    check_range(f"{given}: a peak of", float(sound.abs().max()), 0, MAX_PEAK)
     return generator.measure(sound), fine_envelope(sound, rate_hz)
 
 
-def _warn_if_shorter(path: Path, start_s: float, duration_s: float, section: Section) -> None:
+def _warn_if_shorter(name: str, start_s: float, duration_s: float, section: Section) -> None:
     """Warn that an envelope is padded, with the time at which it ends in its file."""
     if duration_s < section.duration_s - 0.1:
-        log.warning("%s ends after %.2f s; silence follows", printable(path), start_s + duration_s)
+        log.warning("%s ends after %.2f s; silence follows", printable(name), start_s + duration_s)
 
 
 def _read_frames(section: Section, spec: ClipSpec) -> Tensor:
@@ -177,23 +172,30 @@ def _read_prompts(request: FoleyRequest, generator: SoundGenerator, watch: Stopw
         with watch.stage("prompts"):
             rate_hz = generator.sample_rate_hz
             sounds = [
-                read_prompt(given, rate_hz) if isinstance(given, Path) else given for given in request.audio_prompts
+                given if isinstance(given, Tensor) else read_prompt(given, rate_hz) for given in request.audio_prompts
             ]
     return Prompts(request.prompt, sounds, request.negative_prompt)
 
 
-def read_prompt(path: Path, sample_rate_hz: int) -> Tensor:
-    """Read a sound (C, N) as a prompt, at most its first minute.
+def read_prompt(given: Path | str | SoundPart, sample_rate_hz: int) -> Tensor:
+    """Read a sound (C, N), or the part of it that is named, as a prompt: at most the first minute.
 
     Raises:
         InputError: it cannot be read, is silent, or is far above full scale.
     """
-    is_long = probe(path).duration_s > MAX_PROMPT_S
+    part, n_samples = SoundPart.of(given), round(MAX_PROMPT_S * sample_rate_hz)
+    sound = read_part(part, sample_rate_hz=sample_rate_hz, at_most_s=(n_samples + 1) / sample_rate_hz)
+    is_long = sound.shape[1] > n_samples
     if is_long:
-        log.info("%s: only the first %.0f s are used as the prompt", printable(path), MAX_PROMPT_S)
-    sound = read_sound(path, sample_rate_hz=sample_rate_hz, duration_s=MAX_PROMPT_S if is_long else None)
+        log.info("%s: only the first %.0f s are used as the prompt", printable(given), MAX_PROMPT_S)
+    sound = sound[:, :n_samples]
     if not sound.any():
-        part = f"in its first {MAX_PROMPT_S:.0f} s" if is_long else ""
-        raise InputError(f"--audio-prompt {path} is silent {part}".rstrip() + "; give an audible sound.")
-    check_range(f"--audio-prompt {path}: a peak of", float(sound.abs().max()), 0, MAX_PEAK)
+        if is_long:
+            later = replace(part, from_s=(part.from_s or 0) + MAX_PROMPT_S, to_s=None)
+            raise InputError(
+                f"--audio-prompt {given} is silent in its first {MAX_PROMPT_S:.0f} s; give an audible part of it, for "
+                f"instance {later}, or another sound."
+            )
+        raise InputError(f"--audio-prompt {given} is silent; give an audible sound.")
+    check_range(f"--audio-prompt {given}: a peak of", float(sound.abs().max()), 0, MAX_PEAK)
     return sound

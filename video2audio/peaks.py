@@ -1,4 +1,4 @@
-"""What becomes of peaks above full scale: they are limited or cut off, or the whole sound is made softer."""
+"""Level of the result: its loudness if one is asked for, and what becomes of peaks above full scale."""
 
 import logging
 import math
@@ -12,6 +12,7 @@ from scipy.signal.windows import hann
 from torch import Tensor
 
 from common.errors import InputError
+from media.levels import LOUDNESS_BLOCK_S, loudness_lufs, true_peak_db, true_peaks
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +21,13 @@ PEAK_DB = -0.1
 FADE_S = 0.005
 """Time in which the limiter lowers its gain before a peak, and raises it again after it."""
 PEAKS = ("limit", "soften", "clip")
+TRUE_PEAK_DB = -1.0
+"""Highest true peak of a sound that is brought to a loudness, in dBTP, as broadcasters and streaming services ask."""
+QUIETEST_LUFS, LOUDEST_LUFS = -60.0, -5.0
+_NEAR_LU = 0.05
+_MOST_ROUNDS = 12
+_MOST_GAIN_DB = 60.0
+_LARGEST_STEP = 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +36,7 @@ class Levelled:
 
     Args:
         sound: The sound (C, N), full scale ±1.
-        gain_db: Lowest gain that was applied, at most 0.
+        gain_db: Gain of the whole sound if a loudness was asked for; otherwise the lowest gain at any peak, at most 0.
         n_clipped: Number of samples that still exceed full scale and are cut off when the sound is written.
     """
 
@@ -75,8 +83,70 @@ def check_peaks(peaks: str) -> None:
         raise InputError(f"--peaks is {peaks!r}: give one of {', '.join(PEAKS)}")
 
 
-def limited(sound: Tensor, sample_rate_hz: int) -> Tensor:
-    """Limit the peaks of a sound to `PEAK_DB` by a gain that looks ahead.
+def check_loudness(loudness_lufs: float, duration_s: float) -> None:
+    """Refuse a loudness for a sound that is too short to have one.
+
+    Raises:
+        InputError: The sound is shorter than 0.4 s.
+    """
+    if duration_s < LOUDNESS_BLOCK_S:
+        raise InputError(
+            f"--loudness {loudness_lufs:g} is not possible for {duration_s:.2f} s of sound: loudness is defined from "
+            f"{LOUDNESS_BLOCK_S} s on; leave it out"
+        )
+
+
+def at_loudness(sound: Tensor, sample_rate_hz: int, wanted_lufs: float, peaks: str = "limit") -> Levelled:
+    """Bring a sound to a loudness, with true peaks of at most -1 dBTP.
+
+    Limiting peaks lowers the loudness, so gain and limiter are repeated until it is met within 0.05 LU. A warning says
+    where it is not met.
+
+    Args:
+        sound: Sound (C, N), full scale ±1.
+        sample_rate_hz: Samples per second.
+        wanted_lufs: Integrated loudness (ITU-R BS.1770-4).
+        peaks: `limit` lowers the gain around each peak; `soften` makes the whole sound softer until its peaks fit, so
+            the loudness may not be reached; `clip` leaves the peaks to be cut off when the sound is written.
+
+    Raises:
+        InputError: `peaks` is none of these.
+    """
+    check_peaks(peaks)
+    found_lufs = loudness_lufs(sound, sample_rate_hz)
+    if found_lufs is None:
+        log.warning("the sound is silent or too soft to have a loudness, so its level is not changed")
+        return within_full_scale(sound, sample_rate_hz, peaks)
+    gain_db, step, result = 0.0, 1.0, sound
+    missing_lu = wanted_lufs - found_lufs
+    for _ in range(_MOST_ROUNDS):
+        asked_db = gain_db + step * missing_lu
+        result, softened_db = _below_true_peak(sound * 10 ** (asked_db / 20), sample_rate_hz, peaks)
+        before_lu, missing_lu = missing_lu, wanted_lufs - (loudness_lufs(result, sample_rate_hz) or -math.inf)
+        if abs(missing_lu) <= _NEAR_LU or peaks != "limit" or asked_db > _MOST_GAIN_DB:
+            break
+        step = min(_LARGEST_STEP, max(1.0, (asked_db - gain_db) / max(before_lu - missing_lu, 1e-3)))  # secant
+        gain_db = asked_db
+    if missing_lu > _NEAR_LU:
+        log.warning(
+            "the sound is %.1f LU softer than %g LUFS, since its peaks reach full scale", missing_lu, wanted_lufs
+        )
+    return Levelled(result, asked_db + softened_db, int((result.abs() > 1).sum()))
+
+
+def _below_true_peak(sound: Tensor, sample_rate_hz: int, peaks: str) -> tuple[Tensor, float]:
+    """Limit true peaks to -1 dBTP or soften the whole sound for them; return the gain of the whole in dB too."""
+    if peaks == "limit":
+        sound = limited(sound, sample_rate_hz, TRUE_PEAK_DB, true_peaks(sound))
+    highest_db = true_peak_db(sound)
+    gain_db = 0.0 if peaks == "clip" or highest_db is None else min(0.0, TRUE_PEAK_DB - highest_db)
+    return sound * 10 ** (gain_db / 20), gain_db
+
+
+def limited(
+    sound: Tensor, sample_rate_hz: int, ceiling_db: float = PEAK_DB, magnitudes: np.ndarray | None = None
+) -> Tensor:
+    """Limit the peaks of a sound by a gain that looks ahead.
 
     The gain that a sample needs holds for 2.5 ms before and after it and is then averaged over 5 ms. So it has arrived
     at the peak, and samples further than 5 ms from any peak stay as they are. All channels have the same gain.
@@ -84,9 +154,12 @@ def limited(sound: Tensor, sample_rate_hz: int) -> Tensor:
     Args:
         sound: Sound (C, N), full scale ±1.
         sample_rate_hz: Samples per second.
+        ceiling_db: Highest magnitude of the result, in dB of full scale.
+        magnitudes: What counts as the magnitude of each sample (N,), such as its true peak; None: that of the sample in
+            the loudest channel.
     """
-    highest = sound.abs().amax(dim=0).double().numpy()
-    ceiling = 10 ** (PEAK_DB / 20)
+    highest = sound.abs().amax(dim=0).double().numpy() if magnitudes is None else magnitudes
+    ceiling = 10 ** (ceiling_db / 20)
     needed = np.minimum(1.0, ceiling / np.maximum(highest, ceiling))
     half = max(1, round(FADE_S * sample_rate_hz / 2))
     fade = hann(2 * half + 3)[1:-1]

@@ -12,8 +12,10 @@ from common.errors import check_seed
 from common.stopwatch import Stopwatch
 from stable_foley.checkpoint import BUNDLED
 from stable_foley.generator import SoundGenerator
+from stable_foley.sampler import SamplerSettings
+from video2audio.finish import finish
 from video2audio.inputs import Inputs, read_inputs
-from video2audio.peaks import within_full_scale
+from video2audio.record import fingerprint, settings_record
 from video2audio.request import FoleyRequest
 from video2audio.result import FoleyResult
 from video2rms.model import Video2Rms
@@ -64,14 +66,16 @@ class FoleyPipeline:
         """
         predictor = None if video2rms is None else load_video2rms(Path(video2rms), pick_device(device))
         generator = SoundGenerator.from_checkpoint(checkpoint, device, dtype, overrides)
-        origin = {"checkpoint": checkpoint, "video2rms": video2rms, "device": str(generator.device), "dtype": dtype}
-        return cls(generator, predictor, origin | {"set": list(overrides)})
+        weights = {"checkpoint": checkpoint, "video2rms": video2rms}
+        fingerprints = {name: fingerprint(Path(path)) for name, path in weights.items() if path is not None}
+        origin = {**weights, "device": str(generator.device), "dtype": dtype}
+        return cls(generator, predictor, origin | {"set": list(overrides), "models": fingerprints})
 
     def __call__(self, video: str | Path, *, seed: int = 0, progress: bool = False, **options: Any) -> FoleyResult:
         """Generate one sound for a video.
 
         Args:
-            video: video file, or folder of a clip in the processed layout.
+            video: video file, folder of a clip in the processed layout, or image files, see ``FoleyRequest``.
             seed: seed of the noise, 0 to 2**32 - 1.
             progress: whether to show progress bars.
             **options: attributes of ``FoleyRequest``, such as ``prompt``, ``envelope``, ``start_s``, ``duration_s``.
@@ -108,9 +112,8 @@ class FoleyPipeline:
         for seed in seeds:
             check_seed(seed, "seed")
         watch = watch or Stopwatch()
-        settings = self.generator.settings.changed(**request.sampler_changes)
+        settings = self.settings(request)
         inputs: Inputs = read_inputs(request, self.generator, self.video2rms, progress=progress, watch=watch)
-        origin = self.origin if inputs.onsets_s is not None else self.origin | {"video2rms": None}
         for seed in seeds:
             generated = self.generator.generate(
                 inputs.control,
@@ -123,17 +126,29 @@ class FoleyPipeline:
                 progress=partial(tqdm, desc=f"seed {seed}", unit="step", disable=not progress),
                 watch=watch,
             )
-            levelled = within_full_scale(generated, self.generator.sample_rate_hz, request.peaks)
+            finished = finish(generated, self.generator.sample_rate_hz, request)
             yield FoleyResult(
                 request=request,
-                sound=levelled.sound,
-                sample_rate_hz=self.generator.sample_rate_hz,
+                sound=finished.sound,
+                whole=finished.whole,
+                sample_rate_hz=finished.sample_rate_hz,
                 envelope=inputs.envelope,
                 onsets_s=inputs.onsets_s,
                 seed=seed,
                 settings=settings,
-                gain_db=levelled.gain_db,
-                n_clipped=levelled.n_clipped,
+                gain_db=finished.gain_db,
+                n_clipped=finished.n_clipped,
+                loudness_lufs=finished.loudness_lufs,
+                true_peak_db=finished.true_peak_db,
                 timings_s=dict(watch.stage_s),
-                origin=origin,
+                origin=self.origin,
             )
+
+    def record(self, request: FoleyRequest, seed: int) -> dict[str, Any]:
+        """Return what the sound of a request depends on, see ``video2audio.record.settings_record``."""
+        rate_hz = request.sample_rate_hz or self.generator.sample_rate_hz
+        return settings_record(request, seed, self.settings(request), rate_hz, self.origin)
+
+    def settings(self, request: FoleyRequest) -> SamplerSettings:
+        """Return the settings of the sampler for a request: the checkpoint's with its changes."""
+        return self.generator.settings.changed(**request.sampler_changes)

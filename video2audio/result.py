@@ -1,16 +1,17 @@
 """Owns the result of a generation for a video, and its saving."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from media.envelope import Envelope
 from stable_foley.sampler import SamplerSettings
-from video2audio.files import ResultFiles, write_files
+from video2audio.files import FileForm, ResultFiles, write_files
+from video2audio.record import settings_record
 from video2audio.request import FoleyRequest
 
 
@@ -20,20 +21,25 @@ class FoleyResult:
 
     Attributes:
         request: the request.
-        sound: (C, N), float32; within full scale unless ``request.peaks`` is ``clip``.
+        sound: (C, N), float32, with the original sound if it is mixed in; within full scale unless ``request.peaks`` is
+            ``clip``.
+        whole: the same for the whole video (C, N'), if the original sound is mixed in; None: silent around the section.
         sample_rate_hz: sample rate of the sound.
         envelope: the envelope that controlled it, rms (T,), from the start of the section.
         onsets_s: predicted times of hits from the start of the section (K,); None if the envelope was given.
         seed: seed of the noise.
         settings: settings of the sampler.
-        gain_db: lowest gain that keeps the sound within full scale, at most 0.
+        gain_db: gain of the whole sound if a loudness was asked for, otherwise the lowest gain at any peak, at most 0.
         n_clipped: number of samples that are clipped when the sound is written.
+        loudness_lufs: integrated loudness (ITU-R BS.1770-4); None below 0.4 s and where it is silent.
+        true_peak_db: true peak in dB of full scale (dBTP); None where it is silent.
         timings_s: durations of the stages in seconds by name, including those shared with other seeds.
         origin: description of the models and the device.
     """
 
     request: FoleyRequest
     sound: Tensor
+    whole: Tensor | None
     sample_rate_hz: int
     envelope: Envelope
     onsets_s: Tensor | None
@@ -41,39 +47,36 @@ class FoleyResult:
     settings: SamplerSettings
     gain_db: float
     n_clipped: int
+    loudness_lufs: float | None
+    true_peak_db: float | None
     timings_s: Mapping[str, float]
     origin: Mapping[str, Any]
 
     @property
     def record(self) -> dict[str, Any]:
-        """Everything that the sound depends on, as stored in ``NAME.json``."""
-        request = self.request
+        """Everything that the sound depends on and what was measured of it, as stored in ``NAME.json``."""
         return {
-            "video": str(request.video.resolve()),
-            "envelope": _named(request.envelope),
-            "envelope_seed": request.envelope_seed,
-            "prompt": request.prompt,
-            "audio_prompts": [_named(prompt) for prompt in request.audio_prompts],
-            "negative_prompt": request.negative_prompt,
-            "start_s": request.section.start_s,
-            "duration_s": request.section.duration_s,
-            "control_strength": request.control_strength,
-            "seed": self.seed,
-            "sampler_settings": asdict(self.settings),
-            "sample_rate_hz": self.sample_rate_hz,
-            "peaks": request.peaks,
+            **settings_record(self.request, self.seed, self.settings, self.sample_rate_hz, self.origin),
             "gain_db": self.gain_db,
             "clipped_samples": self.n_clipped,
-            **self.origin,
-            "torch": torch.__version__,
+            "measured_loudness_lufs": self.loudness_lufs,
+            "measured_true_peak_db": self.true_peak_db,
         }
 
-    def save(self, folder: str | Path = "outputs", name: str | None = None) -> list[Path]:
+    @property
+    def video_sound(self) -> Tensor:
+        """The sound (C, N') from the start of the video on."""
+        if self.whole is not None:
+            return self.whole
+        return F.pad(self.sound, (round(self.request.section.start_s * self.sample_rate_hz), 0))
+
+    def save(self, folder: str | Path = "outputs", name: str | None = None, form: FileForm | None = None) -> list[Path]:
         """Write NAME.wav, NAME.mp4 (the video with this sound), NAME.envelope.csv, NAME.png and NAME.json.
 
         Args:
             folder: folder for the files; created if missing.
             name: NAME in their names; None: the name of the video.
+            form: formats of the files, by default 24-bit WAV, and MP4 where it holds the picture.
 
         Returns:
             The files that were written. If the given envelope is NAME.envelope.csv itself, it is not replaced.
@@ -82,17 +85,7 @@ class FoleyResult:
             InputError: a file would replace an input, another program's file or an edited envelope, or cannot be
                 written.
         """
-        envelope = self.request.envelope
-        files = ResultFiles(
-            Path(folder),
-            name or self.request.section.clip.clip_id,
-            self.request.video,
-            envelope if isinstance(envelope, Path) else None,
-        )
+        section, form = self.request.section, form or FileForm()
+        files = ResultFiles(Path(folder), name or section.clip.clip_id, self.request, form)
         files.check(self.request.files)
-        return write_files(files, self.request.section, self.sound, self.envelope, self.record)
-
-
-def _named(given: object) -> str | None:
-    """Return the path of a file, or the type name of a value that was given directly."""
-    return None if given is None else str(given) if isinstance(given, Path) else type(given).__name__
+        return write_files(files, self.request, self.sound, self.video_sound, self.envelope, self.record)

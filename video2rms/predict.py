@@ -161,7 +161,9 @@ def frames_to_predict(model: Video2Rms[Any], start_s: float, duration_s: float) 
         duration_s: Duration of the part in seconds, above 0.
     """
     lead_s = math.floor(min(start_s, MARGIN_FRAMES / FRAME_RATE_HZ) / LEAD_S + 1e-6) * LEAD_S
-    return FrameRequest(FRAME_RATE_HZ, model.features.size_px, start_s - lead_s, lead_s + duration_s, WINDOW_FRAMES)
+    least_s = (round(lead_s * FRAME_RATE_HZ) + 1) / FRAME_RATE_HZ  # one frame of the part itself
+    read_s = max(lead_s + duration_s, least_s)
+    return FrameRequest(FRAME_RATE_HZ, model.features.size_px, start_s - lead_s, read_s, WINDOW_FRAMES)
 
 
 def predict_from_frames(

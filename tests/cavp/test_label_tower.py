@@ -1,5 +1,7 @@
 """Words as embeddings: which are known, that their order says nothing, and that training brings them to their clips."""
 
+import re
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -49,7 +51,7 @@ def batch() -> Segments:
 )
 def test_words_are_found_in_texts(text, words):
     if words is None:
-        with pytest.raises(InputError, match="'scratched', which"):
+        with pytest.raises(InputError, match="'scratched' and 'no'"):
             words_of(text)
     else:
         assert spoken(text) == words
@@ -64,6 +66,35 @@ def test_every_word_stands_for_itself(word):
 def test_a_text_without_a_known_word_is_refused(text):
     with pytest.raises(InputError, match="holds no word that"):
         words_of(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("hiting metl", ["hitting", "metal"]),
+        ("metals", ["metal"]),
+        ("scratched woods", ["scratches", "wood"]),
+        ("tapped drywal", ["tap", "drywall"]),
+        ("beeting on cermaic", ["beating", "ceramic"]),
+        ("a wooden boks", []),
+        ("xylophone", []),
+    ],
+)
+def test_the_nearest_known_words_come_first(text, first):
+    with pytest.raises(InputError) as refusal:
+        words_of(text)
+    listed = re.findall("[a-z-]+", str(refusal.value).rpartition(": use ")[2].replace("(the nearest)", ""))
+    assert listed[: len(first)] == first
+    assert set(WORDS) <= set(listed) | set(first)
+    assert len(listed) == len(set(listed))
+    for word in first:
+        assert spoken(word)
+
+
+def test_unknown_words_are_named_but_not_all_of_many():
+    with pytest.raises(InputError) as refusal:
+        words_of("qx wood rx sx tx ux vx")
+    assert re.findall("'(.x)'", str(refusal.value)) == ["qx", "rx", "sx", "tx"]
 
 
 def test_the_order_of_words_says_nothing():

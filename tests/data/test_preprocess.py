@@ -27,7 +27,7 @@ from data.preprocess import main
 from data.process_clip import ProcessSettings
 from media.clip import ClipSpec
 from media.reading import read_frames, read_sound
-from media.writing import mux, write_video, write_wav
+from media.writing import mux, write_sound, write_video
 from tests.conftest import PEAK_MIB, PROCESS_STATUS, REPOSITORY
 
 TIMES = "0.25 ceramic hit static\n0.75 None None None\n"
@@ -303,7 +303,7 @@ def test_rows_of_what_cannot_be_processed(raw, tmp_path, capsys, caplog):
     (raw / "dangling.mp4").symlink_to(tmp_path / "absent.mp4")
     (raw / "linked.mp4").symlink_to(raw / "a_mic.mp4")
     write_raw(raw / "mute.mp4", sound=False)
-    write_wav(raw / "sound only.wav", strikes(1.0), 44_100)
+    write_sound(raw / "sound only.wav", strikes(1.0), 44_100)
     (raw / "sound only.wav").rename(raw / "sound only.mp4")
     zeros = raw / "zeros.mp4"
     write_raw(zeros, sound=False)

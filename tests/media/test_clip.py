@@ -6,7 +6,7 @@ import re
 import pytest
 
 from common.errors import InputError
-from media.clip import ClipSpec, count_at_rate
+from media.clip import ClipSpec, count_at_rate, part_duration_s
 from synthetic import SyntheticSpec
 
 
@@ -59,3 +59,20 @@ def test_frames_may_have_a_width_and_a_height():
 def test_impossible_sizes_are_refused(size_px):
     with pytest.raises(InputError, match="frame_size_px"):
         ClipSpec(frame_size_px=size_px)
+
+
+@pytest.mark.parametrize("whole_s", [3.0, 2.9964, 2.0049, 0.07, 1 / 30])
+def test_the_longest_duration_that_an_error_allows_is_possible(whole_s):
+    for start_s in (0.0, whole_s / 3):
+        with pytest.raises(InputError) as refusal:
+            part_duration_s("video", whole_s, start_s, 99.0)
+        most_s = float(re.search(r"at most ([0-9.]+) s", str(refusal.value))[1])
+        assert part_duration_s("video", whole_s, start_s, most_s) == most_s
+        assert most_s > whole_s - start_s - 0.01
+
+
+@pytest.mark.parametrize("start_s", [-1.0, 3.0, math.nan])
+def test_a_start_outside_is_refused(start_s):
+    with pytest.raises(InputError, match=str(start_s)):
+        part_duration_s("video", 3.0, start_s, None)
+    assert part_duration_s("video", 3.0, 2.5, None) == 0.5

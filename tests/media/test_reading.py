@@ -508,3 +508,92 @@ def test_a_name_with_a_colon_is_a_file(video, tmp_path, monkeypatch):
     (tmp_path / "12:30.mp4").write_bytes(video("even.mp4").read_bytes())
     monkeypatch.chdir(tmp_path)
     assert probe(Path("12:30.mp4")).duration_s == probe(video("even.mp4")).duration_s
+
+
+@pytest.mark.parametrize("address", ["https://www.youtube.com/watch?v=abc&t=1", "http://a.org/b.mp4", "rtmp://a/b"])
+def test_a_web_address_is_to_be_downloaded_first(address):
+    for reader in (probe, lambda path: read_frames(path, frame_rate_hz=4.0)):
+        with pytest.raises(InputError, match="download it first") as told:
+            reader(Path(address))
+        assert address in str(told.value)
+
+
+def striped(path, moving, codec="mpeg2video", pixels="yuv420p", options=None, rotation=None):
+    """A video of a moving bar whose odd lines are earlier than its even ones: the bottom field is first."""
+    fields = {"flags": "+ildct+ilme", "field_order": "bb"} if options is None else options
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=fields, width=64, height=48, pix_fmt=pixels)
+        stream.bit_rate = 4_000_000
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for number in range(12):
+            lines = []
+            for field in range(2):
+                bar = np.zeros((48, 64, 3), np.uint8)
+                place = 4 + 2 * (2 * number + field) if moving else 20
+                bar[:, place : place + 8] = 255
+                lines.append(bar)
+            lines[0][::2] = lines[1][::2]
+            frame = av.VideoFrame.from_ndarray(lines[0], format="rgb24").reformat(format=pixels)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def combing(frames):
+    """How much neighbouring lines differ, in the middle of the picture."""
+    luma = frames.float().mean(1)[:, 4:-4]
+    return (luma[:, 1:] - luma[:, :-1]).abs().mean().item()
+
+
+@pytest.mark.parametrize(("name", "codec", "pixels"), [
+    ("a.ts", "mpeg2video", "yuv420p"), ("a.mov", "prores_ks", "yuv422p10le"), ("a.mp4", "libx264", "yuv420p"),
+])  # fmt: skip
+@pytest.mark.parametrize("start_s", [0.0, 0.2])
+def test_interlaced_pictures_lose_their_combs(tmp_path, name, codec, pixels, start_s):
+    path = striped(tmp_path / name, True, codec, pixels)
+    with av.open(str(path)) as container:
+        stored = list(container.decode(video=0))
+        assert all(frame.interlaced_frame for frame in stored)
+        raw = torch.stack([torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1) for frame in stored])
+    read = read_frames(path, frame_rate_hz=25.0, start_s=start_s)
+    first = round(start_s * 25)
+    assert len(read) == 12 - first
+    assert combing(raw) > 10
+    assert combing(read) < 0.25 * combing(raw)
+    # at the time of a frame, the first field is shown: its lines stay as they are
+    inner = slice(1, -1)
+    difference = (read[inner, :, 9:40:2].int() - raw[first:][inner, :, 9:40:2].int()).abs().float().mean().item()
+    assert difference < 3
+    windows = iter_media(path, frame_rate_hz=25.0, size_px=None, sample_rate_hz=16_000)
+    assert torch.equal(torch.cat([window.frames for window in windows])[first + 1 :], read[1:])
+
+
+def test_deinterlacing_keeps_the_rotation(tmp_path):
+    path = striped(tmp_path / "a.mp4", True, "libx264", rotation=90)
+    read = read_frames(path, frame_rate_hz=25.0)
+    assert read.shape == (12, 3, 64, 48)
+    assert combing(torch.rot90(read, -1, (2, 3))) < 4
+
+
+def test_progressive_pictures_in_an_interlaced_stream_keep_their_bits(tmp_path):
+    # as in television: film first, video after it
+    parts = [
+        striped(tmp_path / "a.ts", True, options={}),
+        striped(tmp_path / "b.ts", True),
+    ]
+    both = tmp_path / "both.ts"
+    both.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with av.open(str(parts[0])) as container:
+        raw = [torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1) for frame in container.decode()]
+    read = read_frames(both, frame_rate_hz=25.0, duration_s=0.44)
+    assert torch.equal(read[:10], torch.stack(raw)[:10])
+
+
+@pytest.mark.parametrize(("codec", "pixels"), [("v210", "yuv422p10le"), ("mjpeg", "yuvj422p")])
+def test_fields_that_only_the_container_knows(tmp_path, codec, pixels):
+    path = striped(tmp_path / "a.mov", True, codec, pixels, {"field_order": "bb"})
+    with av.open(str(path)) as container:
+        raw = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    read = read_frames(path, frame_rate_hz=25.0)
+    assert combing(read) < 0.25 * combing(torch.from_numpy(np.stack(raw)).permute(0, 3, 1, 2))

@@ -14,7 +14,7 @@ import torch
 from common.errors import InputError
 from media import reading
 from media.reading import FrameWindow, SoundWindow, iter_frames, iter_media, probe, read_frames, read_sound
-from media.writing import write_wav
+from media.writing import write_sound
 from tests.media.clips import EVEN_S, MANY_KEYS, UNEVEN_S, click, copy_from, make_video, numbers
 
 
@@ -118,7 +118,7 @@ def test_a_cut_clip_in_windows(tmp_path, suffix):
 def test_files_without_one_of_the_two(tmp_path, video):
     grid = {"frame_rate_hz": 4.0, "size_px": 32, "sample_rate_hz": 16_000}
     assert {type(window) for window in iter_media(video("one_key_silent.mp4"), **grid)} == {FrameWindow}
-    write_wav(tmp_path / "sound.wav", click(1.0, 0.5), 16_000)
+    write_sound(tmp_path / "sound.wav", click(1.0, 0.5), 16_000)
     with pytest.raises(InputError, match="no moving picture"):
         next(iter_media(tmp_path / "sound.wav", **grid))
 

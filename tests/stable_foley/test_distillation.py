@@ -112,8 +112,8 @@ def test_a_distilled_checkpoint_generates_in_one_evaluation_a_step(teacher_path,
     )
     assert n_clips == [1] * 16
     assert not torch.allclose(soft, strong)
-    with pytest.raises(InputError, match="distilled with scales from 1 to 4"):
-        generator.generate(envelope, 1.0, settings=replace(generator.settings, cfg_scale=5.0))
+    with pytest.raises(InputError, match="distilled with scales from 1 to 6"):
+        generator.generate(envelope, 1.0, settings=replace(generator.settings, cfg_scale=7.0))
     with pytest.raises(InputError, match="no negative prompt"):
         generator.generate(envelope, 1.0, prompts=Prompts(negative_text="hitting metal"))
     with pytest.raises(InputError, match="is distilled itself"):

@@ -136,7 +136,7 @@ def test_a_kill_leaves_whole_files_and_the_rest_follows(run, tmp_path, monkeypat
     (tmp_path / "generated").mkdir()
     (tmp_path / "reference").mkdir()
     with monkeypatch.context() as patch:
-        patch.setattr(generate_split, "write_wav", write_then_stop)
+        patch.setattr(generate_split, "write_sound", write_then_stop)
         with pytest.raises(SystemExit) as stopped:
             run(tmp_path, "--batch-size", "1")
     assert stopped.value.code == 130

@@ -320,7 +320,7 @@ def test_stable_audio_open_is_not_there(tmp_path, name, problem):
     assert str(caught.value) == (
         f"{tmp_path / name} {problem}; expected a file with weights, or a folder with model.safetensors or model.ckpt: "
         "get one with `hf download stabilityai/stable-audio-open-1.0 model_config.json model.safetensors "
-        "--local-dir FOLDER` and give paths.stable_audio_open=FOLDER."
+        "--local-dir FOLDER` and give paths.stable_audio_open=FOLDER (infer.py: after --set)."
     )
 
 

@@ -1,0 +1,85 @@
+"""Parts that every written media file shares: errors in one sentence, playable samples, and AAC."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import soundfile
+from av.container import OutputContainer
+from torch import Tensor
+
+from common.errors import InputError
+from common.files import NO_ROOM
+
+CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
+"""FFmpeg's names of the formats that a video with sound is written in, by suffix; the first that fits is chosen."""
+_AAC_BITS_PER_S = 256_000
+
+
+def check_suffix(path: Path) -> str:
+    """Return the suffix of an output, in lower case, if it is that of a video container.
+
+    Raises:
+        InputError: It is not.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in CONTAINERS:
+        raise InputError(f"{path} has the suffix `{path.suffix}`, expected {', '.join(CONTAINERS)}: change the output")
+    return suffix
+
+
+def options_of(suffix: str, sample_rate_hz: int) -> dict[str, str]:
+    """Return the options of FFmpeg for a container with a sound of a sample rate."""
+    options = {"strict": "unofficial"}  # the standard has no place for Dolby Vision
+    if suffix != ".mkv":
+        options["movie_timescale"] = str(sample_rate_hz)  # otherwise MP4 rounds durations to milliseconds
+    return options
+
+
+@contextmanager
+def told_while_writing(failure: str, remedy: str | None = None) -> Iterator[None]:
+    """Turn errors while an output is written into one sentence; `remedy` is for all causes but a full disk."""
+    try:
+        yield
+    except (av.FFmpegError, soundfile.LibsndfileError, OSError) as error:
+        reason = getattr(error, "strerror", None) or str(error).rstrip(".") or type(error).__name__
+        if remedy is None or getattr(error, "errno", None) in NO_ROOM:
+            remedy = "make room, or give another folder"
+        raise InputError(f"{failure} ({reason}): {remedy}") from error
+
+
+def playable(wave: Tensor, *, is_clipped: bool = True) -> np.ndarray:
+    """Return a sound (C, N), C 1 or 2, on the CPU, clipped to full scale or as it is.
+
+    Raises:
+        InputError: It is empty or not finite.
+    """
+    if wave.ndim != 2 or wave.shape[0] not in (1, 2) or wave.shape[1] == 0:
+        raise InputError(f"a sound of shape {tuple(wave.shape)} cannot be written: give (1 or 2 channels, samples)")
+    if not wave.isfinite().all():
+        raise InputError("the sound holds samples that are not finite numbers: generate it again, or give another")
+    samples: np.ndarray = wave.detach().float().cpu().contiguous().numpy()
+    return samples.clip(-1, 1) if is_clipped else samples
+
+
+def aac_rates_hz() -> list[int]:
+    """Return the sample rates that AAC can hold, in ascending order."""
+    return sorted(av.Codec("aac", "w").audio_rates or [])
+
+
+def aac_stream(target: OutputContainer, sample_rate_hz: int, layout: str) -> Any:
+    """Add a stream of AAC to an output, and return it."""
+    return target.add_stream("aac", rate=sample_rate_hz, layout=layout, bit_rate=_AAC_BITS_PER_S)
+
+
+def aac_packets(target: OutputContainer, samples: np.ndarray, sample_rate_hz: int) -> list[Any]:
+    """Encode sound (C, N) as packets of a new stream of the output."""
+    layout = "mono" if len(samples) == 1 else "stereo"
+    stream = aac_stream(target, sample_rate_hz, layout)
+    frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=layout)
+    frame.sample_rate, frame.pts, frame.time_base = sample_rate_hz, 0, Fraction(1, sample_rate_hz)
+    return [*stream.encode(frame), *stream.encode(None)]
