@@ -179,7 +179,9 @@ def request_of(args: argparse.Namespace, video: Path) -> FoleyRequest:
     )
 
 
-def check(args: argparse.Namespace, job: Job, request: FoleyRequest, models: Sequence[Path], form: FileForm) -> None:
+def check(
+    args: argparse.Namespace, job: Job, request: FoleyRequest, models: Sequence[Path], form: FileForm, *, is_one: bool
+) -> None:
     """Refuse, before a model is loaded, options and files that cannot be used; of a single video all of them.
 
     Args:
@@ -188,6 +190,7 @@ def check(args: argparse.Namespace, job: Job, request: FoleyRequest, models: Seq
         request: the request for it.
         models: files of the models.
         form: formats of the files.
+        is_one: whether it is the only video.
 
     Raises:
         InputError: naming the option or the file.
@@ -196,13 +199,13 @@ def check(args: argparse.Namespace, job: Job, request: FoleyRequest, models: Seq
     if None not in (args.envelope, args.video2rms):
         raise InputError("--video2rms predicts an envelope and --envelope gives one; leave out one of them.")
     form.check()
-    if is_several(args.video):
+    if is_one:
+        check_files(request, job.folder, names_of(job, args.num_samples), form, models)
+        request.check()
+    else:
         request.check_options()
         check_writable_folder(args.output_dir, "--output-dir")
         check_summary(args.output_dir)
-    else:
-        check_files(request, job.folder, names_of(job, args.num_samples), form, models)
-        request.check()
 
 
 def run_one(batch: Batch, job: Job, request: FoleyRequest, watch: Stopwatch) -> None:
@@ -247,13 +250,13 @@ def main(arguments: list[str] | None = None) -> int:
     watch, form = Stopwatch(), FileForm(args.sound_format, args.bit_depth, args.format)
     jobs = find_jobs(args.video, args.output_dir)
     models = [path for path in (args.checkpoint, args.video2rms) if path is not None]
-    first = request_of(args, jobs[0].video)
-    check(args, jobs[0], first, models, form)
+    first, is_one = request_of(args, jobs[0].video), not is_several(args.video)
+    check(args, jobs[0], first, models, form, is_one=is_one)
     with watch.stage("model"):
         checkpoint = args.checkpoint or default_checkpoint(args.set)
         video2rms = (args.video2rms or BUNDLED_VIDEO2RMS) if args.envelope is None else None
         pipeline = FoleyPipeline.from_checkpoint(checkpoint, video2rms, args.device, args.dtype, args.set)
-    seeds, is_one = range(args.seed, args.seed + args.num_samples), not is_several(args.video)
+    seeds = range(args.seed, args.seed + args.num_samples)
     batch = Batch(pipeline, seeds, form, models, overwrite=args.overwrite, progress=is_one)
     n_failed = 0
     if is_one:

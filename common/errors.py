@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
 
@@ -32,6 +32,22 @@ def check_range(name: str, value: object, least: float, most: float, *, whole: b
     if not (is_number and least <= value <= most):  # type: ignore[operator]
         kind = "whole number" if whole else "number"
         raise InputError(f"{name} {value} is not possible: give a {kind} from {least:,} to {most:,}")
+
+
+def check_choice(name: str, value: object, known: Iterable[object]) -> None:
+    """Refuse a value that is none of those that are known.
+
+    Args:
+        name: Option or key of the value, for the error.
+        value: The value.
+        known: What it may be.
+
+    Raises:
+        InputError: It is none of these.
+    """
+    choices = list(known)
+    if value not in choices:
+        raise InputError(f"{name} is {value!r}: give one of {', '.join(map(str, choices))}")
 
 
 def check_seed(seed: int, name: str = "--seed") -> None:

@@ -70,16 +70,7 @@ def plan_mux(
         InputError: The video cannot be read, or the container cannot hold the picture in this way.
     """
     _check_codec(codec, suffix)
-    return _planned(video_path, codec, suffix, keep_first_sound, timing(video_path))
-
-
-def check_mux(video_path: Path, out_path: Path, *, codec: PictureCodec = "auto") -> MuxPlan:
-    """Return how `mux` would write this output; refuse it if it cannot.
-
-    Raises:
-        InputError: The video cannot be read, or the output cannot hold its picture.
-    """
-    return plan_mux(video_path, codec=codec, suffix=check_suffix(out_path))
+    return _planned(video_path, codec, suffix, keep_first_sound, timing(video_path))[0]
 
 
 def mux(
@@ -136,7 +127,7 @@ def mux(
     known = timing(video_path)
     n_samples = count_at_rate(known.duration_s, sample_rate_hz)
     waves = [np.pad(wave, ((0, 0), (0, max(0, n_samples - wave.shape[1]))))[:, :n_samples] for wave in waves]
-    plan, tracks = _planned_with_tracks(video_path, codec, suffix, keep_first_sound, known)
+    plan, tracks = _planned(video_path, codec, suffix, keep_first_sound, known)
     job = _Job(video_path, plan, tracks, known, quality, on_progress or (lambda _: None))
     with atomic_path(out_path) as temporary:
         _write(job, temporary, out_path, waves, sample_rate_hz)
@@ -152,11 +143,7 @@ def _check_codec(codec: str, suffix: str | None) -> None:
         raise InputError("MP4 cannot hold ProRes: give another --format, mov for instance, or --codec h264")
 
 
-def _planned(path: Path, codec: PictureCodec, suffix: str | None, keep_first_sound: bool, known: Timing) -> MuxPlan:
-    return _planned_with_tracks(path, codec, suffix, keep_first_sound, known)[0]
-
-
-def _planned_with_tracks(
+def _planned(
     path: Path, codec: PictureCodec, suffix: str | None, keep_first_sound: bool, known: Timing
 ) -> tuple[MuxPlan, TrackPlan]:
     """Return the plan for a video, and what becomes of its other tracks."""

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from common.errors import InputError
 from common.files import atomic_path
-from media.muxing import check_mux, mux
+from media.muxing import mux
 from media.output import check_suffix, playable, told_while_writing
 
-__all__ = ["check_mux", "mp3_bytes", "mux", "write_sound", "write_video"]
+__all__ = ["mp3_bytes", "mux", "write_sound", "write_video"]
 
 _SOUND_SUBTYPES = {
     ".wav": {16: "PCM_16", 24: "PCM_24", 32: "FLOAT"},

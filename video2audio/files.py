@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from common.errors import InputError
+from common.errors import InputError, check_choice
 from common.files import atomic_files, atomic_path, check_writable_folder, file_sha256, same_file
 from data.dataset import read_timed_frames
 from media.envelope import Envelope, write_envelope_csv
@@ -48,13 +48,9 @@ class FileForm:
         Raises:
             InputError: naming the option.
         """
-        for option, value, known in (
-            ("--sound-format", self.sound_format, SOUND_FORMATS),
-            ("--bit-depth", self.bit_depth, BIT_DEPTHS),
-            ("--format", self.video_format, ("auto", *VIDEO_FORMATS)),
-        ):
-            if value not in known:
-                raise InputError(f"{option} {value} is not possible: give one of {', '.join(map(str, known))}")
+        check_choice("--sound-format", self.sound_format, SOUND_FORMATS)
+        check_choice("--bit-depth", self.bit_depth, BIT_DEPTHS)
+        check_choice("--format", self.video_format, ("auto", *VIDEO_FORMATS))
         if (self.sound_format, self.bit_depth) == ("flac", 32):
             raise InputError("--bit-depth 32 is not possible in FLAC: give 16 or 24, or --sound-format wav")
 

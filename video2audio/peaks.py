@@ -11,7 +11,7 @@ from scipy.signal import fftconvolve
 from scipy.signal.windows import hann
 from torch import Tensor
 
-from common.errors import InputError
+from common.errors import InputError, check_choice
 from media.levels import LOUDNESS_BLOCK_S, loudness_lufs, true_peak_db, true_peaks
 
 log = logging.getLogger(__name__)
@@ -79,8 +79,7 @@ def check_peaks(peaks: str) -> None:
     Raises:
         InputError: It is none of them.
     """
-    if peaks not in PEAKS:
-        raise InputError(f"--peaks is {peaks!r}: give one of {', '.join(PEAKS)}")
+    check_choice("--peaks", peaks, PEAKS)
 
 
 def check_loudness(loudness_lufs: float, duration_s: float) -> None:

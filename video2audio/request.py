@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from common.errors import InputError, check_range, check_seed
+from common.errors import InputError, check_choice, check_range, check_seed
 from common.files import same_file
 from data.greatest_hits import SourceClip, processed_sound, read_clip
 from media.clip import part_duration_s
@@ -219,11 +219,9 @@ class FoleyRequest:
             check_range("--keep-sound", self.keep_sound, -MOST_GAIN_DB, MOST_GAIN_DB)
         if self.loudness_lufs is not None:
             check_range("--loudness", self.loudness_lufs, QUIETEST_LUFS, LOUDEST_LUFS)
-        if self.sample_rate_hz not in (None, *SAMPLE_RATES_HZ):
-            known = ", ".join(map(str, SAMPLE_RATES_HZ))
-            raise InputError(f"--sample-rate {self.sample_rate_hz} is not possible: give one of {known}")
-        if self.codec not in PICTURE_CODECS:
-            raise InputError(f"--codec {self.codec} is not possible: give one of {', '.join(PICTURE_CODECS)}")
+        if self.sample_rate_hz is not None:
+            check_choice("--sample-rate", self.sample_rate_hz, SAMPLE_RATES_HZ)
+        check_choice("--codec", self.codec, PICTURE_CODECS)
         check_range("--quality", self.quality, 0, 51, whole=True)
         if self.frame_rate_hz is not None:
             check_range("--fps", self.frame_rate_hz, 0.01, 1000)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from common.errors import InputError
 from media.container import opened
-from media.muxing import MuxPlan, check_mux, mux, plan_mux
+from media.muxing import MuxPlan, mux, plan_mux
 from media.picture_copy import frame_digest
 from media.reading import probe, read_frames, read_sound
 from tests.media.clips import EVEN_S, MANY_KEYS, UNEVEN_S, click, make_video, numbers, packets_of, peak_s, picture
@@ -274,12 +274,12 @@ def test_a_forced_container(tmp_path, name, suffix):
     source = SOURCES[name]
     path = make(tmp_path / f"a{source.suffix}", source)
     holds = {"VP8, uneven": (".mkv",), "Flash": (), "ProRes 422, fields": (".mov", ".mkv")}[name]
-    plan = check_mux(path, tmp_path / f"out{suffix}")
+    plan = plan_mux(path, suffix=suffix)
     assert plan.codec == ("copy" if suffix in holds else "h264")
     assert (plan.reason is None) == (suffix in holds)
     if suffix not in holds:
         with pytest.raises(InputError, match="another --format, or --codec h264"):
-            check_mux(path, tmp_path / f"out{suffix}", codec="copy")
+            plan_mux(path, suffix=suffix, codec="copy")
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -14,8 +14,9 @@ import torch
 
 from common.errors import InputError
 from media.clip import count_at_rate
+from media.muxing import plan_mux
 from media.reading import opened, origin_s, probe, read_frames, read_sound
-from media.writing import check_mux, mp3_bytes, mux, write_sound, write_video
+from media.writing import mp3_bytes, mux, write_sound, write_video
 from tests.media.clips import (
     MANY_KEYS,
     SIZE,
@@ -266,18 +267,18 @@ def test_a_picture_that_cannot_be_copied_is_named_before_and_while_it_is_copied(
         container.mux(stream.encode(None))
     sound = torch.zeros(2, 44_100)
     for attempt in (
-        lambda: check_mux(source, out, codec="copy"),
+        lambda: plan_mux(source, suffix=out.suffix, codec="copy"),
         lambda: mux(source, sound, 44_100, out, codec="copy"),
     ):
         with pytest.raises(InputError, match=f"{name} .*another --format, or --codec h264"):
             attempt()
     assert list(tmp_path.iterdir()) == [source]
-    assert check_mux(source, out).codec == "h264"
+    assert plan_mux(source, suffix=out.suffix).codec == "h264"
 
 
 @pytest.mark.parametrize("name", VIDEOS)
 def test_a_picture_that_can_be_copied_is_not_refused(tmp_path, video, name):
-    check_mux(video(name), tmp_path / "out.mp4")
+    plan_mux(video(name), suffix=".mp4")
     assert list(tmp_path.iterdir()) == []
 
 
