@@ -23,8 +23,8 @@ from media.interlacing import deinterlaced
 from media.output import CONTAINERS, aac_packets, aac_rates_hz, check_suffix, options_of, playable, told_while_writing
 from media.picture_copy import Timing, add_picture, picture_packets, timing, why_not_copied
 from media.picture_encode import PictureEncoder, form_of, what_encoding_loses
-from media.track_plan import TrackPlan, plan_tracks, timecode
-from media.tracks import TrackWriter
+from media.track_plan import plan_tracks, timecode
+from media.tracks import Track, TrackWriter
 
 PictureCodec = Literal["auto", "copy", "h264", "prores"]
 """How the picture is written: copied if a container holds it and else H.264 (`auto`), copied, H.264, ProRes 4444."""
@@ -44,12 +44,19 @@ class MuxPlan:
         codec: `copy`, `h264` or `prores`.
         reason: Why the picture is compressed anew though that was not asked for; None if it is copied or was asked for.
         lost: Short phrases that name what the file cannot keep, such as "subtitle track 2 (dvd_subtitle)".
+        kept: The other tracks of the video that the file keeps.
     """
 
     suffix: str
     codec: Literal["copy", "h264", "prores"]
     reason: str | None
     lost: tuple[str, ...]
+    kept: tuple[Track, ...] = ()
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What a person may want to know of it, as JSON can hold it."""
+        return {"suffix": self.suffix, "codec": self.codec, "reason": self.reason, "lost": [*self.lost]}
 
 
 def plan_mux(
@@ -70,7 +77,12 @@ def plan_mux(
         InputError: The video cannot be read, or the container cannot hold the picture in this way.
     """
     _check_codec(codec, suffix)
-    return _planned(video_path, codec, suffix, keep_first_sound, timing(video_path))[0]
+    chosen, way, reason = _way(video_path, codec, suffix)
+    with opened(video_path) as source:
+        stream = need_video(video_path, source)
+        lost = [] if way == "copy" else what_encoding_loses(stream, way)
+    tracks = plan_tracks(video_path, chosen, keep_first_sound=keep_first_sound)
+    return MuxPlan(chosen, way, reason, (*lost, *tracks.lost), tracks.kept)
 
 
 def mux(
@@ -78,10 +90,9 @@ def mux(
     sounds: Tensor | Sequence[Tensor],
     sample_rate_hz: int,
     out_path: Path,
+    plan: MuxPlan | None = None,
     *,
-    codec: PictureCodec = "auto",
     quality: int = DEFAULT_QUALITY,
-    keep_first_sound: bool = False,
     on_progress: Callable[[float], None] | None = None,
 ) -> MuxPlan:
     """Write a video with new sound, and with all else that it holds.
@@ -92,7 +103,7 @@ def mux(
     column. Matroska cannot hide cut-off frames without new compression: they are shown before the sound starts.
 
     Further sounds, subtitles, chapters, timecode, cover, attachments, titles and languages are kept where the container
-    holds them. The first sound of the video is left out unless `keep_first_sound` is given.
+    holds them. The first sound of the video is left out unless the plan keeps it; then it follows after the new ones.
 
     Args:
         video_path: A video file.
@@ -101,9 +112,8 @@ def mux(
             Matroska may add silence of up to 1024 samples.
         sample_rate_hz: Samples per second of the sounds.
         out_path: File to write, with the suffix .mp4, .mov or .mkv, different from `video_path`.
-        codec: How the picture is written, see `plan_mux`.
+        plan: What `plan_mux` gave for this video and suffix; None: it is made now.
         quality: Constant rate factor of x264, 0 (lossless) to 51 (worst), if the picture becomes H.264.
-        keep_first_sound: Whether the first sound of the video follows after the new ones.
         on_progress: Called from time to time with the share of the work that is done, 0 to 1.
 
     Returns:
@@ -114,7 +124,8 @@ def mux(
             format cannot hold the picture.
     """
     suffix = check_suffix(out_path)
-    _check_codec(codec, suffix)
+    if plan is not None and plan.suffix != suffix:
+        raise InputError(f"{out_path} was planned as a {plan.suffix} file: give this suffix")
     check_range("the quality of H.264", quality, 0, 51, whole=True)
     if same_file(out_path, video_path):
         raise InputError(f"{out_path} is the video itself: give another output")
@@ -127,8 +138,8 @@ def mux(
     known = timing(video_path)
     n_samples = count_at_rate(known.duration_s, sample_rate_hz)
     waves = [np.pad(wave, ((0, 0), (0, max(0, n_samples - wave.shape[1]))))[:, :n_samples] for wave in waves]
-    plan, tracks = _planned(video_path, codec, suffix, keep_first_sound, known)
-    job = _Job(video_path, plan, tracks, known, quality, on_progress or (lambda _: None))
+    plan = plan or plan_mux(video_path, suffix=suffix)
+    job = _Job(video_path, plan, known, quality, on_progress or (lambda _: None))
     with atomic_path(out_path) as temporary:
         _write(job, temporary, out_path, waves, sample_rate_hz)
     return plan
@@ -143,20 +154,8 @@ def _check_codec(codec: str, suffix: str | None) -> None:
         raise InputError("MP4 cannot hold ProRes: give another --format, mov for instance, or --codec h264")
 
 
-def _planned(
-    path: Path, codec: PictureCodec, suffix: str | None, keep_first_sound: bool, known: Timing
-) -> tuple[MuxPlan, TrackPlan]:
-    """Return the plan for a video, and what becomes of its other tracks."""
-    chosen, way, reason = _way(path, codec, suffix, known)
-    with opened(path) as source:
-        stream = need_video(path, source)
-        lost = [] if way == "copy" else what_encoding_loses(stream, way)
-    tracks = plan_tracks(path, chosen, keep_first_sound=keep_first_sound)
-    return MuxPlan(chosen, way, reason, (*lost, *tracks.lost)), tracks
-
-
 def _way(
-    path: Path, codec: PictureCodec, suffix: str | None, known: Timing
+    path: Path, codec: PictureCodec, suffix: str | None
 ) -> tuple[str, Literal["copy", "h264", "prores"], str | None]:
     """Return the suffix of the container, how the picture gets there, and why not as it is."""
     if codec == "prores":
@@ -165,6 +164,7 @@ def _way(
         return suffix or ".mp4", "h264", None
     with opened(path) as source:
         still = source.format.name if source.format.name in _STILLS else None
+    known = timing(path)
     reasons = [f"no player shows a {still.upper()} inside a video container"] if still else []
     for tried in () if still else CONTAINERS if suffix is None else (suffix,):
         reason = why_not_copied(path, tried, known)
@@ -183,7 +183,6 @@ class _Job:
 
     video_path: Path
     plan: MuxPlan
-    tracks: TrackPlan
     known: Timing
     quality: int
     on_progress: Callable[[float], None]
@@ -208,7 +207,7 @@ def _write(job: _Job, temporary: Path, out_path: Path, waves: Sequence[np.ndarra
             target.set_chapters(_chapters(source))
             sounds = [aac_packets(target, wave, sample_rate_hz) for wave in waves]
             _mark_first_sound(target)
-            others = TrackWriter(again, target, suffix, job.tracks.kept)
+            others = TrackWriter(again, target, suffix, job.plan.kept)
             merged = heapq.merge(packets, *sounds, others.packets(), key=lambda packet: packet.dts * packet.time_base)
             for number, packet in enumerate(merged):
                 if number % _SHOWN_PACKETS == 0:

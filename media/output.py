@@ -45,7 +45,9 @@ def told_while_writing(failure: str, remedy: str | None = None) -> Iterator[None
     """Turn errors while an output is written into one sentence; `remedy` is for all causes but a full disk."""
     try:
         yield
-    except (av.FFmpegError, soundfile.LibsndfileError, OSError) as error:
+    except InputError:
+        raise
+    except (av.FFmpegError, soundfile.LibsndfileError, OSError, ValueError) as error:  # the last is PyAV's
         reason = getattr(error, "strerror", None) or str(error).rstrip(".") or type(error).__name__
         if remedy is None or getattr(error, "errno", None) in NO_ROOM:
             remedy = "make room, or give another folder"

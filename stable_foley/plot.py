@@ -33,7 +33,9 @@ def comparison_figure(
     Returns:
         A figure to save; nothing is shown.
     """
-    figure = Figure(figsize=(10, 1.6 + 2.8 * len(sounds)), layout="constrained", dpi=100)
+    height = 1.6 + 2.8 * len(sounds)
+    figure = Figure(figsize=(10, height), dpi=100)
+    figure.subplots_adjust(left=0.08, right=0.985, bottom=0.5 / height, top=1 - 0.1 / height, hspace=0.12)
     rows = figure.subplots(1 + 2 * len(sounds), 1, sharex=True, height_ratios=[1] + [0.7, 1.4] * len(sounds))
     envelopes = {title: fine_envelope(sound, sample_rate_hz) for title, sound in sounds.items()}
     if control is not None:

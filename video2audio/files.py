@@ -193,7 +193,7 @@ def write_files(
         with atomic_path(png) as temporary:
             comparison_figure({"sound": sound}, rate_hz, control=envelope).savefig(temporary)
         names = [path.name for path in paths]
-        content = {**record, _FORM: asdict(files.form), "picture": asdict(files.plan), _FILES: names}
+        content = {**record, _FORM: asdict(files.form), "picture": files.plan.described, _FILES: names}
         with atomic_path(settings) as temporary:
             text = json.dumps({**content, _CSV_SHA256: csv_sha256}, indent=2, default=str)
             temporary.write_text(text + "\n", encoding="utf-8")
@@ -249,16 +249,7 @@ def _write_muxed(request: FoleyRequest, plan: MuxPlan, sound: Tensor, sample_rat
     """Write a video with its sound; if only jpgs are stored, the video is made from them."""
     clip = request.section.clip
     if clip.video_path is not None:
-        keeps_first = request.keep_sound == "track"
-        mux(
-            clip.video_path,
-            sound,
-            sample_rate_hz,
-            path,
-            codec=plan.codec,
-            quality=request.quality,
-            keep_first_sound=keeps_first,
-        )
+        mux(clip.video_path, sound, sample_rate_hz, path, plan, quality=request.quality)
         return
     frames = read_timed_frames(clip, 0.0, clip.duration_s, frame_rate_hz=clip.frames_rate_hz).frames
     with tempfile.TemporaryDirectory() as folder:

@@ -1,7 +1,5 @@
 """Videos of many codecs, containers and odd properties, and what becomes of each when it gets new sound."""
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
 import pytest
@@ -33,7 +31,7 @@ def test_what_becomes_of_a_video(tmp_path, made, name):
     out = tmp_path / f"out{plan.suffix}"
     duration_s = probe(path).duration_s
     wave = click(duration_s, 0.5)
-    assert replace(mux(path, wave, RATE_HZ, out), reason=plan.reason) == plan
+    assert mux(path, wave, RATE_HZ, out, plan) == plan
 
     (before, form), (after, form_after) = shown(path), shown(out)
     tolerance_s = 0.001 if plan.suffix == ".mkv" else 5e-5

@@ -75,7 +75,7 @@ def test_first_sound_is_kept_as_second_track(tmp_path, suffix, codec):
     source = make(tmp_path / "two.mkv", Source(".mkv", "libx264", ".mp4", sounds=((codec, 0), ("aac", 0))))
     out = tmp_path / f"out{suffix}"
     sounds = [click(0.8, 0.3), click(0.8, 0.6).repeat(2, 1)]
-    plan = mux(source, sounds, RATE_HZ, out, keep_first_sound=True)
+    plan = mux(source, sounds, RATE_HZ, out, plan_mux(source, suffix=suffix, keep_first_sound=True))
     after, before = sounds_of(out), sounds_of(source)
     assert len(after) == 4
     changed = any("sound track 1" in phrase for phrase in plan.lost)
@@ -114,7 +114,7 @@ def test_h264_keeps_uneven_times_rotation_and_pixel_shape(tmp_path, suffix, size
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     out = tmp_path / f"out{suffix}"
-    plan = mux(source, click(1.0, 0.5), RATE_HZ, out, codec="h264", quality=10)
+    plan = mux(source, click(1.0, 0.5), RATE_HZ, out, plan_mux(source, codec="h264", suffix=suffix), quality=10)
     assert (plan.codec, plan.reason) == ("h264", None)
     with opened(out) as container:
         stream = container.streams.video[0]
@@ -141,7 +141,7 @@ def test_quality_acts(tmp_path):
         container.mux(stream.encode(None))
     sizes = []
     for quality in (0, 18, 40):
-        mux(source, click(0.2, 0.1), RATE_HZ, tmp_path / "out.mp4", codec="h264", quality=quality)
+        mux(source, click(0.2, 0.1), RATE_HZ, tmp_path / "out.mp4", plan_mux(source, codec="h264"), quality=quality)
         sizes.append(sum(len(packet) for packet in packets_of(tmp_path / "out.mp4")))
         if quality == 0:
             frames = [read_frames(path, frame_rate_hz=25.0) for path in (source, tmp_path / "out.mp4")]
@@ -167,7 +167,7 @@ def test_encoding_keeps_colours(tmp_path, space, value_range, primaries, curve, 
         stored = stored.reformat(format="yuv420p", dst_colorspace=space, dst_color_range=value_range)
         stored.colorspace, stored.color_range = space, value_range
         container.mux([*stream.encode(stored), *stream.encode(None)])
-    mux(source, click(0.1, 0.02), RATE_HZ, out, codec=codec)
+    mux(source, click(0.1, 0.02), RATE_HZ, out, plan_mux(source, codec=codec, suffix=".mov"))
     assert shown(out)[1][1] == (space, 1 if codec == "prores" else value_range, primaries, curve)
     read = read_frames(out, frame_rate_hz=25.0)
     assert (read.permute(0, 2, 3, 1) - torch.tensor([200, 30, 60])).abs().max() <= 5
@@ -175,13 +175,13 @@ def test_encoding_keeps_colours(tmp_path, space, value_range, primaries, curve, 
 
 def test_prores_keeps_alpha(tmp_path):
     source, out = make(tmp_path / "a.mov", SOURCES["Animation with alpha"]), tmp_path / "out.mov"
-    plan = mux(source, click(0.8, 0.3), RATE_HZ, out, codec="prores")
+    plan = mux(source, click(0.8, 0.3), RATE_HZ, out, plan_mux(source, codec="prores"))
     assert (plan.suffix, plan.codec, plan.lost) == (".mov", "prores", ())
     with opened(out) as container:
         first = next(container.decode(container.streams.video[0]))
         assert container.streams.video[0].codec_context.codec_tag == "ap4h"
         assert any(part.is_alpha for part in first.format.components)
-    assert "alpha channel" in mux(source, click(0.8, 0.3), RATE_HZ, tmp_path / "out.mp4", codec="h264").lost
+    assert "alpha channel" in plan_mux(source, codec="h264").lost
     assert numbers(read_frames(out, frame_rate_hz=25.0)) == list(range(N))
 
 
@@ -219,7 +219,7 @@ def test_gif_becomes_h264_with_its_delays(tmp_path):
     assert peak_s(read_sound(out, sample_rate_hz=RATE_HZ)) == pytest.approx(0.45, abs=1e-3)
     for suffix in (".mp4", ".mkv", ".mov"):
         with pytest.raises(InputError, match="--codec h264"):
-            mux(path, click(0.72, 0.45), RATE_HZ, tmp_path / f"out{suffix}", codec="copy")
+            plan_mux(path, suffix=suffix, codec="copy")
 
 
 def cut_with_a_gap(path):
@@ -302,12 +302,20 @@ def test_progress_rises_to_one(tmp_path):
 
 
 @pytest.mark.parametrize(("wish", "told"), [
-    ({"codec": "h265"}, "h265"), ({"codec": "prores"}, "mov"), ({"quality": 52}, "52"), ({"quality": -1}, "-1"),
+    ({"quality": 52}, "52"), ({"quality": -1}, "-1"), ({"plan": MuxPlan(".mov", "copy", None, ())}, r"out\.mp4.*\.mov"),
 ])  # fmt: skip
 def test_impossible_wishes_are_refused(tmp_path, wish, told):
     source = make_video(tmp_path / "a.mp4", EVEN_S[:5])
     with pytest.raises(InputError, match=told):
         mux(source, click(0.2, 0.1), RATE_HZ, tmp_path / "out.mp4", **wish)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+@pytest.mark.parametrize(("wish", "told"), [({"codec": "h265"}, "h265"), ({"codec": "prores"}, "mov")])
+def test_impossible_plans_are_refused(tmp_path, wish, told):
+    source = make_video(tmp_path / "a.mp4", EVEN_S[:5])
+    with pytest.raises(InputError, match=told):
+        plan_mux(source, suffix=".mp4", **wish)
     assert list(tmp_path.iterdir()) == [source]
 
 

@@ -16,6 +16,7 @@ from common.files import locked
 from media.reading import probe
 from tests.conftest import tone_clip
 from video2audio import FoleyPipeline
+from video2audio.result import FoleyResult
 from video2audio.videos import find_jobs
 
 
@@ -225,3 +226,41 @@ def test_an_interrupt_leaves_a_summary_of_what_is_done(inference_folder, videos,
     assert ending.value.code == 130
     assert statuses(tmp_path / "out") == {"damaged": "failed", "one": "done"}
     assert not list((tmp_path / "out").rglob(".*"))
+
+
+def test_a_result_is_written_while_the_next_is_generated(inference_folder, videos, tmp_path, monkeypatch):
+    (videos / "damaged.mp4").unlink()
+    results, save, next_began, waited = FoleyPipeline.results, FoleyResult.save, threading.Event(), []
+
+    def generated(self, request, seeds, **options):
+        if request.video.name.startswith("two"):
+            next_began.set()
+        return results(self, request, seeds, **options)
+
+    def saved(self, *place):
+        waited.append(next_began.wait(60))
+        return save(self, *place)
+
+    monkeypatch.setattr(FoleyPipeline, "results", generated)
+    monkeypatch.setattr(FoleyResult, "save", saved)
+    assert run(inference_folder, videos, tmp_path / "out") == 0
+    assert waited == [True, True]
+    assert set(statuses(tmp_path / "out").values()) == {"done"}
+
+
+def test_a_result_that_cannot_be_written_is_a_row_of_its_own(inference_folder, videos, tmp_path, monkeypatch, capsys):
+    save = FoleyResult.save
+
+    def saved(self, folder, name, form):
+        if name == "one":
+            raise InputError("no room for one.wav")
+        return save(self, folder, name, form)
+
+    monkeypatch.setattr(FoleyResult, "save", saved)
+    assert run(inference_folder, videos, tmp_path / "out") == 1
+    assert statuses(tmp_path / "out") == {"one": "failed", "damaged": "failed", "two & two": "done"}
+    assert not list((tmp_path / "out").rglob(".*"))  # no lock is left
+    with pytest.raises(SystemExit) as ending:
+        run(inference_folder, videos / "one.mp4", tmp_path / "alone")
+    assert ending.value.code == 2
+    assert "no room for one.wav" in capsys.readouterr().err
