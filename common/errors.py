@@ -1,5 +1,6 @@
 """The one kind of error that a user can cause, and how command lines report it and keyboard interrupts."""
 
+import errno
 import os
 import signal
 import sys
@@ -84,8 +85,9 @@ def user_errors() -> Iterator[None]:
     """End a command line with one sentence instead of a traceback; use it as a decorator of `main`, or around its body.
 
     Raises:
-        SystemExit: Status 2 after an `InputError`, whose sentence goes to stderr without a traceback; status 130 after
-            an interrupt from the keyboard. Every other exception passes through, since it is a fault of the program.
+        SystemExit: Status 2 after an `InputError`, whose sentence goes to stderr without a traceback, and where a path
+            is longer than the system allows; status 130 after an interrupt from the keyboard. Every other exception
+            passes through, since it is a fault of the program.
     """
     try:
         if signal.getsignal(signal.SIGINT) is _end_interrupted:
@@ -94,6 +96,11 @@ def user_errors() -> Iterator[None]:
     except InputError as error:
         sentence = str(error).rsplit("InputError: ", 1)[-1].strip()  # worker processes prepend their traceback
         sys.stderr.write(f"error: {printable(sentence)}\n")
+        raise SystemExit(2) from None
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        sys.stderr.write(f"error: {printable(error.filename)}: the file name is too long; give a shorter one\n")
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")

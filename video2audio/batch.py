@@ -140,7 +140,7 @@ class Batch:
             for pending in _one_behind(self._all_pending(jobs, request_of, watch, writer)):
                 try:
                     yield pending.outcome(watch)
-                except InputError as error:
+                except (InputError, OSError) as error:
                     yield self._failure(pending.job, error)
 
     def _all_pending(
@@ -157,7 +157,7 @@ class Batch:
                     except LockedError:
                         busy.append(job)
                         continue
-                    except InputError as error:
+                    except (InputError, OSError) as error:  # the second where a name is too long, or a disk fails
                         yield _Pending(job, _known(self._failure(job, error)))
                     bar.update()
 
@@ -194,7 +194,7 @@ class Batch:
         took_s = generated_s + time.perf_counter() - start_s
         return Outcome(job, name, result.seed, DONE, took_s=took_s, paths=tuple(paths))
 
-    def _failure(self, job: Job, error: InputError) -> Outcome:
+    def _failure(self, job: Job, error: Exception) -> Outcome:
         return Outcome(job, job.name, self.seeds[0], FAILED, reason=printable(error))
 
 
@@ -212,7 +212,7 @@ def _one_behind(results: Iterable[_Pending]) -> Iterator[_Pending]:
         for result in results:
             yield from before
             before = [result]
-    except (InputError, KeyboardInterrupt):
+    except (InputError, OSError, KeyboardInterrupt):
         yield from before
         raise
     yield from before

@@ -264,3 +264,10 @@ def test_a_result_that_cannot_be_written_is_a_row_of_its_own(inference_folder, v
         run(inference_folder, videos / "one.mp4", tmp_path / "alone")
     assert ending.value.code == 2
     assert "no room for one.wav" in capsys.readouterr().err
+
+
+def test_a_video_whose_result_has_too_long_a_name_is_a_row_of_its_own(inference_folder, videos, tmp_path):
+    (videos / "damaged.mp4").rename(videos / f"{250 * 'a'}.mp4")
+    shutil.copy(videos / "one.mp4", videos / f"{250 * 'a'}.mp4")  # it can be read, but not NAME.envelope.csv written
+    assert run(inference_folder, videos, tmp_path / "out") == 1
+    assert statuses(tmp_path / "out") == {"one": "done", 250 * "a": "failed", "two & two": "done"}
