@@ -144,6 +144,7 @@ def control_envelope(
     sample_rate_hz: int,
     window_samples: int = PUBLISHED_WINDOW_SAMPLES,
     smoothing_samples: int = PUBLISHED_SMOOTHING_SAMPLES,
+    first_sample: int = 0,
 ) -> Tensor:
     """Return the smooth envelope (..., N) at the rate of the sound, float32, that controls a model.
 
@@ -156,6 +157,7 @@ def control_envelope(
         sample_rate_hz: Samples per second of the result.
         window_samples: Length of the RMS window, at least 1.
         smoothing_samples: Length of the moving average, at least 1; 1 disables smoothing.
+        first_sample: Sample of the sound at which the result starts; it is the same part as of a longer result.
 
     Raises:
         InputError: A length is below 1.
@@ -165,16 +167,18 @@ def control_envelope(
     """
     if n_samples < 1:
         raise InputError(f"a control envelope of {n_samples} samples is not possible: give 1 or more")
-    energy = sliding_mean(_energy_at_samples(envelope, n_samples, sample_rate_hz), window_samples, causal=True)
+    lead = min(first_sample, window_samples + smoothing_samples)
+    first, end = first_sample - lead, first_sample + n_samples + smoothing_samples
+    energy = sliding_mean(_energy_at_samples(envelope, first, end, sample_rate_hz), window_samples, causal=True)
     rms = sliding_mean(energy.clamp(min=0).sqrt(), smoothing_samples, causal=False)
-    return rms.float().to(envelope.rms.device)
+    return rms[..., lead : lead + n_samples].float().to(envelope.rms.device)
 
 
-def _energy_at_samples(envelope: Envelope, n_samples: int, sample_rate_hz: int) -> Tensor:
-    """Return the energy (..., N), float64, interpolated between slot middles; unchanged if the rates are equal."""
+def _energy_at_samples(envelope: Envelope, first: int, end: int, sample_rate_hz: int) -> Tensor:
+    """Return the energy (..., end - first), float64, at some samples, interpolated between slot middles."""
     energy = _to_float64(envelope.rms).square()
     n_values = energy.shape[-1]
-    sample = torch.arange(n_samples, dtype=torch.float64, device=energy.device)
+    sample = torch.arange(first, end, dtype=torch.float64, device=energy.device)
     position = (sample + 0.5) * (envelope.rate_hz / sample_rate_hz) - 0.5
     left = position.floor().long().clamp(0, n_values - 1)
     right = (left + 1).clamp(max=n_values - 1)

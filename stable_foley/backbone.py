@@ -155,6 +155,29 @@ class DiT(DiffusionTransformer):
             use_checkpointing=self.gradient_checkpointing and torch.is_grad_enabled(),
         )
 
+    def forward_with_hidden(
+        self,
+        x: Tensor,
+        t: Tensor,
+        tokens: Tensor | None = None,
+        global_embed: Tensor | None = None,
+        control_residuals: Sequence[Tensor] = (),
+    ) -> tuple[Tensor, Tensor]:
+        """Predict v (B, Z, L); return with it what it is read from: the last layer's output (B, L / patch_size, D).
+
+        Arguments are as in ``forward``.
+        """
+        v, info = super().forward(
+            x,
+            t,
+            cross_attn_cond=tokens,
+            global_embed=global_embed,
+            control_residuals=tuple(control_residuals),
+            return_info=True,
+            use_checkpointing=self.gradient_checkpointing and torch.is_grad_enabled(),
+        )
+        return v, info["hidden_states"][-1][:, -x.shape[-1] // self.patch_size :]
+
     def hidden_states(
         self, x: Tensor, t: Tensor, tokens: Tensor | None, global_embed: Tensor | None, **transformer_inputs: Any
     ) -> list[Tensor]:

@@ -107,7 +107,32 @@ class ControlledDiT(nn.Module):
 
         ``control_strength`` scales the residuals: 0 disables the control branch, 1 is as trained.
         """
-        residuals: Sequence[Tensor] = ()
-        if self.controlnet is not None and control is not None and control_strength != 0:
-            residuals = [control_strength * r for r in self.controlnet.residuals(x, t, control, tokens, global_embed)]
+        residuals = self._residuals(x, t, tokens, global_embed, control, control_strength)
         return self.model(x, t, tokens, global_embed, residuals)
+
+    def forward_with_hidden(
+        self,
+        x: Tensor,
+        t: Tensor,
+        *,
+        tokens: Tensor | None = None,
+        global_embed: Tensor | None = None,
+        control: Tensor | None = None,
+        control_strength: float = 1.0,
+    ) -> tuple[Tensor, Tensor]:
+        """Predict v (B, Z, L); return with it the last layer's output, see ``DiT.forward_with_hidden``."""
+        residuals = self._residuals(x, t, tokens, global_embed, control, control_strength)
+        return self.model.forward_with_hidden(x, t, tokens, global_embed, residuals)
+
+    def _residuals(
+        self,
+        x: Tensor,
+        t: Tensor,
+        tokens: Tensor | None,
+        global_embed: Tensor | None,
+        control: Tensor | None,
+        control_strength: float,
+    ) -> Sequence[Tensor]:
+        if self.controlnet is None or control is None or control_strength == 0:
+            return ()
+        return [control_strength * r for r in self.controlnet.residuals(x, t, control, tokens, global_embed)]

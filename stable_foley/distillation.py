@@ -11,6 +11,7 @@ from common.weights import load_into
 from data.batch import FoleyBatch
 from stable_foley import diffusion, sampler
 from stable_foley.checkpoint import load_model
+from stable_foley.conditions import PROMPT_ID
 from stable_foley.model import GUIDANCE, FoleyModel
 from stable_foley.module import FoleyTraining
 from stable_foley.sampler import SamplerSettings
@@ -23,13 +24,15 @@ class Distillation(FoleyTraining):
 
     The student's schedule has as many intervals as ``schedule`` has steps. From a noised recording at the start of one
     of them, the teacher goes to its end in ``n_substeps`` steps of DPM-Solver++(2M), each with guidance of a random
-    scale, and the student's single Euler step must end there. It is told the scale. It starts as a copy of the teacher.
+    scale, and the student's single Euler step of that scale must end there. It starts as a copy of the teacher.
 
     Args:
         model: the student, with ``guidance``.
         teacher: checkpoint of a model with the same parts, but without ``guidance``.
         schedule: settings with which the student is sampled; its sampler must be ``euler``.
         n_substeps: steps of the teacher in an interval, at least 1.
+        other_prompts: probability that a training clip gets the sound prompt of another clip. What the teacher makes of
+            any prompt can be learned, and people ask for other sounds than those of the recording.
         **common: dropped conditions, optimiser and so on, see ``FoleyTraining``.
 
     Raises:
@@ -40,14 +43,21 @@ class Distillation(FoleyTraining):
     """
 
     def __init__(
-        self, model: FoleyModel, teacher: str, schedule: SamplerSettings, n_substeps: int = 2, **common: Any
+        self,
+        model: FoleyModel,
+        teacher: str,
+        schedule: SamplerSettings,
+        n_substeps: int = 2,
+        other_prompts: float = 0.5,
+        **common: Any,
     ) -> None:
         super().__init__(model, **common)
         if model.guidance is None:
-            raise InputError("A student reads the guidance scale; train it with model=distilled.")
+            raise InputError("A student needs a head for guidance; train it with model=distilled.")
         if schedule.name != "euler":
             raise InputError(f"A student steps as it is taught; give sampler.name=euler, not {schedule.name}.")
         check_range("training.n_substeps", n_substeps, 1, 100, whole=True)
+        check_range("training.other_prompts", other_prompts, 0, 1)
         taught_by, _ = load_model(Path(teacher))
         if taught_by.guidance is not None:
             raise InputError(f"training.teacher={teacher} is distilled itself; give the model that it learned from.")
@@ -56,6 +66,7 @@ class Distillation(FoleyTraining):
         self._teacher = [taught_by]  # in a list, so it is not a sub-module and is not stored
         self.schedule = schedule
         self.n_substeps = n_substeps
+        self.other_prompts = other_prompts
 
     @property
     def teacher(self) -> FoleyModel:
@@ -65,6 +76,17 @@ class Distillation(FoleyTraining):
     def validation_losses(self, batch: FoleyBatch, generator: torch.Generator) -> list[Tensor]:
         """Return losses of a batch in several intervals."""
         return [self.loss(batch, generator) for _ in range(self.n_validation_levels)]
+
+    def recorded(
+        self, batch: FoleyBatch, generator: torch.Generator, *, dropping: bool
+    ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """Return what ``FoleyTraining`` does, some clips with the sound prompt of another one."""
+        latent, embeddings, kept = super().recorded(batch, generator, dropping=dropping)
+        if dropping and PROMPT_ID in embeddings:
+            prompts = embeddings[PROMPT_ID]
+            other = torch.rand(len(prompts), generator=generator).to(prompts.device) < self.other_prompts
+            embeddings[PROMPT_ID] = torch.where(other[:, None], prompts.roll(1, dims=0), prompts)
+        return latent, embeddings, kept
 
     def error(
         self,

@@ -213,15 +213,16 @@ class SoundGenerator:
             raise InputError(f"Guidance {settings.cfg_scale} has nothing to act on in this model; use 1 (--cfg 1).")
         if self.model.guidance is not None:
             self.model.guidance.check(settings.cfg_scale)
-            if prompts is not None and prompts.negative_text:
-                raise InputError("A distilled model has no negative prompt; use a checkpoint that is not distilled.")
         if prompts is not None and prompts.negative_text and settings.cfg_scale == 1:
             raise InputError("A negative prompt acts through guidance, and cfg_scale (--cfg) 1 is none; give above 1.")
 
     def _conditions(
         self, raw: Mapping[str, Any], prompts: Prompts, n_windows: int, seed: int
     ) -> tuple[Conditions, Conditions | None]:
-        """Return the conditions of all windows, and those that guidance leads away from."""
+        """Return the conditions of all windows, and those that guidance leads away from.
+
+        A distilled model needs the second only for a negative prompt.
+        """
         conditioner = self.model.conditioner
         features = conditioner.encode(raw, self.model.padded_length(self.spec.n_samples))
         embeddings = conditioner.draw(features, noise_source(seed, 0, 1))  # different from the noise of every window
@@ -236,7 +237,7 @@ class SoundGenerator:
         if prompts.negative_text:
             others = [key for key in conditioner.prompts if key != PROMPT_ID]
             return prompted, conditions(prompts.negative_text, (), dropped=others)
-        if not conditioner.prompts:
+        if not conditioner.prompts or self.model.guidance is not None:
             return prompted, None
         return prompted, conditions(None, (), dropped=conditioner.prompts)
 

@@ -8,7 +8,6 @@ Shapes: as in ``stable_foley.backbone``.
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -22,7 +21,7 @@ from stable_foley.backbone import CONDITIONERS, DIT, Backbone
 from stable_foley.conditioners.base import Conditioner
 from stable_foley.conditions import CONTROL_ID, Conditioners, Conditions
 from stable_foley.controlnet import ControlledDiT, ControlNet
-from stable_foley.guidance import GuidanceEmbedding
+from stable_foley.guidance import GuidanceHead
 
 Trainable = Literal["control", "control_and_projections", "all"]
 CROSS_ATTENTION = (".to_cond_embed.", ".cross_attn.", ".cross_attend_norm.")
@@ -30,7 +29,7 @@ CROSS_ATTENTION = (".to_cond_embed.", ".cross_attn.", ".cross_attend_norm.")
 CONTROL = "model.controlnet."
 GUIDANCE = "guidance."
 CONTROL_PARTS = (CONTROL, f"{CONDITIONERS}{CONTROL_ID}.", GUIDANCE)
-"""Prefixes of the names of the control branch, of its conditioner, and of what reads the guidance scale."""
+"""Prefixes of the names of the control branch, of its conditioner, and of the guidance head."""
 
 
 class FoleyModel(nn.Module):
@@ -42,7 +41,7 @@ class FoleyModel(nn.Module):
         conditioners: conditioners by id; None values are ignored.
         trainable: ``control``: the control branch and the envelope's projection; ``control_and_projections``: also the
             projections of the other conditioners; ``all``: also transformer and seconds.
-        guidance: reads the guidance scale, in a distilled model, which is always trained; None: guidance takes a second
+        guidance: applies the guidance scale in a distilled model, always trained; None: guidance takes a second
             evaluation.
 
     Raises:
@@ -55,7 +54,7 @@ class FoleyModel(nn.Module):
         control_layers: int,
         conditioners: Mapping[str, nn.Module | None],
         trainable: Trainable = "control_and_projections",
-        guidance: GuidanceEmbedding | None = None,
+        guidance: GuidanceHead | None = None,
     ) -> None:
         super().__init__()
         built = {key: value for key, value in conditioners.items() if value is not None}
@@ -157,16 +156,18 @@ class FoleyModel(nn.Module):
         return F.pad(wave, (0, self.padded_length(wave.shape[-1]) - wave.shape[-1]))
 
     def forward(self, x: Tensor, t: Tensor, conditions: Conditions, control_strength: float = 1.0) -> Tensor:
-        """Predict v (B, Z, L) for noised latents (B, Z, L) at noise levels t (B,)."""
-        control = None if conditions.control is None else conditions.control.mT
-        return self.model(
-            x,
-            t,
-            tokens=conditions.tokens,
-            global_embed=conditions.global_embed,
-            control=control,
-            control_strength=control_strength,
-        )
+        """Predict v (B, Z, L) without guidance for noised latents (B, Z, L) at noise levels t (B,)."""
+        if self.guidance is not None:
+            return self._distilled_v(x, t, conditions, self.guidance.lowest, control_strength)
+        return self.model(x, t, **_inputs(conditions, control_strength))
+
+    def _distilled_v(
+        self, x: Tensor, t: Tensor, conditions: Conditions, cfg_scale: float | Tensor, control_strength: float
+    ) -> Tensor:
+        """Predict v with guidance in one evaluation."""
+        assert self.guidance is not None
+        v, hidden = self.model.forward_with_hidden(x, t, **_inputs(conditions, control_strength))
+        return v + self.guidance(hidden, torch.as_tensor(cfg_scale, device=x.device).expand(len(x)))
 
     def guided_v(
         self,
@@ -179,21 +180,19 @@ class FoleyModel(nn.Module):
     ) -> Tensor:
         """Predict v with classifier-free guidance over frames and prompt; the envelope acts in both halves.
 
-        A distilled model predicts it in one evaluation.
+        A distilled model does it in one evaluation, unless it is led away from other conditions.
 
         Args:
             x: noised latents (B, Z, L).
             t: noise levels (B,).
             conditions: conditions of the guided half.
             cfg_scale: guidance scale, one for all clips or (B,); the number 1 runs the model once, without guidance.
-            negative: conditions of the other half; None: no guidance.
+            negative: conditions of the other half; None: no guidance, or, in a distilled model, guidance away from
+                dropped prompts.
             control_strength: scale of the control residuals.
         """
-        if self.guidance is not None:
-            assert conditions.global_embed is not None
-            added = self.guidance(torch.as_tensor(cfg_scale, device=x.device).expand(len(x)))
-            conditions = replace(conditions, global_embed=conditions.global_embed + added)
-            return self(x, t, conditions, control_strength)
+        if negative is None and self.guidance is not None:
+            return self._distilled_v(x, t, conditions, cfg_scale, control_strength)
         if negative is None or (not isinstance(cfg_scale, Tensor) and cfg_scale == 1):
             return self(x, t, conditions, control_strength)
         both = conditions.then(negative)
@@ -220,7 +219,7 @@ class FoleyModel(nn.Module):
             n_samples: length of the sound.
             settings: sampler, steps, schedule, guidance.
             generators: CPU noise source of each clip; a clip does not depend on the others in the batch.
-            negative: conditions that guidance leads away from, see ``Conditioners.unprompted``; None: no guidance.
+            negative: conditions that guidance leads away from, see ``guided_v``.
             control_strength: scale of the control residuals.
             progress: wraps the range of steps, to show progress.
 
@@ -247,6 +246,16 @@ class FoleyModel(nn.Module):
         sigmas = sigmas.float().to(self.device)
         run: Callable[..., Tensor] = sampler.SAMPLERS[settings.name]
         return run(denoise, noise() * sigmas[0], sigmas, noise, progress)
+
+
+def _inputs(conditions: Conditions, control_strength: float) -> dict[str, Any]:
+    """Return the arguments of ``ControlledDiT`` for some conditions."""
+    return {
+        "tokens": conditions.tokens,
+        "global_embed": conditions.global_embed,
+        "control": None if conditions.control is None else conditions.control.mT,
+        "control_strength": control_strength,
+    }
 
 
 def _check_control(conditioners: Mapping[str, nn.Module], control_layers: int) -> None:

@@ -65,6 +65,6 @@ def resynthesise(
         n_samples,
         settings,
         list(generators),
-        negative=conditioner.unprompted(embeddings),
+        negative=None if model.guidance is not None else conditioner.unprompted(embeddings),
     )
     return model.pretransform.decode(latent)[..., :n_samples].float().cpu()

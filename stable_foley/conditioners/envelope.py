@@ -77,8 +77,8 @@ class EnvelopeConditioner(Conditioner):
         """Measure the envelope (B, T) or (B, C, T) of sounds (B, C, N) as in training."""
         return self.measure(recorded, self.codec.sample_rate_hz)
 
-    def control_signal(self, envelope: Envelope, n_samples: int) -> Tensor:
-        """Return the control signal (B, C, n_samples), RMS ≥ 0, of an envelope (B, T) or (B, C, T).
+    def control_signal(self, envelope: Envelope, n_samples: int, first_sample: int = 0) -> Tensor:
+        """Return the control signal (B, C, n_samples), RMS ≥ 0, of an envelope (B, T) or (B, C, T) from a sample on.
 
         An envelope without channels applies to every channel.
         """
@@ -88,6 +88,7 @@ class EnvelopeConditioner(Conditioner):
             sample_rate_hz=self.codec.sample_rate_hz,
             window_samples=self.window_samples,
             smoothing_samples=self.smoothing_samples,
+            first_sample=first_sample,
         )
         signal = signal.unsqueeze(1) if signal.ndim == 2 else signal
         return signal.expand(-1, self.codec.n_audio_channels, -1)
