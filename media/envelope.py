@@ -157,7 +157,7 @@ def control_envelope(
         sample_rate_hz: Samples per second of the result.
         window_samples: Length of the RMS window, at least 1.
         smoothing_samples: Length of the moving average, at least 1; 1 disables smoothing.
-        first_sample: Sample of the sound at which the result starts; it is the same part as of a longer result.
+        first_sample: Sample of the sound at which the result starts.
 
     Raises:
         InputError: A length is below 1.
@@ -168,10 +168,10 @@ def control_envelope(
     if n_samples < 1:
         raise InputError(f"a control envelope of {n_samples} samples is not possible: give 1 or more")
     lead = min(first_sample, window_samples + smoothing_samples)
-    first, end = first_sample - lead, first_sample + n_samples + smoothing_samples
+    first, end = first_sample - lead, first_sample + n_samples
     energy = sliding_mean(_energy_at_samples(envelope, first, end, sample_rate_hz), window_samples, causal=True)
     rms = sliding_mean(energy.clamp(min=0).sqrt(), smoothing_samples, causal=False)
-    return rms[..., lead : lead + n_samples].float().to(envelope.rms.device)
+    return rms[..., lead:].float().to(envelope.rms.device)
 
 
 def _energy_at_samples(envelope: Envelope, first: int, end: int, sample_rate_hz: int) -> Tensor:

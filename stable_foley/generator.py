@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from stable_foley.checkpoint import BUNDLED, load_model
 from stable_foley.conditions import CONTROL_ID, FRAMES_ID, PROMPT_ID, SECONDS_IDS, Conditions
 from stable_foley.model import FoleyModel
 from stable_foley.noise import noise_source
+from stable_foley.overlap import Overlap, joined
 from stable_foley.sampler import Progress, SamplerSettings
 from training.config import instantiate
 
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 MAX_OVERLAP_S = 1.0
 MAX_CONTROL_STRENGTH = 10.0
 _SILENT_RMS = 1e-6  # -120 dB of full scale
+_FADED = 0.2  # of the shortest overlap
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,8 @@ class Prompts:
 class SoundGenerator:
     """Generates sound with a trained model.
 
-    Videos longer than the model's clips are generated in windows that overlap by a second and are cross-faded; for
-    shorter videos a whole clip is generated and cut.
+    Videos longer than the model's clips are generated in windows that overlap by about a second, where they share their
+    latents, see ``stable_foley.overlap``. For shorter videos a whole clip is generated and cut.
 
     Args:
         model: the model, in eval mode.
@@ -135,12 +137,11 @@ class SoundGenerator:
             frames: video frames (T, 3, H, W) in 0..1 at the model's frame rate; None: treated as dropped, as in
                 training, by a model that reads frames. Other models ignore them.
             prompts: prompts for the sound.
-            inputs: raw inputs of further conditioners by id, each for as many clips as there are windows.
+            inputs: raw inputs of further conditioners by id, (n, …) for the n windows.
             settings: sampling settings; None: the checkpoint's.
-            seed: seed of the noise, 0 to 2**32 - 1. The noise of a window depends only on the seed and the window's
-                number.
+            seed: seed of the noise, 0 to 2**32 - 1.
             control_strength: influence of the envelope: 0 none, 1 as trained, at most 10.
-            progress: wraps the range of sampling steps, to show progress.
+            progress: wraps the range of the sampling steps of all windows, to show progress.
             watch: records the durations of the stages ``conditions``, ``steps`` and ``decode``.
 
         Returns:
@@ -153,56 +154,92 @@ class SoundGenerator:
         check_range("control_strength", control_strength, 0, MAX_CONTROL_STRENGTH)
         settings = settings or self.settings
         self._check(prompts, settings)
-        n_samples = count_at_rate(duration_s, self.sample_rate_hz)
-        starts_s = self._window_starts_s(duration_s)
         watch = watch or Stopwatch()
         with watch.stage("conditions"):
-            raw = self._raw(envelope, frames, starts_s) | dict(inputs or {})
-            conditions, negative = self._conditions(raw, prompts or Prompts(), len(starts_s), seed)
-        generators = [noise_source(seed, i) if i else torch.Generator().manual_seed(seed) for i in range(len(starts_s))]
-        with watch.stage("steps"):
-            latent = self.model.sample(
-                conditions,
-                self.spec.n_samples,
-                settings,
-                generators,
-                negative=negative,
-                control_strength=control_strength,
-                progress=progress,
-            )
-        with watch.stage("decode"):
-            windows = self.model.pretransform.decode(latent)[..., : self.spec.n_samples].float().cpu()
-        sound = cross_fade(windows, count_at_rate(self.overlap_s, self.sample_rate_hz))[..., :n_samples]
-        if not settings.level_match_db:
-            return sound
-        return self._level_matched(sound, envelope, settings.level_match_db, control_strength)
+            prompt = self._prompt_features(prompts.text, prompts.sounds) if prompts else None
+            negative = self._prompt_features(prompts.negative_text, ()) if prompts else None
+        n_samples = count_at_rate(duration_s, self.sample_rate_hz)
+        starts = self.window_starts(n_samples)
+        window_samples = self._whole_tokens * self.model.backbone.samples_per_token
+        steps = iter(progress(range(len(starts) * settings.n_steps)))
+        codec = self.model.pretransform
+        overlap = Overlap(window_samples // codec.samples_per_step)
 
-    def _level_matched(self, sound: Tensor, envelope: Envelope, max_gain_db: float, strength: float) -> Tensor:
-        """Scale sound (C, N) to the level of the envelope, both measured as in the model's training.
+        def sounds() -> Iterator[Tensor]:
+            for number, start in enumerate(starts):
+                overlap.next_window((start - starts[max(0, number - 1)]) // codec.samples_per_step)
+                with watch.stage("conditions"):
+                    raw = self._raw(frames, start) | {key: value[number, None] for key, value in (inputs or {}).items()}
+                    levels = self._control(envelope, start, self.model.padded_length(self.spec.n_samples))
+                    source = noise_source(seed, number, 1)  # different from the noise of every window
+                    conditions, others = self._conditions(raw, levels, prompt, negative, source)
+                with watch.stage("steps"):
+                    latent = self.model.sample(
+                        conditions,
+                        self.spec.n_samples,
+                        settings,
+                        [noise_source(seed, number) if number else torch.Generator().manual_seed(seed)],
+                        negative=others,
+                        control_strength=control_strength,
+                        progress=lambda part: (step for step, _ in zip(part, steps, strict=False)),
+                        overlap=overlap,
+                    )
+                with watch.stage("decode"):
+                    end = min(self.spec.n_samples, n_samples - start)
+                    sound = codec.decode(latent)[0, :, :end].float().cpu()
+                    if settings.level_match_db:
+                        levels = self._control(envelope, start, end)
+                        sound = self._level_matched(sound, levels, settings.level_match_db, control_strength)
+                yield sound
+
+        fade_samples = round(_FADED * self.overlap_samples)
+        sound = torch.cat([*joined(sounds(), starts, window_samples, fade_samples)], dim=-1)
+        next(steps, None)  # ends the progress bar
+        return sound
+
+    def _control(self, envelope: Envelope, start: int, n_samples: int) -> Tensor:
+        """Return the control signal (1, C, n_samples) of an envelope (T,) or (C, T) from a sample on."""
+        batch = replace(envelope, rms=envelope.rms[None])
+        return self.model.conditioner.envelope.control_signal(batch, n_samples, start)
+
+    def _level_matched(self, sound: Tensor, asked: Tensor, max_gain_db: float, strength: float) -> Tensor:
+        """Scale sound (C, N) to a control signal (1, C, N), the level measured as in the model's training.
 
         Args:
             sound: the generated sound.
-            envelope: RMS values (T,) or (C, T).
+            asked: the control signal.
             max_gain_db: largest gain in dB; attenuation is unlimited, so that silence is silent.
             strength: share of the gain in dB that is applied; above 1 it counts as 1.
         """
-        conditioner = self.model.conditioner.envelope
-        asked, found = (
-            conditioner.control_signal(replace(each, rms=each.rms[None].cpu()), sound.shape[-1])[0]
-            for each in (envelope, self.measure(sound))
-        )
-        gain = (asked / found.clamp(min=_SILENT_RMS)).clamp(max=10 ** (max_gain_db / 20))
+        found = self._control(self.measure(sound), 0, sound.shape[-1])
+        gain = (asked.cpu() / found.clamp(min=_SILENT_RMS))[0].clamp(max=10 ** (max_gain_db / 20))
         return sound * gain ** min(strength, 1.0)
 
     @property
-    def overlap_s(self) -> float:
-        """Overlap of windows in seconds: a quarter of a window, at most a second."""
-        return min(MAX_OVERLAP_S, self.spec.duration_s / 4)
+    def _whole_tokens(self) -> int:
+        """Whole tokens in a window."""
+        return max(1, self.spec.n_samples // self.model.backbone.samples_per_token)
 
-    def _window_starts_s(self, duration_s: float) -> list[float]:
-        hop_s = self.spec.duration_s - self.overlap_s
-        n_windows = max(1, math.ceil((duration_s - self.overlap_s) / hop_s - 1e-6))
-        return [i * hop_s for i in range(n_windows)]
+    @property
+    def overlap_samples(self) -> int:
+        """Samples that two windows share at least: about a quarter of a window, at most a second, in whole tokens."""
+        token = self.model.backbone.samples_per_token
+        asked = min(MAX_OVERLAP_S * self.sample_rate_hz, self.spec.n_samples / 4)
+        return min(max(1, round(asked / token)), self._whole_tokens - 1) * token
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples from the start of a window to that of the next, but for the last."""
+        return self._whole_tokens * self.model.backbone.samples_per_token - self.overlap_samples
+
+    def window_starts(self, n_samples: int) -> list[int]:
+        """Return the first sample of each window of a sound; the last one ends with the sound.
+
+        So the last window is no shorter than the others, which would change its timbre.
+        """
+        token = self.model.backbone.samples_per_token
+        last = max(0, math.ceil((n_samples - self.spec.n_samples) / token) * token)
+        return [*range(0, last, self.hop_samples), last]
 
     def _check(self, prompts: Prompts | None, settings: SamplerSettings) -> None:
         """Refuse prompts and guidance that the model cannot use."""
@@ -217,42 +254,44 @@ class SoundGenerator:
             raise InputError("A negative prompt acts through guidance, and cfg_scale (--cfg) 1 is none; give above 1.")
 
     def _conditions(
-        self, raw: Mapping[str, Any], prompts: Prompts, n_windows: int, seed: int
+        self,
+        raw: Mapping[str, Any],
+        control: Tensor,
+        prompt: Tensor | None,
+        negative: Tensor | None,
+        source: torch.Generator,
     ) -> tuple[Conditions, Conditions | None]:
-        """Return the conditions of all windows, and those that guidance leads away from.
+        """Return the conditions of a window, and those that guidance leads away from.
 
         A distilled model needs the second only for a negative prompt.
         """
         conditioner = self.model.conditioner
-        features = conditioner.encode(raw, self.model.padded_length(self.spec.n_samples))
-        embeddings = conditioner.draw(features, noise_source(seed, 0, 1))  # different from the noise of every window
+        features = conditioner.encode(raw, control.shape[-1])
+        features[CONTROL_ID] = conditioner.envelope.encode_signal(control.to(self.device))
+        embeddings = conditioner.draw(features, source)
 
-        def conditions(text: str | None, sounds: Sequence[Tensor], dropped: Sequence[str] = ()) -> Conditions:
-            prompt = self._prompt_features(text, sounds)
-            given = embeddings | ({} if prompt is None else {PROMPT_ID: prompt.expand(n_windows, -1)})
-            filled, kept = conditioner.filled(given, n_windows, self.spec.n_frames)
-            return conditioner(filled, kept | conditioner.dropped(dropped, n_windows))
+        def conditions(prompt: Tensor | None, dropped: Sequence[str] = ()) -> Conditions:
+            given = embeddings | ({} if prompt is None else {PROMPT_ID: prompt})
+            filled, kept = conditioner.filled(given, 1, self.spec.n_frames)
+            return conditioner(filled, kept | conditioner.dropped(dropped, 1))
 
-        prompted = conditions(prompts.text, prompts.sounds)
-        if prompts.negative_text:
+        if negative is not None:
             others = [key for key in conditioner.prompts if key != PROMPT_ID]
-            return prompted, conditions(prompts.negative_text, (), dropped=others)
+            return conditions(prompt), conditions(negative, dropped=others)
         if not conditioner.prompts or self.model.guidance is not None:
-            return prompted, None
-        return prompted, conditions(None, (), dropped=conditioner.prompts)
+            return conditions(prompt), None
+        return conditions(prompt), conditions(None, dropped=conditioner.prompts)
 
-    def _raw(self, envelope: Envelope, frames: Tensor | None, starts_s: list[float]) -> dict[str, Any]:
-        """Return the raw inputs of all windows by the ids of the model's conditioners."""
-        n_windows, known = len(starts_s), self.model.conditioners
+    def _raw(self, frames: Tensor | None, start: int) -> dict[str, Any]:
+        """Return the raw inputs of a window by the ids of the model's conditioners, but for the envelope."""
         start_s, total_s = SECONDS_IDS
         raw: dict[str, Any] = {
-            key: torch.full((n_windows,), value, device=self.device)
+            key: torch.full((1,), value, device=self.device)
             for key, value in ((start_s, 0.0), (total_s, self.spec.duration_s))
-            if key in known
+            if key in self.model.conditioners
         }
-        raw[CONTROL_ID] = self._envelope_windows(envelope, starts_s)
         if self.reads_frames and frames is not None:
-            raw[FRAMES_ID] = torch.stack([self._frames_window(frames, s) for s in starts_s]).to(self.device)
+            raw[FRAMES_ID] = self._frames_window(frames, start / self.sample_rate_hz)[None].to(self.device)
         return raw
 
     def _prompt_features(self, text: str | None, sounds: Sequence[Tensor]) -> Tensor | None:
@@ -264,29 +303,8 @@ class SoundGenerator:
         found += [encoder.encode(sound[None].to(self.device), sound.shape[-1]) for sound in sounds]
         return F.normalize(torch.cat(found).mean(0, keepdim=True), dim=-1)
 
-    def _envelope_windows(self, envelope: Envelope, starts_s: list[float]) -> Envelope:
-        windows = [window(envelope.rms, start_s, self.spec.duration_s, envelope.rate_hz) for start_s in starts_s]
-        return replace(envelope, rms=torch.stack(windows).to(self.device))
-
     def _frames_window(self, frames: Tensor, start_s: float) -> Tensor:
         """Return the frames of one window; after the end the last frame is repeated."""
         first = round(start_s * self.spec.frame_rate_hz)
         index = (first + torch.arange(self.spec.n_frames)).clamp(max=len(frames) - 1)
         return frames[index]
-
-
-def window(values: Tensor, start_s: float, duration_s: float, rate_hz: float) -> Tensor:
-    """Return the values (..., n) within a time window, with zeros outside the given range."""
-    first, n = round(start_s * rate_hz), count_at_rate(duration_s, rate_hz)
-    part = values[..., first : first + n]
-    return F.pad(part, (0, n - part.shape[-1]))
-
-
-def cross_fade(windows: Tensor, overlap_samples: int) -> Tensor:
-    """Join windows (B, C, N) that overlap in time into one sound (C, …), by equal-power cross-fades."""
-    ramp = torch.linspace(0, math.pi / 2, overlap_samples)
-    joined = windows[0]
-    for following in windows[1:]:
-        fade = joined[..., -overlap_samples:] * ramp.cos() + following[..., :overlap_samples] * ramp.sin()
-        joined = torch.cat([joined[..., :-overlap_samples], fade, following[..., overlap_samples:]], dim=-1)
-    return joined

@@ -22,6 +22,7 @@ from stable_foley.conditioners.base import Conditioner
 from stable_foley.conditions import CONTROL_ID, Conditioners, Conditions
 from stable_foley.controlnet import ControlledDiT, ControlNet
 from stable_foley.guidance import GuidanceHead
+from stable_foley.overlap import Overlap
 
 Trainable = Literal["control", "control_and_projections", "all"]
 CROSS_ATTENTION = (".to_cond_embed.", ".cross_attn.", ".cross_attend_norm.")
@@ -211,6 +212,7 @@ class FoleyModel(nn.Module):
         negative: Conditions | None = None,
         control_strength: float = 1.0,
         progress: sampler.Progress = iter,
+        overlap: Overlap | None = None,
     ) -> Tensor:
         """Sample latents.
 
@@ -222,6 +224,7 @@ class FoleyModel(nn.Module):
             negative: conditions that guidance leads away from, see ``guided_v``.
             control_strength: scale of the control residuals.
             progress: wraps the range of steps, to show progress.
+            overlap: what these latents share with those before and after them in time; None: nothing.
 
         Returns:
             Latents (B, Z, L), float32.
@@ -230,7 +233,8 @@ class FoleyModel(nn.Module):
         shape = (self.pretransform.n_latent_channels, n_steps)
 
         def noise(_: Any = None) -> Tensor:
-            return torch.stack([torch.randn(shape, generator=g) for g in generators]).to(self.device)
+            drawn = torch.stack([torch.randn(shape, generator=g) for g in generators]).to(self.device)
+            return drawn if overlap is None else overlap.noise(drawn)
 
         n_clips = len(generators)
         batch = conditions.expand(n_clips)
@@ -240,7 +244,8 @@ class FoleyModel(nn.Module):
             level = diffusion.sigma_to_level(sigma).expand(n_clips)
             scaled = x / torch.sqrt(1 + sigma**2)
             v = self.guided_v(scaled, level, batch, settings.cfg_scale, others, control_strength)
-            return diffusion.denoised_from_v(x, v.float(), sigma)
+            clean = diffusion.denoised_from_v(x, v.float(), sigma)
+            return clean if overlap is None else overlap.prediction(clean)
 
         sigmas = sampler.polyexponential_sigmas(settings.n_steps, settings.sigma_min, settings.sigma_max)
         sigmas = sigmas.float().to(self.device)

@@ -67,6 +67,15 @@ def test_control_envelope_of_ten_seconds_at_the_published_size():
     assert control[120_000:190_000].max() < 1e-6
 
 
+@pytest.mark.parametrize("first", [1, 300, 7000])
+def test_a_part_of_a_control_envelope_is_that_part(first):
+    values = Envelope(torch.rand(90, generator=torch.Generator().manual_seed(0)), 125.0)
+    form = {"sample_rate_hz": 16_000, "window_samples": 900, "smoothing_samples": 200}
+    whole = control_envelope(values, n_samples=12_000, **form)
+    part = control_envelope(values, n_samples=4000, first_sample=first, **form)
+    torch.testing.assert_close(part[:-100], whole[first : first + 3900])
+
+
 def test_control_envelope_of_a_constant_and_of_a_sine():
     n_samples, settled = 44_100, slice(11_000, 43_000)
     constant = torch.full((1, n_samples), 0.25)

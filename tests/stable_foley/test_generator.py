@@ -1,16 +1,16 @@
 """Generation: lengths, windows, prompts, seeds, and what is refused."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from common.devices import pick_device
 from common.errors import InputError
 from media.envelope import Envelope
 from stable_foley.config import build_model
-from stable_foley.generator import Prompts, SoundGenerator, cross_fade, window
+from stable_foley.generator import Prompts, SoundGenerator
 from stable_foley.noise import noise_source
 from stable_foley.sampler import SamplerSettings
 from training.config import compose, instantiate
@@ -80,15 +80,14 @@ def test_the_envelope_is_encoded_with_other_noise_than_the_windows_start_from(mi
     monkeypatch.setattr(mini.model.conditioner, "draw", watched_draw)
     monkeypatch.setattr(mini.model, "sample", watched_sample)
     mini.generate(flat_envelope(), 3.0, seed=1)
-    assert len({tuple(noise.tolist()) for noise in noises}) == len(noises) == 3
+    assert len({tuple(noise.tolist()) for noise in noises}) == len(noises) == 4
 
 
 def test_windows_of_a_sound_differ(mini):
-    hop_s = mini.spec.duration_s - mini.overlap_s
     settings = replace(mini.settings, sigma_max=1e4)  # all noise, whatever the envelope
-    sound = mini.generate(Envelope(torch.full((10_000,), 0.1), 125.0), 2 * hop_s + mini.overlap_s, settings=settings)
-    hop, n = round(hop_s * RATE_HZ), round((hop_s - mini.overlap_s) * RATE_HZ) - 1
-    start = round(mini.overlap_s * RATE_HZ)
+    sound = mini.generate(Envelope(torch.full((10_000,), 0.1), 125.0), 3.5, settings=settings)
+    hop, start = mini.hop_samples, mini.overlap_samples
+    n = hop - start
     first, second = sound[0, start : start + n], sound[0, start + hop : start + hop + n]
     assert (first - second).abs().max() > 0.1 * first.abs().max()
 
@@ -225,24 +224,61 @@ def test_what_is_missing_is_named(debug, arguments, words):
         debug.generate(flat_envelope(), 1.0, **arguments)
 
 
-def test_cross_fades_keep_the_power_of_unrelated_sounds():
-    windows = torch.randn(3, 1, 50_000, generator=torch.Generator().manual_seed(0))
-    joined = cross_fade(windows, 20_000)
-    assert joined.shape == (1, 110_000)
-    assert torch.equal(joined[:, :30_000], windows[0, :, :30_000])
-    assert torch.equal(joined[:, -30_000:], windows[2, :, -30_000:])
-    assert joined[:, 30_000:50_000].square().mean().item() == pytest.approx(1.0, abs=0.05)
+def test_a_window_begins_as_the_one_before_it_ends(debug, monkeypatch):
+    latents, sample = [], debug.model.sample
+
+    def watched(*inputs, **options):
+        latents.append(sample(*inputs, **options))
+        return latents[-1]
+
+    monkeypatch.setattr(debug.model, "sample", watched)
+    for name in ("dpmpp-2m", "euler", "dpmpp-3m-sde"):  # the last draws noise in every step
+        latents.clear()
+        sound = debug.generate(flat_envelope(), 2.5, settings=replace(FAST, name=name, n_steps=3))
+        assert sound.shape == (2, 2.5 * RATE_HZ)
+        step = debug.model.pretransform.samples_per_step
+        starts = debug.window_starts(sound.shape[1])
+        assert len(latents) == len(starts) == 4
+        for i, (before, after) in enumerate(itertools.pairwise(latents)):
+            hop = (starts[i + 1] - starts[i]) // step
+            n = (debug.hop_samples + debug.overlap_samples) // step - hop
+            end, start = before[..., hop : hop + n], after[..., :n]
+            torch.testing.assert_close(start[..., : n // 2], end[..., : n // 2], rtol=0, atol=1e-4)
+            assert (start - end)[..., -1].abs().max() > 0.01  # each has its own future
 
 
-def test_windows_are_zero_where_nothing_is():
-    values = torch.arange(10.0)
-    assert window(values, 0.5, 0.5, 10.0).tolist() == [5, 6, 7, 8, 9]
-    assert window(values, 0.8, 0.4, 10.0).tolist() == [8, 9, 0, 0]
-    assert window(values, 5.0, 0.2, 10.0).tolist() == [0, 0]
+def test_windows_hear_the_envelope_as_a_whole_sound_does(mini, monkeypatch):
+    signals, control = [], mini.model.conditioner.envelope.control_signal
+    monkeypatch.setattr(mini.model.conditioner.envelope, "encode_signal", watched_signal(mini, signals))
+    envelope = Envelope(torch.rand(600, generator=torch.Generator().manual_seed(0)), 125.0)
+    mini.generate(envelope, 4.5)
+    whole = control(replace(envelope, rms=envelope.rms[None]), 5 * RATE_HZ)
+    for first, signal in zip(mini.window_starts(round(4.5 * RATE_HZ)), signals, strict=True):
+        n = 2 * RATE_HZ - 1000
+        torch.testing.assert_close(signal[..., :n], whole[..., first : first + n], rtol=1e-5, atol=1e-6)
+    assert len(signals) == 3
 
 
-def test_unknown_devices_and_types_are_refused(mini):
-    with pytest.raises(InputError, match="abacus"):
-        pick_device("abacus")
-    with pytest.raises(InputError, match="float8"):
-        build_model(compose("backbone=mini"), dtype="float8")
+def watched_signal(generator, signals):
+    encode_signal = generator.model.conditioner.envelope.encode_signal
+
+    def watched(signal):
+        signals.append(signal)
+        return encode_signal(signal)
+
+    return watched
+
+
+def test_one_progress_covers_all_windows(mini):
+    ranges, taken = [], []
+
+    def progress(steps):
+        ranges.append(steps)
+        for step in steps:
+            taken.append(step)
+            yield step
+        taken.append("end")
+
+    mini.generate(flat_envelope(), 4.0, progress=progress)
+    assert ranges == [range(6)]
+    assert taken == [*range(6), "end"]
