@@ -4,21 +4,22 @@ Writes NAME.wav, NAME.mp4 (the video with that sound), NAME.envelope.csv, NAME.p
 for several videos, summary.csv and summary.html too.
 """
 
-if __name__ == "__main__":  # before the imports, which take seconds
-    from common.errors import end_on_interrupt
-
-    end_on_interrupt()
-
 import argparse
 import logging
 import sys
-from collections import Counter
-from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
-from common.errors import InputError, check_seed, printable, user_errors
-from common.files import check_writable_folder
+from common.choices import (
+    BIT_DEPTHS,
+    DEFAULT_QUALITY,
+    DTYPES,
+    PEAKS,
+    PICTURE_CODECS,
+    SAMPLERS,
+    SOUND_FORMATS,
+    VIDEO_FORMATS,
+)
+from common.errors import end_on_interrupt, user_errors
 from common.options import (
     add_device,
     add_dtype,
@@ -32,20 +33,6 @@ from common.options import (
     add_steps,
     command_parser,
 )
-from common.stopwatch import Stopwatch
-from media.muxing import DEFAULT_QUALITY, PICTURE_CODECS
-from stable_foley.backbone import DTYPES
-from stable_foley.checkpoint import default_checkpoint
-from stable_foley.sampler import SAMPLERS
-from video2audio import FoleyPipeline, FoleyRequest
-from video2audio.batch import DONE, FAILED, UNCHANGED, Batch, Outcome, names_of
-from video2audio.files import BIT_DEPTHS, SOUND_FORMATS, VIDEO_FORMATS, FileForm, check_files
-from video2audio.peaks import PEAKS
-from video2audio.summary import check_summary, write_summary
-from video2audio.videos import Job, find_jobs, is_several
-from video2rms.predict import BUNDLED_VIDEO2RMS
-
-log = logging.getLogger("infer")
 
 PART = "FILE#track=2,from=1.5,to=3 chooses a sound track and seconds"
 
@@ -153,118 +140,20 @@ def _kept(text: str) -> float | str:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a gain in dB nor the word track") from None
 
 
-def request_of(args: argparse.Namespace, video: Path) -> FoleyRequest:
-    """Return what is asked for of a video."""
-    return FoleyRequest(
-        video=video,
-        envelope=args.envelope,
-        envelope_seed=args.envelope_seed,
-        prompt=args.prompt,
-        audio_prompts=args.audio_prompt,
-        negative_prompt=args.negative_prompt,
-        start_s=args.start,
-        duration_s=args.duration,
-        control_strength=args.control_strength,
-        sampler=args.sampler,
-        n_steps=args.steps,
-        cfg_scale=args.cfg,
-        level_match_db=args.level_match,
-        peaks=args.peaks,
-        keep_sound=args.keep_sound,
-        loudness_lufs=args.loudness,
-        sample_rate_hz=args.sample_rate,
-        frame_rate_hz=args.fps,
-        codec=args.codec,
-        quality=args.quality,
-    )
-
-
-def check(
-    args: argparse.Namespace, job: Job, request: FoleyRequest, models: Sequence[Path], form: FileForm, *, is_one: bool
-) -> None:
-    """Refuse, before a model is loaded, options and files that cannot be used; of a single video all of them.
-
-    Args:
-        args: all options.
-        job: the first video.
-        request: the request for it.
-        models: files of the models.
-        form: formats of the files.
-        is_one: whether it is the only video.
-
-    Raises:
-        InputError: naming the option or the file.
-    """
-    check_seed(args.seed + args.num_samples - 1, f"--seed {args.seed} --num-samples {args.num_samples}: the last seed")
-    if None not in (args.envelope, args.video2rms):
-        raise InputError("--video2rms predicts an envelope and --envelope gives one; leave out one of them.")
-    form.check()
-    if is_one:
-        check_files(request, job.folder, names_of(job, args.num_samples), form, models)
-        request.check()
-    else:
-        request.check_options()
-        check_writable_folder(args.output_dir, "--output-dir")
-        check_summary(args.output_dir)
-
-
-def run_one(batch: Batch, job: Job, request: FoleyRequest, watch: Stopwatch) -> None:
-    """Make the results of one video and say which files they are.
-
-    Raises:
-        InputError: a file cannot be used.
-    """
-    for outcome in batch.run(job, request, watch):
-        if outcome.status == UNCHANGED:
-            log.info("%s is there with the same settings; --overwrite makes it again", outcome.name)
-        for path in outcome.paths:
-            log.info("%s %s", "kept" if outcome.status == UNCHANGED else "wrote", printable(path))
-
-
-def run_many(batch: Batch, jobs: Sequence[Job], args: argparse.Namespace, watch: Stopwatch) -> int:
-    """Make the results of many videos and write a summary, after an interrupt too; return how many failed."""
-    outcomes: list[Outcome] = []
-    try:
-        for outcome in batch.run_all(jobs, partial(request_of, args), watch):
-            outcomes.append(outcome)
-            if outcome.status == FAILED:
-                named = "" if str(outcome.job.video) in outcome.reason else f"{printable(outcome.job.video)}: "
-                log.warning("%s%s", named, outcome.reason)
-    finally:
-        for path in write_summary(args.output_dir, outcomes):
-            log.info("wrote %s", printable(path))
-    counts = Counter(outcome.status for outcome in outcomes)
-    log.info(", ".join(f"{counts[status]} {status}" for status in (DONE, UNCHANGED, FAILED)))
-    return counts[FAILED]
-
-
-@user_errors()
 def main(arguments: list[str] | None = None) -> int:
-    """Check the request, load the models, generate, save, and say how long each stage took.
+    """Do what the options ask for.
 
     Returns:
         Exit status: 1 if any of several videos failed.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    args = build_parser().parse_args(arguments)
-    watch, form = Stopwatch(), FileForm(args.sound_format, args.bit_depth, args.format)
-    jobs = find_jobs(args.video, args.output_dir)
-    models = [path for path in (args.checkpoint, args.video2rms) if path is not None]
-    first, is_one = request_of(args, jobs[0].video), not is_several(args.video)
-    check(args, jobs[0], first, models, form, is_one=is_one)
-    with watch.stage("model"):
-        checkpoint = args.checkpoint or default_checkpoint(args.set)
-        video2rms = (args.video2rms or BUNDLED_VIDEO2RMS) if args.envelope is None else None
-        pipeline = FoleyPipeline.from_checkpoint(checkpoint, video2rms, args.device, args.dtype, args.set)
-    seeds = range(args.seed, args.seed + args.num_samples)
-    batch = Batch(pipeline, seeds, form, models, overwrite=args.overwrite, progress=is_one)
-    n_failed = 0
-    if is_one:
-        run_one(batch, jobs[0], first, watch)
-    else:
-        n_failed = run_many(batch, jobs, args, watch)
-    log.info("seconds: %s", watch)
-    return int(n_failed > 0)
+    with user_errors():
+        args = build_parser().parse_args(arguments)
+    end_on_interrupt()
+    from video2audio.command import run  # not above: it takes seconds, and a wrong option is told at once
+
+    with user_errors():
+        return run(args)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from common.errors import InputError, user_errors
 from common.files import remove_partial
-from training.checkpoint import AtomicCheckpointIO
+from training.checkpoint_io import AtomicCheckpointIO
 from training.checks import check_values, checked_run_name, one_sentence
 from training.config import REPOSITORY, instantiate
 from training.loggers import close_loggers

@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 
 from benchmarks.tools import ratio, seconds_in_turn, table
+from common.choices import DTYPES
 from common.errors import InputError, user_errors
 from common.options import add_dtype, add_set, add_steps, command_parser
-from stable_foley.backbone import DTYPES
 from stable_foley.checkpoint import load_model
 from stable_foley.model import Conditions, FoleyModel
 

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
-import torch
 from tqdm import tqdm
 
 from common.errors import InputError, check_range
@@ -97,6 +96,8 @@ def _executor(n_processes: int) -> Iterator[ProcessPoolExecutor]:
 
 def _prepare(watched: Connection) -> None:
     """Limit a worker to one torch thread, and make it end when the other end of the pipe is closed."""
+    import torch  # not above: every command line imports this module
+
     torch.set_num_threads(1)
     threading.Thread(target=_end_with, args=(watched,), daemon=True).start()
 

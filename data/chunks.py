@@ -12,8 +12,8 @@ import torch
 
 from common.errors import InputError
 from data.cache import FeatureCache
+from data.epochs import EpochDataset, check_epoch
 from data.greatest_hits import Hit, SourceClip, list_clips, need_pictures
-from data.loaders import EpochDataset, check_epoch
 from media.clip import ClipSpec
 from media.reading import Reader
 

@@ -1,7 +1,7 @@
-"""How data sets become batches: epochs of items, their order, and the processes that read them."""
+"""How data sets become batches: their order, and the processes that read them."""
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from pytorch_lightning import LightningDataModule, Trainer
@@ -9,35 +9,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, default_co
 
 from common.errors import check_range, check_seed
 from common.parallel import check_workers
-
-Item = TypeVar("Item")
-
-
-class EpochDataset(Dataset[Item]):
-    """Items that differ from epoch to epoch; an epoch begins where the one before ended.
-
-    Args:
-        n_items: Items an epoch, at least 1.
-    """
-
-    def __init__(self, n_items: int) -> None:
-        self._n_items = n_items
-        # in shared memory, so that workers that outlive an epoch see the next one
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the items asked for from now on, in this process and in its workers."""
-        self._epoch.fill_(epoch)
-
-    def __len__(self) -> int:
-        """Return the number of items an epoch."""
-        return self._n_items
-
-    def _number(self, index: int) -> int:
-        """Return the number of an item of the present epoch among the items of all epochs."""
-        if not 0 <= index < self._n_items:
-            raise IndexError(f"item {index} of {self._n_items}")
-        return int(self._epoch) * self._n_items + index
+from data.epochs import EpochDataset
 
 
 class EpochSampler(DistributedSampler[Any]):
@@ -62,16 +34,6 @@ class EpochSampler(DistributedSampler[Any]):
         epoch = self._trainer.current_epoch if self._trainer else epoch
         super().set_epoch(epoch)
         self._epoch_dataset.set_epoch(epoch)
-
-
-def check_epoch(samples_per_epoch: int | None) -> None:
-    """Refuse a number of items an epoch, unless it is None, that is too small or whose order takes too much memory.
-
-    Raises:
-        InputError: Naming the value.
-    """
-    if samples_per_epoch is not None:
-        check_range("samples_per_epoch", samples_per_epoch, 1, 10_000_000, whole=True)
 
 
 class BatchModule(LightningDataModule):

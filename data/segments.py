@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader
 from common.errors import InputError, check_range
 from data.datamodule import RecordingBatches
 from data.dataset import read_timed_frames
+from data.epochs import EpochDataset, check_epoch
 from data.greatest_hits import SourceClip, label_of, list_clips, need_pictures
-from data.loaders import EpochDataset, check_epoch
 from media.clip import ClipSpec
 from media.reading import Reader, read_sound
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -15,6 +15,7 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Disposition
 from torch import Tensor
 
+from common.choices import DEFAULT_QUALITY, PICTURE_CODECS, PictureCodec
 from common.errors import InputError, check_range
 from common.files import atomic_path, same_file
 from media.clip import count_at_rate
@@ -26,10 +27,6 @@ from media.picture_encode import PictureEncoder, form_of, what_encoding_loses
 from media.track_plan import plan_tracks, timecode
 from media.tracks import Track, TrackWriter
 
-PictureCodec = Literal["auto", "copy", "h264", "prores"]
-"""How the picture is written: copied if a container holds it and else H.264 (`auto`), copied, H.264, ProRes 4444."""
-PICTURE_CODECS: tuple[PictureCodec, ...] = get_args(PictureCodec)
-DEFAULT_QUALITY = 18
 _STILLS = {"gif", "apng"}  # no player shows such a picture inside a video container
 _OF_OTHER_FORMATS = {"major_brand", "minor_version", "compatible_brands", "encoder", "ENCODER", "DURATION"}
 _SHOWN_PACKETS = 250  # packets between two calls of `on_progress`

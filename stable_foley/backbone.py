@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from common.choices import DTYPES
 from common.errors import InputError
 from common.weights import WeightSelection, check_sha256, load_into, read_weights, weights_sha256
 from stable_foley.hub import backbone_file
@@ -58,9 +59,8 @@ with _without_what_is_not_used():
 
 log = logging.getLogger(__name__)
 
-__all__ = ["DTYPES", "Backbone", "DiT", "LatentCodec", "NumberEmbedder", "VaeLatent", "build_backbone"]
+__all__ = ["Backbone", "DiT", "LatentCodec", "NumberEmbedder", "VaeLatent", "build_backbone"]
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 DIT, CODEC, CONDITIONERS = "model.model.", "pretransform.", "conditioner.conditioners."
 SECONDS = f"{CONDITIONERS}seconds_"
 PROJECTIONS = tuple(f"{CONDITIONERS}{key}.proj_out." for key in ("frames", "audio"))
@@ -314,7 +314,7 @@ def build_backbone(
     path = None if random_weights and weights is None else backbone_file(weights, hub_id)
     where = contextlib.nullcontext() if path is None else torch.device("meta")  # loading allocates memory
     try:
-        with where, default_dtype(DTYPES[dtype]):
+        with where, default_dtype(getattr(torch, dtype)):
             dit = DiT(gradient_checkpointing=gradient_checkpointing, **dit_config(model_config))
         codec = build_codec(model_config["model"]["pretransform"], int(model_config["sample_rate"]))
         _check_channels(dit.postprocess_conv.out_channels, cast(LatentCodec, codec).n_latent_channels)

@@ -23,6 +23,7 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
+from common.choices import DTYPES, SAMPLERS
 from common.errors import InputError, user_errors
 from common.files import atomic_path, check_writable_folder
 from common.options import (
@@ -44,11 +45,10 @@ from data.greatest_hits import Hit, write_hits
 from media.clip import count_at_rate
 from media.envelope import read_envelope_csv
 from media.writing import write_sound
-from stable_foley.backbone import DTYPES
 from stable_foley.generator import SoundGenerator
 from stable_foley.noise import noise_source
 from stable_foley.resynthesis import resynthesise
-from stable_foley.sampler import SAMPLERS, SamplerSettings
+from stable_foley.sampler import SamplerSettings
 
 log = logging.getLogger("generate_split")
 

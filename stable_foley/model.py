@@ -249,7 +249,7 @@ class FoleyModel(nn.Module):
 
         sigmas = sampler.polyexponential_sigmas(settings.n_steps, settings.sigma_min, settings.sigma_max)
         sigmas = sigmas.float().to(self.device)
-        run: Callable[..., Tensor] = sampler.SAMPLERS[settings.name]
+        run: Callable[..., Tensor] = sampler.FUNCTIONS[settings.name]
         return run(denoise, noise() * sigmas[0], sigmas, noise, progress)
 
 

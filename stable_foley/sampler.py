@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from common.choices import SAMPLERS
 from common.errors import InputError, check_range
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
@@ -90,11 +91,8 @@ def _derivative_terms(clean: Tensor, past: list[tuple[Tensor, Tensor]], h: Tenso
     return phi_2 * slope - phi_3 * curvature
 
 
-SAMPLERS: dict[str, Callable[..., Tensor]] = {
-    "dpmpp-3m-sde": dpmpp_3m_sde,
-    "dpmpp-2m": dpmpp_2m,
-    "euler": euler,
-}
+FUNCTIONS: dict[str, Callable[..., Tensor]] = dict(zip(SAMPLERS, (dpmpp_3m_sde, dpmpp_2m, euler), strict=True))
+"""The sampler of each name."""
 
 
 @dataclass(frozen=True)

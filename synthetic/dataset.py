@@ -9,7 +9,8 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from common.errors import InputError, check_range
-from data.loaders import BatchModule, EpochDataset, check_epoch
+from data.epochs import EpochDataset, check_epoch
+from data.loaders import BatchModule
 
 Item = TypeVar("Item")
 

@@ -1,6 +1,8 @@
 """Which package may import which, and that every configuration composes."""
 
 import ast
+import subprocess
+import sys
 
 import pytest
 from omegaconf import OmegaConf
@@ -101,3 +103,17 @@ def test_the_main_experiment_is_the_published_one():
     assert config.training.control_dropout == 0.2
     assert config.sampler.cfg_scale == 7.0
     assert "wandb" in config.logger
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("infer", ("torch", "numpy", "av", "omegaconf")),
+        ("video2audio.command", ("pytorch_lightning", "librosa", "transformers", "laion_clap", "wandb", "torchvision")),
+    ],
+)
+def test_a_module_imports_only_what_it_needs(module, absent):
+    """The first is all that ``infer.py --help`` imports, the second all that a generation does."""
+    loaded = f"import sys, {module}; print(sorted(sys.modules.keys() & {set(absent)!r}))"
+    found = subprocess.run([sys.executable, "-c", loaded], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

@@ -10,20 +10,17 @@ from typing import Any
 
 from torch import Tensor
 
+from common.choices import BIT_DEPTHS, SOUND_FORMATS, VIDEO_FORMATS, PictureCodec
 from common.errors import InputError, check_choice
 from common.files import atomic_files, atomic_path, check_writable_folder, file_sha256, same_file
 from data.dataset import read_timed_frames
 from media.envelope import Envelope, write_envelope_csv
-from media.muxing import MuxPlan, PictureCodec, mux, plan_mux
-from media.output import CONTAINERS
+from media.muxing import MuxPlan, mux, plan_mux
 from media.writing import write_sound, write_video
 from stable_foley.plot import comparison_figure
 from video2audio.record import fingerprint, same_settings
 from video2audio.request import FoleyRequest
 
-SOUND_FORMATS = ("wav", "flac")
-BIT_DEPTHS = (16, 24, 32)
-VIDEO_FORMATS = tuple(suffix[1:] for suffix in CONTAINERS)
 _CSV_SHA256 = "envelope_csv_sha256"
 _FORM, _FILES = "form", "files"
 

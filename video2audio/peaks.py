@@ -11,6 +11,7 @@ from scipy.signal import fftconvolve
 from scipy.signal.windows import hann
 from torch import Tensor
 
+from common.choices import PEAKS
 from common.errors import InputError, check_choice
 from media.levels import LOUDNESS_BLOCK_S, loudness_lufs, true_peak_db, true_peaks
 
@@ -20,7 +21,6 @@ PEAK_DB = -0.1
 """Peak of a sound that would exceed full scale, in dB of full scale."""
 FADE_S = 0.005
 """Time in which the limiter lowers its gain before a peak, and raises it again after it."""
-PEAKS = ("limit", "soften", "clip")
 TRUE_PEAK_DB = -1.0
 """Highest true peak of a sound that is brought to a loudness, in dBTP, as broadcasters and streaming services ask."""
 QUIETEST_LUFS, LOUDEST_LUFS = -60.0, -5.0

@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from common.choices import DEFAULT_QUALITY, PICTURE_CODECS, PictureCodec
 from common.errors import InputError, check_choice, check_range, check_seed
 from common.files import same_file
 from data.greatest_hits import SourceClip, processed_sound, read_clip
 from media.clip import part_duration_s
 from media.envelope import Envelope, read_envelope_csv
 from media.images import find_images
-from media.muxing import DEFAULT_QUALITY, PICTURE_CODECS, PictureCodec
 from media.sound_part import SoundPart, sound_end_s, within
 from stable_foley.generator import MAX_CONTROL_STRENGTH
 from stable_foley.sampler import SamplerSettings

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluation.onsets import detect_onsets
 from media.envelope import fine_envelope
 from stable_foley.generator import Prompts, SoundGenerator
 from video2rms.hits import measure_hits
@@ -45,6 +44,8 @@ def ring_s(prompts: Prompts, generator: SoundGenerator) -> float | None:
 
 def ring_of_sound(sound: Tensor, sample_rate_hz: int) -> float | None:
     """Return the median decay of the hits in a sound (C, N), in seconds; None if it has none."""
+    from evaluation.onsets import detect_onsets  # not above: librosa takes long, and most prompts are words
+
     onsets_s = detect_onsets(sound.cpu(), sample_rate_hz).times_s
     envelope = fine_envelope(sound.cpu(), sample_rate_hz)
     if len(onsets_s) == 0:  # a single hit at the very start

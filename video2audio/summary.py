@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 from jinja2 import Environment
 
+from common.choices import SOUND_FORMATS, VIDEO_FORMATS
 from common.errors import InputError
 from common.files import atomic_path
 from video2audio.batch import FAILED, Outcome
-from video2audio.files import SOUND_FORMATS, VIDEO_FORMATS
 
 HEADER = (
     "video",

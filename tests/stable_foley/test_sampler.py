@@ -39,7 +39,7 @@ def test_deterministic_samplers_converge_at_their_order(name, order):
     errors = []
     for n_steps in (100, 200):
         sigmas = sampler.polyexponential_sigmas(n_steps, 1e-3, 50.0)
-        end = sampler.SAMPLERS[name](gaussian_denoiser, x, sigmas[:-1], no_noise)
+        end = sampler.FUNCTIONS[name](gaussian_denoiser, x, sigmas[:-1], no_noise)
         at_last = exact_solution(x, 50.0) / exact_solution(torch.ones(()), 1e-3)
         errors.append((end - at_last).abs().max().item())
     assert errors[0] / errors[1] > 0.8 * 2**order
@@ -67,11 +67,11 @@ def test_stochastic_sampler_reproduces_the_distribution():
     assert abs(samples.mean().item()) < 0.02
 
 
-@pytest.mark.parametrize("name", list(sampler.SAMPLERS))
+@pytest.mark.parametrize("name", list(sampler.FUNCTIONS))
 def test_a_constant_clean_latent_is_found_exactly(name):
     clean = torch.tensor([0.3, -0.8])
     sigmas = sampler.polyexponential_sigmas(7, 0.3, 500.0).float()
-    found = sampler.SAMPLERS[name](lambda x, s: clean.clone(), torch.randn(2) * 500, sigmas, torch.randn_like)
+    found = sampler.FUNCTIONS[name](lambda x, s: clean.clone(), torch.randn(2) * 500, sigmas, torch.randn_like)
     torch.testing.assert_close(found, clean, atol=1e-4, rtol=0)
 
 
