@@ -243,7 +243,7 @@ class FoleyModel(nn.Module):
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
             level = diffusion.sigma_to_level(sigma).expand(n_clips)
             scaled = x / torch.sqrt(1 + sigma**2)
-            v = self.guided_v(scaled, level, batch, settings.cfg_scale, others, control_strength)
+            v = self.guided_v(scaled, level, batch, settings.cfg_scale_at(float(sigma)), others, control_strength)
             clean = diffusion.denoised_from_v(x, v.float(), sigma)
             return clean if overlap is None else overlap.prediction(clean)
 

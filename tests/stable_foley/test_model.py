@@ -89,6 +89,27 @@ def test_guidance_combines_the_two_halves(debug_model):
     torch.testing.assert_close(same, with_tokens, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("interval", "evaluated"), [((0.0, 1e5), [2] * 4), ((1.0, 20.0), [1, 2, 2, 1]), ((200.0, 300.0), [1] * 4)]
+)
+def test_outside_of_its_interval_guidance_costs_nothing(debug_model, interval, evaluated):
+    make_alive(debug_model)
+    embeddings, n_clips = embeddings_of(debug_model, 1), []
+    conditions, null = debug_model.conditioner(embeddings), debug_model.conditioner.unprompted(embeddings)
+    settings = SamplerSettings("euler", 4, 0.1, 100.0, cfg_scale=3.0, cfg_interval=list(interval))
+    hook = debug_model.model.register_forward_pre_hook(lambda _module, inputs: n_clips.append(len(inputs[0])))
+
+    def sample(settings):
+        return debug_model.sample(conditions, N_SAMPLES, settings, [torch.Generator().manual_seed(0)], negative=null)
+
+    limited = sample(settings)
+    hook.remove()
+    assert n_clips == evaluated
+    whole, none = sample(replace(settings, cfg_interval=(0, 1e5))), sample(replace(settings, cfg_scale=1.0))
+    assert torch.equal(limited, whole) == (evaluated == [2] * 4)
+    assert torch.equal(limited, none) == (evaluated == [1] * 4)
+
+
 def test_samples_depend_on_their_own_seed_only(debug_model):
     make_alive(debug_model)
     embeddings = embeddings_of(debug_model, 1)

@@ -89,7 +89,16 @@ def test_progress_sees_every_step():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"name": "ddim"}, {"n_steps": 0}, {"sigma_min": 0.0}, {"sigma_min": 5.0, "sigma_max": 1.0}]
+    "wrong",
+    [
+        {"name": "ddim"},
+        {"n_steps": 0},
+        {"sigma_min": 0.0},
+        {"sigma_min": 5.0, "sigma_max": 1.0},
+        {"cfg_interval": [5.0, 1.0]},
+        {"cfg_interval": [1.0]},
+        {"cfg_interval": [-1.0, 1.0]},
+    ],
 )
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(InputError):
