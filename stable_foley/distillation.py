@@ -15,6 +15,7 @@ from stable_foley.conditions import PROMPT_ID
 from stable_foley.model import GUIDANCE, FoleyModel
 from stable_foley.module import FoleyTraining
 from stable_foley.sampler import SamplerSettings
+from training.config import instantiate
 
 _LAST_SIGMA = 1e-3  # in place of 0, of which there is no logarithm
 
@@ -26,9 +27,12 @@ class Distillation(FoleyTraining):
     of them, the teacher goes to its end in ``n_substeps`` steps of DPM-Solver++(2M), each with guidance of a random
     scale, and the student's single Euler step of that scale must end there. It starts as a copy of the teacher.
 
+    A distilled teacher, which is at home only at the noise levels of its own schedule, takes ``n_substeps`` of its own
+    Euler steps instead, and the student gets every ``n_substeps``-th of these levels.
+
     Args:
         model: the student, with ``guidance``.
-        teacher: checkpoint of a model with the same parts, but without ``guidance``.
+        teacher: checkpoint of a model with the same parts, with ``guidance`` or without.
         schedule: settings with which the student is sampled; its sampler must be ``euler``.
         n_substeps: steps of the teacher in an interval, at least 1.
         other_prompts: probability that a training clip gets the sound prompt of another clip. What the teacher makes of
@@ -36,7 +40,7 @@ class Distillation(FoleyTraining):
         **common: dropped conditions, optimiser and so on, see ``FoleyTraining``.
 
     Raises:
-        InputError: the student has no ``guidance``, the teacher does not fit, or the sampler is another.
+        InputError: the student has no ``guidance``, the teacher does not fit, or the schedule is another.
 
     Sources: T. Salimans and J. Ho, "Progressive Distillation for Fast Sampling of Diffusion Models", 2022 (arXiv
     2202.00512); Meng et al., "On Distillation of Guided Diffusion Models", 2023 (arXiv 2210.03142).
@@ -58,11 +62,20 @@ class Distillation(FoleyTraining):
             raise InputError(f"A student steps as it is taught; give sampler.name=euler, not {schedule.name}.")
         check_range("training.n_substeps", n_substeps, 1, 100, whole=True)
         check_range("training.other_prompts", other_prompts, 0, 1)
-        taught_by, _ = load_model(Path(teacher))
-        if taught_by.guidance is not None:
-            raise InputError(f"training.teacher={teacher} is distilled itself; give the model that it learned from.")
+        taught_by, taught_with = load_model(Path(teacher))
         own = [name for name in model.state_dict() if name.startswith(GUIDANCE)]
         load_into(model, taught_by.state_dict(), source=teacher, optional=own)
+        if taught_by.guidance is None:
+            self._levels = _divided(_levels(schedule), n_substeps)
+        else:
+            taught = [(each.lowest, each.highest) for each in (taught_by.guidance, model.guidance)]
+            if taught[0] != taught[1]:
+                raise InputError(
+                    "The guidance scales of student and teacher differ: give model.guidance.lowest={} "
+                    "model.guidance.highest={}.".format(*taught[0])
+                )
+            self._levels = _levels(instantiate(taught_with.sampler))
+            _check_schedule(schedule, self._levels, n_substeps)
         self._teacher = [taught_by]  # in a list, so it is not a sub-module and is not stored
         self.schedule = schedule
         self.n_substeps = n_substeps
@@ -100,14 +113,16 @@ class Distillation(FoleyTraining):
         del levels
         assert self.model.guidance is not None
         scale = self.model.guidance.draw(len(latent), generator).to(latent)
-        starts, ends = self._intervals(len(latent), generator)
+        sigmas = self._draw_levels(len(latent), generator).to(latent)[..., None, None]
         noise = torch.randn(latent.shape, generator=generator).to(latent)
-        sigma = starts.to(latent)[:, None, None]
+        sigma = sigmas[0]
         x = latent + sigma * noise
         with torch.no_grad():
             teacher = self.teacher.conditioner
             conditions = teacher(embeddings, kept)
-            negative = teacher(embeddings, kept | teacher.dropped(teacher.prompts, len(latent)))
+            distilled = self.teacher.guidance is not None
+            dropped = teacher.dropped(teacher.prompts, len(latent))
+            negative = None if distilled else teacher(embeddings, kept | dropped)
 
             def denoise(x: Tensor, sigma: Tensor) -> Tensor:
                 level = diffusion.sigma_to_level(sigma.flatten())
@@ -115,10 +130,8 @@ class Distillation(FoleyTraining):
                 v = self.teacher.guided_v(scaled, level, conditions, scale, negative)
                 return diffusion.denoised_from_v(x, v.float(), sigma)
 
-            share = torch.linspace(0, 1, self.n_substeps + 1)
-            sigmas = starts[None] * (ends / starts)[None] ** share[:, None]
-            end = sampler.dpmpp_2m(denoise, x, sigmas.to(latent)[..., None, None], torch.zeros_like)
-            target = diffusion.v_from_step(x, end, sigma, ends.to(latent)[:, None, None])
+            go = sampler.euler if distilled else sampler.dpmpp_2m
+            target = diffusion.v_from_step(x, go(denoise, x, sigmas, torch.zeros_like), sigma, sigmas[-1])
         v = self.model.guided_v(
             x / torch.sqrt(1 + sigma**2),
             diffusion.sigma_to_level(sigma.flatten()),
@@ -127,10 +140,39 @@ class Distillation(FoleyTraining):
         )
         return (self.model.pretransform.loss_weights * (v.float() - target).square()).mean()
 
-    def _intervals(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw ``n`` intervals of the student's schedule: noise-to-signal ratios at their starts and ends (n,)."""
-        settings = self.schedule
-        sigmas = sampler.polyexponential_sigmas(settings.n_steps, settings.sigma_min, settings.sigma_max).float()
-        sigmas[-1] = _LAST_SIGMA
-        chosen = torch.randint(settings.n_steps, (n,), generator=generator)
-        return sigmas[chosen], sigmas[chosen + 1]
+    def _draw_levels(self, n: int, generator: torch.Generator) -> Tensor:
+        """Draw ``n`` intervals: the noise-to-signal ratios from step to step of the teacher (n_substeps + 1, n)."""
+        n_intervals = (len(self._levels) - 1) // self.n_substeps
+        first = self.n_substeps * torch.randint(n_intervals, (n,), generator=generator)
+        return self._levels[first + torch.arange(self.n_substeps + 1)[:, None]]
+
+
+def _levels(settings: SamplerSettings) -> Tensor:
+    """Return the noise-to-signal ratios (n_steps + 1,) of a schedule."""
+    sigmas = sampler.polyexponential_sigmas(settings.n_steps, settings.sigma_min, settings.sigma_max).float()
+    sigmas[-1] = _LAST_SIGMA
+    return sigmas
+
+
+def _divided(levels: Tensor, n: int) -> Tensor:
+    """Return levels with each interval divided into ``n``, evenly in logarithms."""
+    share = torch.arange(n) / n
+    parts = levels[:-1, None] * (levels[1:] / levels[:-1])[:, None] ** share
+    return torch.cat([parts.flatten(), levels[-1:]])
+
+
+def _check_schedule(schedule: SamplerSettings, levels: Tensor, n_substeps: int) -> None:
+    """Refuse a schedule that is not every ``n_substeps``-th level of a distilled teacher."""
+    n_steps = (len(levels) - 1) // n_substeps
+    wanted = levels[::n_substeps]
+    fits = n_steps > 1 and n_steps * n_substeps == len(levels) - 1
+    if not fits:
+        raise InputError(
+            f"training.n_substeps is {n_substeps}; the teacher is distilled to {len(levels) - 1} steps: give a number "
+            "that divides it into two or more."
+        )
+    if schedule.n_steps != n_steps or not torch.allclose(_levels(schedule), wanted, rtol=0.01):
+        raise InputError(
+            f"The teacher is distilled, and the student has to share its noise levels: give sampler.n_steps={n_steps} "
+            f"sampler.sigma_min={float(wanted[-2]):.4g} sampler.sigma_max={float(wanted[0]):.4g}."
+        )

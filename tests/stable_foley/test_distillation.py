@@ -7,7 +7,7 @@ import torch
 
 from common.errors import InputError
 from data.batch import FoleyBatch
-from stable_foley import diffusion
+from stable_foley import diffusion, sampler
 from stable_foley.config import composed_config
 from stable_foley.generator import Prompts, SoundGenerator
 from stable_foley.guidance import GuidanceHead
@@ -103,7 +103,7 @@ def test_a_distilled_checkpoint_generates_in_one_evaluation_a_step(teacher_path,
     path = tmp_path / "student.safetensors"
     save_checkpoint(path, Checkpoint(model.trained_state(), composed_config(config, model)))
     generator = SoundGenerator.from_checkpoint(path)
-    assert (generator.settings.name, generator.settings.n_steps) == ("euler", 8)
+    assert (generator.settings.name, generator.settings.n_steps) == ("euler", 4)
     n_clips = []
     transformer = generator.model.backbone.dit.transformer
     transformer.register_forward_pre_hook(lambda _module, inputs: n_clips.append(len(inputs[0])))
@@ -111,16 +111,54 @@ def test_a_distilled_checkpoint_generates_in_one_evaluation_a_step(teacher_path,
     soft, strong = (
         generator.generate(envelope, 1.0, settings=replace(generator.settings, cfg_scale=scale)) for scale in (1.0, 3.0)
     )
-    assert n_clips == [1] * 16
+    assert n_clips == [1] * 8
     assert not torch.allclose(soft, strong)
     with pytest.raises(InputError, match="distilled with scales from 1 to 5"):
         generator.generate(envelope, 1.0, settings=replace(generator.settings, cfg_scale=7.0))
     n_clips.clear()
     away = generator.generate(envelope, 1.0, prompts=Prompts(negative_text="hitting metal"))
-    assert n_clips == [2] * 8
+    assert n_clips == [2] * 4
     assert not torch.allclose(away, generator.generate(envelope, 1.0))
-    with pytest.raises(InputError, match="is distilled itself"):
-        student_of(path)
+
+
+@pytest.fixture(scope="module")
+def distilled_path(teacher_path, tmp_path_factory):
+    """A model that is distilled to 8 steps."""
+    eight = ("sampler.n_steps=8", "sampler.sigma_min=0.05")
+    config = compose("exp=distill_mini", *RANDOM, *SHORT, f"training.teacher={teacher_path}", *eight)
+    model = randomised(build_training(config).model)
+    path = tmp_path_factory.mktemp("distilled") / "student.safetensors"
+    save_checkpoint(path, Checkpoint(model.trained_state(), composed_config(config, model)))
+    return path
+
+
+def test_a_distilled_teacher_is_followed_on_its_own_levels(distilled_path, batch):
+    """As by its sampler: two steps of a sampling from the same start end where the student is asked to end."""
+    student = student_of(distilled_path).eval()
+    teacher = student.teacher
+    assert torch.equal(student.model.guidance.projection.weight, teacher.guidance.projection.weight)
+    sigmas = sampler.polyexponential_sigmas(8, 0.05, 100.0).float()
+    torch.testing.assert_close(student._levels[:-1], sigmas[:-1])
+    drawn = student._draw_levels(64, torch.Generator().manual_seed(0))
+    assert {tuple(each) for each in drawn.T.tolist()} == {
+        tuple(student._levels[first : first + 3].tolist()) for first in (0, 2, 4, 6)
+    }
+    assert student.loss(batch, torch.Generator().manual_seed(0)).item() > 1e-5
+
+
+@pytest.mark.parametrize(
+    ("option", "remedy"),
+    [
+        ("training.n_substeps=3", "divides it"),
+        ("training.n_substeps=8", "divides it"),
+        ("sampler.n_steps=8", "sampler.n_steps=4 sampler.sigma_min=0.1481 sampler.sigma_max=100"),
+        ("sampler.sigma_min=0.05", "sampler.sigma_min=0.1481"),
+        ("model.guidance.highest=6.0", "model.guidance.highest=5.0"),
+    ],
+)
+def test_a_student_shares_the_levels_and_scales_of_a_distilled_teacher(distilled_path, option, remedy):
+    with pytest.raises(InputError, match=remedy):
+        student_of(distilled_path, option)
 
 
 @pytest.mark.parametrize(
