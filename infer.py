@@ -4,6 +4,11 @@ Writes NAME.wav, NAME.mp4 (the video with that sound), NAME.envelope.csv, NAME.p
 for several videos, summary.csv and summary.html too.
 """
 
+if __name__ == "__main__":  # before all other imports
+    from common.errors import end_on_interrupt
+
+    end_on_interrupt()
+
 import argparse
 import logging
 import sys

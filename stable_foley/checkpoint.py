@@ -160,6 +160,9 @@ def split(path: Path, backbone: Path, out: Path) -> None:
         alone.backbone.update(weights=None, sha256=None)
         alone.model.control_layers = 0
         alone.conditioners.envelope = None
+        if config.model.get("guidance") is not None:  # the head stays with the branch; without it v is guided already
+            alone.model.guidance = None
+            alone.sampler.cfg_scale = 1.0
         config.model.trainable = "control"
         is_bundled = backbone.resolve().parent == BUNDLED.parent
         config.backbone.weights = f"${{bundled:{backbone.name}}}" if is_bundled else str(backbone.resolve())

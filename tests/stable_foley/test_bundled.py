@@ -1,13 +1,15 @@
 """The bundled model does what it is for: it follows the envelope and the prompt, on clips it never saw."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
+from torchaudio.transforms import MelSpectrogram
 
 from benchmarks.sounds import f1_within_100_ms, lag_s, level_db, onset_times_s, shifted, silenced
 from evaluation.levels import rms_correlation
-from media.envelope import fine_envelope
+from media.envelope import Envelope, fine_envelope
 from stable_foley.generator import Prompts, SoundGenerator
 from synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
 
@@ -71,3 +73,34 @@ def centroid_hz(wave):
     """Mean frequency of a sound (C, N), by amplitude."""
     spectrum = torch.fft.rfft(wave.mean(dim=0)).abs()
     return float((torch.fft.rfftfreq(wave.shape[-1], 1 / SAMPLE_RATE_HZ) * spectrum).sum() / spectrum.sum())
+
+
+def test_the_timbre_goes_on_from_window_to_window(pipeline):
+    """Across a joint the spectrum of a steady sound changes no more than elsewhere, and its level stays."""
+    duration_s, token = 26.0, pipeline.model.backbone.samples_per_token
+    steady = Envelope(torch.full((round(125 * duration_s),), 0.05), 125.0)
+    wave = pipeline.generate(steady, duration_s, prompts=Prompts("hitting wood with a drumstick"))
+    level = MelSpectrogram(SAMPLE_RATE_HZ, 2048, hop_length=441, n_mels=64)(wave.mean(dim=0)).clamp(min=1e-8).log10()
+
+    def change_db(time_s):
+        before, after = (
+            10 * level[:, round(100 * t) : round(100 * t) + 60].mean(dim=1) for t in (time_s - 0.7, time_s + 0.1)
+        )
+        return float((before - after).abs().mean())
+
+    starts = pipeline.window_starts(wave.shape[1])
+    window = pipeline.spec.n_samples // token * token
+    joints_s = [(b + (window - (b - a)) // 2) / SAMPLE_RATE_HZ for a, b in pairwise(starts)]
+    elsewhere_s = [t / 2 for t in range(4, 48) if min(abs(t / 2 - joint) for joint in joints_s) > 1]
+    assert len(joints_s) == 2
+    assert max(map(change_db, joints_s)) <= max(map(change_db, elsewhere_s))
+    around = [wave[:, round((t - 0.25) * SAMPLE_RATE_HZ) : round((t + 0.25) * SAMPLE_RATE_HZ)] for t in joints_s]
+    assert [level_db(part) for part in around] == pytest.approx([level_db(wave)] * 2, abs=0.5)
+
+
+def test_a_negative_prompt_leads_away_from_it(clip, sound):
+    envelope = fine_envelope(clip[0], SAMPLE_RATE_HZ)
+    without, away = (
+        sound(envelope, prompts=Prompts("hitting metal", negative_text=text)) for text in (None, "hitting glass")
+    )
+    assert centroid_hz(away) < centroid_hz(without)
