@@ -34,10 +34,6 @@ class Stopwatch:
             within_s = sum(self.stage_s.values()) - counted_s
             self.stage_s[name] += time.perf_counter() - start_s - within_s
 
-    def add(self, name: str, seconds: float) -> None:
-        """Add time that was spent elsewhere, such as in another thread; not within the block of a stage."""
-        self.stage_s[name] = self.stage_s.get(name, 0.0) + seconds
-
     def timed(self, name: str, values: Iterable[_Value]) -> Iterator[_Value]:
         """Yield the same values; the time until each value arrives is added to the stage."""
         iterator = iter(values)

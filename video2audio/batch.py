@@ -2,10 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
@@ -50,40 +48,8 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class _Pending:
-    """A result whose files may still be on their way to disk.
-
-    Args:
-        job: The video.
-        written: What becomes of it.
-        generated_s: Seconds that its generation took.
-        held: What to release when it is written, such as the lock of the video.
-    """
-
-    job: Job
-    written: Future[Outcome]
-    generated_s: float = 0.0
-    held: ExitStack = field(default_factory=ExitStack)
-
-    def outcome(self, watch: Stopwatch) -> Outcome:
-        """Wait until the files are written; return what became of the result.
-
-        Args:
-            watch: Records the duration of the writing.
-
-        Raises:
-            InputError: A file cannot be written.
-        """
-        with self.held:
-            outcome = self.written.result()
-        if outcome.status == DONE:
-            watch.add("write", outcome.took_s - self.generated_s)
-        return outcome
-
-
-@dataclass(frozen=True)
 class Batch:
-    """Makes the results of videos; while one is written, the next is generated.
+    """Makes the results of videos.
 
     Args:
         pipeline: The models.
@@ -117,9 +83,31 @@ class Batch:
             LockedError: Another process works on it, unless `wait`.
             InputError: The request, a file or the place does not fit.
         """
-        with ThreadPoolExecutor(1) as writer:
-            for pending in _one_behind(self._pending(job, request, watch, writer, wait=wait)):
-                yield pending.outcome(watch)
+        request.check()
+        names = names_of(job, len(self.seeds))
+        found = check_files(request, job.folder, names, self.form, self.models)
+        with locked(job.folder / f".{job.name}.lock", wait=wait):
+            missing: dict[int, str] = {}
+            for seed, files in zip(self.seeds, found, strict=True):
+                if self.overwrite or not files.are_done(self.pipeline.record(request, seed)):
+                    missing[seed] = files.name
+                else:
+                    yield Outcome(job, files.name, seed, UNCHANGED, paths=tuple(files.paths))
+            if missing:
+                tell(request, found[0].plan)
+            start_s = time.perf_counter()
+            for result in self._results(request, list(missing), watch):
+                name = missing[result.seed]
+                with watch.stage("write"):
+                    paths = result.save(job.folder, name, self.form)
+                now_s = time.perf_counter()
+                yield Outcome(job, name, result.seed, DONE, took_s=now_s - start_s, paths=tuple(paths))
+                start_s = now_s
+
+    def _results(self, request: FoleyRequest, seeds: Sequence[int], watch: Stopwatch) -> Iterator[FoleyResult]:
+        """Yield the results of some seeds; without any, no input is read."""
+        if seeds:
+            yield from self.pipeline.results(request, seeds, progress=self.progress, watch=watch)
 
     def run_all(
         self, jobs: Sequence[Job], request_of: Callable[[Path], FoleyRequest], watch: Stopwatch
@@ -136,86 +124,19 @@ class Batch:
         Yields:
             What became of each result, as soon as it is known.
         """
-        with ThreadPoolExecutor(1) as writer:
-            for pending in _one_behind(self._all_pending(jobs, request_of, watch, writer)):
-                try:
-                    yield pending.outcome(watch)
-                except (InputError, OSError) as error:
-                    yield self._failure(pending.job, error)
-
-    def _all_pending(
-        self, jobs: Sequence[Job], request_of: Callable[[Path], FoleyRequest], watch: Stopwatch, writer: Executor
-    ) -> Iterator[_Pending]:
-        """Yield the results of many videos, and a failure for each video of which there is none."""
         busy: list[Job] = []
         with tqdm(total=len(jobs), unit="video") as bar, logging_redirect_tqdm():
-            for given, wait in ((jobs, False), (busy, True)):
-                for job in given:
+            for pending, wait in ((jobs, False), (busy, True)):
+                for job in pending:
                     bar.set_postfix_str(printable(job.name), refresh=True)
                     try:
-                        yield from self._pending(job, request_of(job.video), watch, writer, wait=wait)
+                        yield from self.run(job, request_of(job.video), watch, wait=wait)
                     except LockedError:
                         busy.append(job)
                         continue
                     except (InputError, OSError) as error:  # the second where a name is too long, or a disk fails
-                        yield _Pending(job, _known(self._failure(job, error)))
+                        yield Outcome(job, job.name, self.seeds[0], FAILED, reason=printable(error))
                     bar.update()
-
-    def _pending(
-        self, job: Job, request: FoleyRequest, watch: Stopwatch, writer: Executor, *, wait: bool
-    ) -> Iterator[_Pending]:
-        """Yield the results of one video, generated and handed over to be written; see `run`."""
-        request.check()
-        names = names_of(job, len(self.seeds))
-        found = check_files(request, job.folder, names, self.form, self.models)
-        with ExitStack() as held:
-            held.enter_context(locked(job.folder / f".{job.name}.lock", wait=wait))
-            missing: dict[int, str] = {}
-            for seed, files in zip(self.seeds, found, strict=True):
-                if self.overwrite or not files.are_done(self.pipeline.record(request, seed)):
-                    missing[seed] = files.name
-                else:
-                    yield _Pending(job, _known(Outcome(job, files.name, seed, UNCHANGED, paths=tuple(files.paths))))
-            if not missing:
-                return
-            tell(request, found[0].plan)
-            start_s = time.perf_counter()
-            for result in self.pipeline.results(request, [*missing], progress=self.progress, watch=watch):
-                generated_s = time.perf_counter() - start_s
-                written = writer.submit(self._write, job, missing[result.seed], result, generated_s)
-                is_last = result.seed == [*missing][-1]
-                yield _Pending(job, written, generated_s, held.pop_all() if is_last else ExitStack())
-                start_s = time.perf_counter()
-
-    def _write(self, job: Job, name: str, result: FoleyResult, generated_s: float) -> Outcome:
-        """Write a result whose generation took some time."""
-        start_s = time.perf_counter()
-        paths = result.save(job.folder, name, self.form)
-        took_s = generated_s + time.perf_counter() - start_s
-        return Outcome(job, name, result.seed, DONE, took_s=took_s, paths=tuple(paths))
-
-    def _failure(self, job: Job, error: Exception) -> Outcome:
-        return Outcome(job, job.name, self.seeds[0], FAILED, reason=printable(error))
-
-
-def _known(outcome: Outcome) -> Future[Outcome]:
-    """Return an outcome as a result that is there already."""
-    known: Future[Outcome] = Future()
-    known.set_result(outcome)
-    return known
-
-
-def _one_behind(results: Iterable[_Pending]) -> Iterator[_Pending]:
-    """Yield each result when the next one is generated, or when that fails or is interrupted."""
-    before: list[_Pending] = []
-    try:
-        for result in results:
-            yield from before
-            before = [result]
-    except (InputError, OSError, KeyboardInterrupt):
-        yield from before
-        raise
-    yield from before
 
 
 def tell(request: FoleyRequest, plan: MuxPlan) -> None:

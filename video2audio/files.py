@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -177,18 +178,19 @@ def write_files(
     """
     rate_hz = record["sample_rate_hz"]
     before = (files.record() or {}).get(_FILES, [])
-    with atomic_files(files.folder) as folder:
+    with atomic_files(files.folder) as folder, ThreadPoolExecutor(1) as beside:
         wav, video, csv, png, settings = paths = [folder / f"{files.name}.{kind}" for kind in files.kinds]
         if files.keeps_csv:
             paths.remove(csv)
+        muxed = beside.submit(_write_muxed, request, files.plan, video_sound, rate_hz, video)  # half of the work
         write_sound(wav, sound, rate_hz, files.form.bit_depth)
-        _write_muxed(request, files.plan, video_sound, rate_hz, video)
         csv_sha256 = None
         if not files.keeps_csv:
             write_envelope_csv(csv, envelope, request.section.start_s)
             csv_sha256 = file_sha256(csv)
         with atomic_path(png) as temporary:
             comparison_figure({"sound": sound}, rate_hz, control=envelope).savefig(temporary)
+        muxed.result()
         names = [path.name for path in paths]
         content = {**record, _FORM: asdict(files.form), "picture": files.plan.described, _FILES: names}
         with atomic_path(settings) as temporary:

@@ -228,26 +228,6 @@ def test_an_interrupt_leaves_a_summary_of_what_is_done(inference_folder, videos,
     assert not list((tmp_path / "out").rglob(".*"))
 
 
-def test_a_result_is_written_while_the_next_is_generated(inference_folder, videos, tmp_path, monkeypatch):
-    (videos / "damaged.mp4").unlink()
-    results, save, next_began, waited = FoleyPipeline.results, FoleyResult.save, threading.Event(), []
-
-    def generated(self, request, seeds, **options):
-        if request.video.name.startswith("two"):
-            next_began.set()
-        return results(self, request, seeds, **options)
-
-    def saved(self, *place):
-        waited.append(next_began.wait(60))
-        return save(self, *place)
-
-    monkeypatch.setattr(FoleyPipeline, "results", generated)
-    monkeypatch.setattr(FoleyResult, "save", saved)
-    assert run(inference_folder, videos, tmp_path / "out") == 0
-    assert waited == [True, True]
-    assert set(statuses(tmp_path / "out").values()) == {"done"}
-
-
 def test_a_result_that_cannot_be_written_is_a_row_of_its_own(inference_folder, videos, tmp_path, monkeypatch, capsys):
     save = FoleyResult.save
 
