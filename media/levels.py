@@ -13,6 +13,8 @@ CLIPPED_RUN_SAMPLES = 3
 LOUDNESS_BLOCK_S = 0.4
 OVERSAMPLING = 8
 """Values a sample for true peaks; ITU-R BS.1770-4 asks for at least 4 at 48 kHz."""
+_BLOCK_SAMPLES = 2**19
+_MARGIN_SAMPLES = 32  # more than the interpolation reaches
 
 
 def count_clipped_runs(wave: Tensor) -> int:
@@ -43,8 +45,16 @@ def true_peaks(wave: Tensor) -> np.ndarray:
     Source:
         ITU-R BS.1770-4, annex 2.
     """
-    if not wave.shape[-1]:
-        return np.zeros(0)
+    parts = [np.zeros(0)]
+    for start in range(0, wave.shape[-1], _BLOCK_SAMPLES):  # the interpolated sound as a whole takes too much memory
+        first = max(0, start - _MARGIN_SAMPLES)
+        found = _true_peaks(wave[:, first : start + _BLOCK_SAMPLES + _MARGIN_SAMPLES])
+        parts.append(found[start - first :][:_BLOCK_SAMPLES])
+    return np.concatenate(parts)
+
+
+def _true_peaks(wave: Tensor) -> np.ndarray:
+    """Return the highest magnitudes (N,) near the samples of a sound (C, N), which counts as silent around itself."""
     half = OVERSAMPLING // 2
     fine = np.abs(resample_poly(wave.double().numpy(), OVERSAMPLING, 1, axis=-1)).max(axis=0)
     around = np.pad(fine, (half, half + 1))  # value i of `fine` is at i + half

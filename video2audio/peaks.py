@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.ndimage import minimum_filter1d
-from scipy.signal import fftconvolve
+from scipy.signal import oaconvolve
 from scipy.signal.windows import hann
 from torch import Tensor
 
@@ -163,6 +163,6 @@ def limited(
     half = max(1, round(FADE_S * sample_rate_hz / 2))
     fade = hann(2 * half + 3)[1:-1]
     held = np.pad(minimum_filter1d(needed, 2 * half + 1), half, mode="edge")
-    gain = 1 - fftconvolve(1 - held, fade / fade.sum(), mode="valid")
+    gain = 1 - oaconvolve(1 - held, fade / fade.sum(), mode="valid")
     gain = np.minimum(gain, needed)  # rounding of the convolution
     return sound * torch.from_numpy(gain).to(sound)

@@ -75,3 +75,10 @@ def test_each_sample_has_the_peak_beside_it():
 def test_silence_has_no_peak():
     assert true_peak_db(torch.zeros(1, 100)) is None
     assert true_peak_db(torch.zeros(2, 0)) is None
+
+
+def test_true_peaks_do_not_depend_on_blocks(monkeypatch):
+    wave = torch.randn(2, 5000, generator=torch.Generator().manual_seed(0))
+    whole = true_peaks(wave)
+    monkeypatch.setattr("media.levels._BLOCK_SAMPLES", 700)
+    np.testing.assert_allclose(true_peaks(wave), whole, rtol=1e-12)
