@@ -29,6 +29,7 @@ COMMANDS = {
         "benchmarks.evaluation",
         "benchmarks.feature_cache",
         "benchmarks.full_size",
+        "benchmarks.lengths",
         "benchmarks.mel_latent",
         "benchmarks.overfit_real_clip",
         "benchmarks.preprocess",
