@@ -68,16 +68,15 @@ class Distillation(FoleyTraining):
         if taught_by.guidance is None:
             self._levels = _divided(_levels(schedule), n_substeps)
         else:
-            taught = [(each.lowest, each.highest) for each in (taught_by.guidance, model.guidance)]
-            if taught[0] != taught[1]:
+            lowest, highest = taught_by.guidance.lowest, taught_by.guidance.highest
+            if (model.guidance.lowest, model.guidance.highest) != (lowest, highest):
                 raise InputError(
-                    "The guidance scales of student and teacher differ: give model.guidance.lowest={} "
-                    "model.guidance.highest={}.".format(*taught[0])
+                    f"The guidance scales of student and teacher differ: give model.guidance.lowest={lowest} "
+                    f"model.guidance.highest={highest}."
                 )
             self._levels = _levels(instantiate(taught_with.sampler))
             _check_schedule(schedule, self._levels, n_substeps)
         self._teacher = [taught_by]  # in a list, so it is not a sub-module and is not stored
-        self.schedule = schedule
         self.n_substeps = n_substeps
         self.other_prompts = other_prompts
 
