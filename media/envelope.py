@@ -176,13 +176,15 @@ def control_envelope(
 
 def _energy_at_samples(envelope: Envelope, first: int, end: int, sample_rate_hz: int) -> Tensor:
     """Return the energy (..., end - first), float64, at some samples, interpolated between slot middles."""
-    energy = _to_float64(envelope.rms).square()
-    n_values = energy.shape[-1]
+    n_values = envelope.rms.shape[-1]
+    per_sample = envelope.rate_hz / sample_rate_hz
+    start, last = (min(max(math.floor((n + 0.5) * per_sample - 0.5), 0), n_values - 1) for n in (first, end - 1))
+    energy = _to_float64(envelope.rms[..., start : last + 2]).square()  # a long envelope is read window by window
     sample = torch.arange(first, end, dtype=torch.float64, device=energy.device)
-    position = (sample + 0.5) * (envelope.rate_hz / sample_rate_hz) - 0.5
+    position = (sample + 0.5) * per_sample - 0.5
     left = position.floor().long().clamp(0, n_values - 1)
     right = (left + 1).clamp(max=n_values - 1)
-    interpolated = torch.lerp(energy[..., left], energy[..., right], (position - left).clamp(min=0))
+    interpolated = torch.lerp(energy[..., left - start], energy[..., right - start], (position - left).clamp(min=0))
     return interpolated * (position < n_values - 0.5)
 
 

@@ -146,36 +146,22 @@ class DiT(DiffusionTransformer):
         Returns:
             v (B, Z, L).
         """
-        return super().forward(
-            x,
-            t,
-            cross_attn_cond=tokens,
-            global_embed=global_embed,
-            control_residuals=tuple(control_residuals),
-            use_checkpointing=self.gradient_checkpointing and torch.is_grad_enabled(),
-        )
+        return self._evaluate(x, t, tokens, global_embed, control_residuals=tuple(control_residuals))
 
     def forward_with_hidden(
         self,
         x: Tensor,
         t: Tensor,
-        tokens: Tensor | None = None,
-        global_embed: Tensor | None = None,
-        control_residuals: Sequence[Tensor] = (),
+        tokens: Tensor | None,
+        global_embed: Tensor | None,
+        control_residuals: Sequence[Tensor],
     ) -> tuple[Tensor, Tensor]:
         """Predict v (B, Z, L); return with it what it is read from: the last layer's output (B, L / patch_size, D).
 
         Arguments are as in ``forward``.
         """
-        v, info = super().forward(
-            x,
-            t,
-            cross_attn_cond=tokens,
-            global_embed=global_embed,
-            control_residuals=tuple(control_residuals),
-            return_info=True,
-            use_checkpointing=self.gradient_checkpointing and torch.is_grad_enabled(),
-        )
+        residuals = tuple(control_residuals)
+        v, info = self._evaluate(x, t, tokens, global_embed, control_residuals=residuals, return_info=True)
         return v, info["hidden_states"][-1][:, -x.shape[-1] // self.patch_size :]
 
     def hidden_states(
@@ -185,17 +171,21 @@ class DiT(DiffusionTransformer):
 
         Arguments are as in ``forward``; ``transformer_inputs`` are for hooks on the transformer inside.
         """
-        _, info = super().forward(
+        last = self.depth - 1
+        _, info = self._evaluate(x, t, tokens, global_embed, exit_layer_ix=last, return_info=True, **transformer_inputs)
+        return info["hidden_states"]
+
+    def _evaluate(
+        self, x: Tensor, t: Tensor, tokens: Tensor | None, global_embed: Tensor | None, **options: Any
+    ) -> Any:
+        return super().forward(
             x,
             t,
             cross_attn_cond=tokens,
             global_embed=global_embed,
-            exit_layer_ix=self.depth - 1,
-            return_info=True,
             use_checkpointing=self.gradient_checkpointing and torch.is_grad_enabled(),
-            **transformer_inputs,
+            **options,
         )
-        return info["hidden_states"]
 
 
 @dataclass(frozen=True)

@@ -111,17 +111,10 @@ class ControlledDiT(nn.Module):
         return self.model(x, t, tokens, global_embed, residuals)
 
     def forward_with_hidden(
-        self,
-        x: Tensor,
-        t: Tensor,
-        *,
-        tokens: Tensor | None = None,
-        global_embed: Tensor | None = None,
-        control: Tensor | None = None,
-        control_strength: float = 1.0,
+        self, x: Tensor, t: Tensor, *, tokens: Tensor | None, global_embed: Tensor | None, **control: Any
     ) -> tuple[Tensor, Tensor]:
-        """Predict v (B, Z, L); return with it the last layer's output, see ``DiT.forward_with_hidden``."""
-        residuals = self._residuals(x, t, tokens, global_embed, control, control_strength)
+        """Predict v (B, Z, L) as ``forward``; return with it the last layer's output, see ``DiT``."""
+        residuals = self._residuals(x, t, tokens, global_embed, **control)
         return self.model.forward_with_hidden(x, t, tokens, global_embed, residuals)
 
     def _residuals(
@@ -130,8 +123,8 @@ class ControlledDiT(nn.Module):
         t: Tensor,
         tokens: Tensor | None,
         global_embed: Tensor | None,
-        control: Tensor | None,
-        control_strength: float,
+        control: Tensor | None = None,
+        control_strength: float = 1.0,
     ) -> Sequence[Tensor]:
         if self.controlnet is None or control is None or control_strength == 0:
             return ()
