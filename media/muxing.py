@@ -21,9 +21,19 @@ from common.files import atomic_path, same_file
 from media.clip import count_at_rate
 from media.container import Packets, decoded, need_video, no_frame, opened, origin_s, told_while_reading
 from media.interlacing import deinterlaced
-from media.output import CONTAINERS, aac_packets, aac_rates_hz, check_suffix, options_of, playable, told_while_writing
+from media.output import (
+    CONTAINERS,
+    aac_packets,
+    aac_rates_hz,
+    check_playable,
+    check_suffix,
+    options_of,
+    playable,
+    told_while_writing,
+)
 from media.picture_copy import Timing, add_picture, picture_packets, timing, why_not_copied
 from media.picture_encode import PictureEncoder, form_of, what_encoding_loses
+from media.stored import PART_SAMPLES, Sound, StoredSound, parts
 from media.track_plan import plan_tracks, timecode
 from media.tracks import Track, TrackWriter
 
@@ -84,7 +94,7 @@ def plan_mux(
 
 def mux(
     video_path: Path,
-    sounds: Tensor | Sequence[Tensor],
+    sounds: Sound | Sequence[Sound],
     sample_rate_hz: int,
     out_path: Path,
     plan: MuxPlan | None = None,
@@ -129,12 +139,12 @@ def mux(
     rates_hz = aac_rates_hz()
     if sample_rate_hz not in rates_hz:
         raise InputError(f"AAC cannot hold {sample_rate_hz} Hz: resample the sound to one of {rates_hz}")
-    if not isinstance(sounds, Tensor) and not sounds:
+    waves = [sounds] if isinstance(sounds, Tensor | StoredSound) else sounds
+    if not waves:
         raise InputError(f"{out_path} would get no sound: give one or more")
-    waves = [playable(sound) for sound in ([sounds] if isinstance(sounds, Tensor) else sounds)]
+    for wave in waves:
+        check_playable(wave)
     known = timing(video_path)
-    n_samples = count_at_rate(known.duration_s, sample_rate_hz)
-    waves = [np.pad(wave, ((0, 0), (0, max(0, n_samples - wave.shape[1]))))[:, :n_samples] for wave in waves]
     plan = plan or plan_mux(video_path, suffix=suffix)
     job = _Job(video_path, plan, known, quality, on_progress or (lambda _: None))
     with atomic_path(out_path) as temporary:
@@ -185,7 +195,7 @@ class _Job:
     on_progress: Callable[[float], None]
 
 
-def _write(job: _Job, temporary: Path, out_path: Path, waves: Sequence[np.ndarray], sample_rate_hz: int) -> None:
+def _write(job: _Job, temporary: Path, out_path: Path, waves: Sequence[Sound], sample_rate_hz: int) -> None:
     """Write picture, sounds and tracks to a file."""
     suffix, path = job.plan.suffix, job.video_path
     options = options_of(suffix, sample_rate_hz)
@@ -202,7 +212,8 @@ def _write(job: _Job, temporary: Path, out_path: Path, waves: Sequence[np.ndarra
                 picture.metadata["timecode"] = start
             target.metadata.update(metadata)
             target.set_chapters(_chapters(source))
-            sounds = [aac_packets(target, wave, sample_rate_hz) for wave in waves]
+            n_samples = count_at_rate(job.known.duration_s, sample_rate_hz)
+            sounds = [aac_packets(target, wave.shape[0], _filled(wave, n_samples), sample_rate_hz) for wave in waves]
             _mark_first_sound(target)
             others = TrackWriter(again, target, suffix, job.plan.kept)
             merged = heapq.merge(packets, *sounds, others.packets(), key=lambda packet: packet.dts * packet.time_base)
@@ -211,6 +222,19 @@ def _write(job: _Job, temporary: Path, out_path: Path, waves: Sequence[np.ndarra
                     job.on_progress(min(1.0, float(packet.dts * packet.time_base) / job.known.duration_s))
                 target.mux(packet)
     job.on_progress(1.0)
+
+
+def _filled(sound: Sound, n_samples: int) -> Iterator[np.ndarray]:
+    """Yield parts of a sound (C, N) that is cut after a number of samples, or followed by silence."""
+    for part in parts(sound):
+        yield playable(part[:, :n_samples])
+        n_samples -= min(n_samples, part.shape[1])
+        if n_samples == 0:
+            return
+    while n_samples:
+        silent = min(n_samples, PART_SAMPLES)
+        yield np.zeros((sound.shape[0], silent), np.float32)
+        n_samples -= silent
 
 
 def _mark_first_sound(target: OutputContainer) -> None:

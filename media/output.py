@@ -1,6 +1,6 @@
 """Parts that every written media file shares: errors in one sentence, playable samples, and AAC."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from common.errors import InputError
 from common.files import NO_ROOM
+from media.stored import Sound
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 """FFmpeg's names of the formats that a video with sound is written in, by suffix; the first that fits is chosen."""
@@ -54,17 +55,25 @@ def told_while_writing(failure: str, remedy: str | None = None) -> Iterator[None
         raise InputError(f"{failure} ({reason}): {remedy}") from error
 
 
-def playable(wave: Tensor, *, is_clipped: bool = True) -> np.ndarray:
-    """Return a sound (C, N), C 1 or 2, on the CPU, clipped to full scale or as it is.
+def check_playable(sound: Sound) -> None:
+    """Refuse a sound that no file can hold.
 
     Raises:
-        InputError: It is empty or not finite.
+        InputError: It has another shape than (C, N), C 1 or 2, or is empty.
     """
-    if wave.ndim != 2 or wave.shape[0] not in (1, 2) or wave.shape[1] == 0:
-        raise InputError(f"a sound of shape {tuple(wave.shape)} cannot be written: give (1 or 2 channels, samples)")
-    if not wave.isfinite().all():
+    if len(sound.shape) != 2 or sound.shape[0] not in (1, 2) or sound.shape[1] == 0:
+        raise InputError(f"a sound of shape {tuple(sound.shape)} cannot be written: give (1 or 2 channels, samples)")
+
+
+def playable(part: Tensor, *, is_clipped: bool = True) -> np.ndarray:
+    """Return a part (C, n) of a sound on the CPU, clipped to full scale or as it is.
+
+    Raises:
+        InputError: It is not finite.
+    """
+    if not part.isfinite().all():
         raise InputError("the sound holds samples that are not finite numbers: generate it again, or give another")
-    samples: np.ndarray = wave.detach().float().cpu().contiguous().numpy()
+    samples: np.ndarray = part.detach().float().cpu().contiguous().numpy()
     return samples.clip(-1, 1) if is_clipped else samples
 
 
@@ -78,10 +87,19 @@ def aac_stream(target: OutputContainer, sample_rate_hz: int, layout: str) -> Any
     return target.add_stream("aac", rate=sample_rate_hz, layout=layout, bit_rate=_AAC_BITS_PER_S)
 
 
-def aac_packets(target: OutputContainer, samples: np.ndarray, sample_rate_hz: int) -> list[Any]:
-    """Encode sound (C, N) as packets of a new stream of the output."""
-    layout = "mono" if len(samples) == 1 else "stereo"
-    stream = aac_stream(target, sample_rate_hz, layout)
-    frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=layout)
-    frame.sample_rate, frame.pts, frame.time_base = sample_rate_hz, 0, Fraction(1, sample_rate_hz)
-    return [*stream.encode(frame), *stream.encode(None)]
+def aac_packets(
+    target: OutputContainer, n_channels: int, parts: Iterable[np.ndarray], sample_rate_hz: int
+) -> Iterator[Any]:
+    """Add a stream of AAC to an output; return its packets, encoded from parts (C, n) of a sound when asked for."""
+    layout = "mono" if n_channels == 1 else "stereo"
+    return _encoded(aac_stream(target, sample_rate_hz, layout), layout, parts, sample_rate_hz)
+
+
+def _encoded(stream: Any, layout: str, parts: Iterable[np.ndarray], sample_rate_hz: int) -> Iterator[Any]:
+    pts = 0
+    for samples in parts:
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=layout)
+        frame.sample_rate, frame.pts, frame.time_base = sample_rate_hz, pts, Fraction(1, sample_rate_hz)
+        pts += samples.shape[1]
+        yield from stream.encode(frame)
+    yield from stream.encode(None)

@@ -156,7 +156,7 @@ def why_not_copied(path: Path, suffix: str, known: Timing) -> str | None:
             ) as target:
                 picture = add_picture(stream, target)
                 packets = itertools.islice(picture_packets(source, picture, known.ticks), _TRIED_PACKETS)
-                with_sound = packets, aac_packets(target, np.zeros((2, 1024), np.float32), _RATE_HZ)
+                with_sound = packets, aac_packets(target, 2, [np.zeros((2, 1024), np.float32)], _RATE_HZ)
                 for packet in heapq.merge(*with_sound, key=lambda packet: packet.dts * packet.time_base):
                     target.mux(packet)
             memory.seek(0)

@@ -49,6 +49,7 @@ __all__ = [
     "iter_frames",
     "iter_media",
     "iter_requests",
+    "iter_sound",
     "need_video",
     "opened",
     "origin_s",
@@ -321,7 +322,7 @@ def iter_media(
         frames = iter_frames(
             path, frame_rate_hz=frame_rate_hz, size_px=size_px, window_frames=window_frames, reader=reader
         )
-        sound = _iter_sound(path, sample_rate_hz, n_channels) if probe(path).has_sound else ()
+        sound = iter_sound(path, sample_rate_hz=sample_rate_hz, n_channels=n_channels) if probe(path).has_sound else ()
         rates_hz = {FrameWindow: frame_rate_hz, SoundWindow: float(sample_rate_hz)}
         windows: list[Iterable[Any]] = [frames, sound]
         yield from heapq.merge(*windows, key=lambda window: window.first / rates_hz[type(window)])
@@ -368,27 +369,48 @@ def read_sound(
         InputError: The file holds no readable sound or no such track, it is damaged, the times are not possible, or a
             sample is not a finite number.
     """
-    check_start(path, start_s)
-    _check_sound(sample_rate_hz, n_channels)
-    n_samples = None if duration_s is None else count_at_rate(duration_s, sample_rate_hz)
-    windows = _iter_sound(path, sample_rate_hz, n_channels, start_s, n_samples, track=track, fills=fills)
+    windows = iter_sound(
+        path,
+        sample_rate_hz=sample_rate_hz,
+        n_channels=n_channels,
+        start_s=start_s,
+        duration_s=duration_s,
+        track=track,
+        fills=fills,
+    )
     waves = [window.wave for window in windows]
     if not waves:
         raise InputError(f"{path} holds no sound after {start_s} s: start earlier, or give another file")
     return torch.cat(waves, dim=1)
 
 
-def _iter_sound(
+def iter_sound(
     path: Path,
-    sample_rate_hz: int,
-    n_channels: int,
-    start_s: float = 0.0,
-    n_samples: int | None = None,
     *,
+    sample_rate_hz: int,
+    n_channels: int = 2,
+    start_s: float = 0.0,
+    duration_s: float | None = None,
     track: int = 1,
     fills: bool = True,
 ) -> Iterator[SoundWindow]:
-    """Yield the sound of a file from a time on."""
+    """Yield the sound of `read_sound` in windows, so that a long sound needs no more memory than a short one.
+
+    Args:
+        path: See `read_sound`; this holds for all arguments.
+        sample_rate_hz: Samples per second.
+        n_channels: Channels.
+        start_s: Time of the first sample.
+        duration_s: Seconds to read.
+        track: Number of the sound track.
+        fills: Whether silence follows past the end.
+
+    Raises:
+        InputError: As in `read_sound`, while iterating; but a sound without samples has no windows.
+    """
+    check_start(path, start_s)
+    _check_sound(sample_rate_hz, n_channels)
+    n_samples = None if duration_s is None else count_at_rate(duration_s, sample_rate_hz)
     with opened(path) as container:
         stream = need_sound(container, track)
         first_s = origin_s(container) + as_fraction(start_s)

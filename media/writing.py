@@ -12,7 +12,8 @@ from torch import Tensor
 from common.errors import InputError
 from common.files import atomic_path
 from media.muxing import mux
-from media.output import check_suffix, playable, told_while_writing
+from media.output import check_playable, check_suffix, playable, told_while_writing
+from media.stored import Sound, parts
 
 __all__ = ["mp3_bytes", "mux", "write_sound", "write_video"]
 
@@ -23,7 +24,7 @@ _SOUND_SUBTYPES = {
 _H264_OPTIONS = {"x264-params": "mbtree=0"}  # mbtree makes the bytes of pictures below about 100 pixels vary
 
 
-def write_sound(path: Path, wave: Tensor, sample_rate_hz: int, bit_depth: int = 24) -> None:
+def write_sound(path: Path, wave: Sound, sample_rate_hz: int, bit_depth: int = 24) -> None:
     """Write a sound (C, N), C 1 or 2, full scale ±1, as WAV or FLAC; the same sound gives the same bytes.
 
     Args:
@@ -44,12 +45,21 @@ def write_sound(path: Path, wave: Tensor, sample_rate_hz: int, bit_depth: int = 
         raise InputError(
             f"{path.suffix[1:].upper()} has no {bit_depth} bits a sample here: give {' or '.join(map(str, subtypes))}"
         )
-    samples = playable(wave, is_clipped=bit_depth != 32)
-    if bit_depth == 16:  # the sum of two even distributions of one step makes the error independent of the sound
-        noise = np.random.default_rng(0).random((2, *samples.shape), np.float32)
-        samples = (samples + (noise[0] - noise[1]) / 2**15).clip(-1, 1)
-    with told_while_writing(f"{path} cannot be written"), atomic_path(path) as temporary:
-        soundfile.write(temporary, samples.T, sample_rate_hz, subtype=subtypes[bit_depth])
+    check_playable(wave)
+    rng = np.random.default_rng(0)
+    with (
+        told_while_writing(f"{path} cannot be written"),
+        atomic_path(path) as temporary,
+        soundfile.SoundFile(temporary, "w", sample_rate_hz, wave.shape[0], subtypes[bit_depth]) as file,
+    ):
+        for part in parts(wave):
+            samples = playable(part, is_clipped=bit_depth != 32)
+            if (
+                bit_depth == 16
+            ):  # the sum of two even distributions of one step makes the error independent of the sound
+                noise = rng.random((2, *samples.shape), np.float32)
+                samples = (samples + (noise[0] - noise[1]) / 2**15).clip(-1, 1)
+            file.write(samples.T)
 
 
 def mp3_bytes(wave: Tensor, sample_rate_hz: int) -> bytes:
@@ -60,6 +70,7 @@ def mp3_bytes(wave: Tensor, sample_rate_hz: int) -> bytes:
     Raises:
         InputError: The sound is empty or not finite.
     """
+    check_playable(wave)
     buffer = io.BytesIO()
     soundfile.write(buffer, playable(wave).T, sample_rate_hz, format="MP3", compression_level=0.3)
     return buffer.getvalue()

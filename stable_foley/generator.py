@@ -16,11 +16,12 @@ from common.errors import InputError, check_range, check_seed
 from common.stopwatch import Stopwatch
 from media.clip import ClipSpec, count_at_rate
 from media.envelope import Envelope
+from media.stored import StoredRows
 from stable_foley.checkpoint import BUNDLED, load_model
 from stable_foley.conditions import CONTROL_ID, FRAMES_ID, PROMPT_ID, SECONDS_IDS, Conditions
 from stable_foley.model import FoleyModel
 from stable_foley.noise import noise_source
-from stable_foley.overlap import Overlap, joined
+from stable_foley.overlap import Joints, Overlap
 from stable_foley.sampler import Progress, SamplerSettings
 from training.config import instantiate
 
@@ -30,6 +31,23 @@ MAX_OVERLAP_S = 1.0
 MAX_CONTROL_STRENGTH = 10.0
 _SILENT_RMS = 1e-6  # -120 dB of full scale
 _FADED = 0.2  # of the shortest overlap
+_WINDOWS = "windows"
+
+Frames = Tensor | StoredRows
+"""Frames (T, 3, H, W), uint8 or in 0..1, in memory or on disk."""
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A finished piece of a generated sound.
+
+    Attributes:
+        sound: (C, n), float32; follows the piece before.
+        state: what ``SoundGenerator.stream`` needs to go on after it; empty after the last one.
+    """
+
+    sound: Tensor
+    state: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -114,13 +132,29 @@ class SoundGenerator:
         envelope = self.model.conditioner.envelope.from_recording(sound[None])
         return replace(envelope, rms=envelope.rms[0])
 
+    def generate(self, envelope: Envelope, duration_s: float, **options: Any) -> Tensor:
+        """Generate one sound.
+
+        Args:
+            envelope: see ``stream``.
+            duration_s: see ``stream``.
+            **options: see ``stream``.
+
+        Returns:
+            Sound (C, N), float32, N = duration_s · sample rate.
+
+        Raises:
+            InputError: a value is out of its range, or this model cannot use a condition.
+        """
+        return torch.cat([piece.sound for piece in self.stream(envelope, duration_s, **options)], dim=-1)
+
     @torch.no_grad()
-    def generate(
+    def stream(
         self,
         envelope: Envelope,
         duration_s: float,
         *,
-        frames: Tensor | None = None,
+        frames: Frames | None = None,
         prompts: Prompts | None = None,
         inputs: Mapping[str, Any] | None = None,
         settings: SamplerSettings | None = None,
@@ -128,14 +162,15 @@ class SoundGenerator:
         control_strength: float = 1.0,
         progress: Progress = iter,
         watch: Stopwatch | None = None,
-    ) -> Tensor:
-        """Generate one sound.
+        state: Mapping[str, Tensor] | None = None,
+    ) -> Iterator[Piece]:
+        """Generate one sound, window by window.
 
         Args:
             envelope: RMS values (T,) or (C, T), from any source; silent after its end.
             duration_s: duration of the sound.
-            frames: video frames (T, 3, H, W) in 0..1 at the model's frame rate; None: treated as dropped, as in
-                training, by a model that reads frames. Other models ignore them.
+            frames: video frames (T, 3, H, W), uint8 or in 0..1, at the model's frame rate; None: treated as dropped, as
+                in training, by a model that reads frames. Other models ignore them.
             prompts: prompts for the sound.
             inputs: raw inputs of further conditioners by id, (n, …) for the n windows.
             settings: sampling settings; None: the checkpoint's.
@@ -143,9 +178,10 @@ class SoundGenerator:
             control_strength: influence of the envelope: 0 none, 1 as trained, at most 10.
             progress: wraps the range of the sampling steps of all windows, to show progress.
             watch: records the durations of the stages ``conditions``, ``steps`` and ``decode``.
+            state: state of the piece after which to go on, with the same other arguments; None: from the start.
 
-        Returns:
-            Sound (C, N), float32, N = duration_s · sample rate.
+        Yields:
+            The consecutive pieces of the sound, one more than there are windows.
 
         Raises:
             InputError: a value is out of its range, or this model cannot use a condition.
@@ -161,41 +197,43 @@ class SoundGenerator:
         n_samples = count_at_rate(duration_s, self.sample_rate_hz)
         starts = self.window_starts(n_samples)
         window_samples = self._whole_tokens * self.model.backbone.samples_per_token
-        steps = iter(progress(range(len(starts) * settings.n_steps)))
         codec = self.model.pretransform
         overlap = Overlap(window_samples // codec.samples_per_step)
-
-        def sounds() -> Iterator[Tensor]:
-            for number, start in enumerate(starts):
-                overlap.next_window((start - starts[max(0, number - 1)]) // codec.samples_per_step)
-                with watch.stage("conditions"):
-                    raw = self._raw(frames, start) | {key: value[number, None] for key, value in (inputs or {}).items()}
-                    levels = self._control(envelope, start, self.model.padded_length(self.spec.n_samples))
-                    source = noise_source(seed, number, 1)  # different from the noise of every window
-                    conditions, others = self._conditions(raw, levels, prompt, negative, source)
-                with watch.stage("steps"):
-                    latent = self.model.sample(
-                        conditions,
-                        self.spec.n_samples,
-                        settings,
-                        [noise_source(seed, number) if number else torch.Generator().manual_seed(seed)],
-                        negative=others,
-                        control_strength=control_strength,
-                        progress=lambda part: (step for step, _ in zip(part, steps, strict=False)),
-                        overlap=overlap,
-                    )
-                with watch.stage("decode"):
-                    end = min(self.spec.n_samples, n_samples - start)
-                    sound = codec.decode(latent)[0, :, :end].float().cpu()
-                    if settings.level_match_db:
-                        levels = self._control(envelope, start, end)
-                        sound = self._level_matched(sound, levels, settings.level_match_db, control_strength)
-                yield sound
-
-        fade_samples = round(_FADED * self.overlap_samples)
-        sound = torch.cat([*joined(sounds(), starts, window_samples, fade_samples)], dim=-1)
+        joints = Joints(window_samples, round(_FADED * self.overlap_samples))
+        first_window = 0
+        if state is not None:
+            overlap.resume(state)
+            joints.resume(state)
+            first_window = int(state[_WINDOWS])
+        steps = iter(progress(range(first_window * settings.n_steps, len(starts) * settings.n_steps)))
+        for number, start in enumerate(starts[first_window:], first_window):
+            overlap.next_window((start - starts[max(0, number - 1)]) // codec.samples_per_step)
+            with watch.stage("conditions"):
+                raw = self._raw(frames, start) | {key: value[number, None] for key, value in (inputs or {}).items()}
+                levels = self._control(envelope, start, self.model.padded_length(self.spec.n_samples))
+                source = noise_source(seed, number, 1)  # different from the noise of every window
+                conditions, others = self._conditions(raw, levels, prompt, negative, source)
+            with watch.stage("steps"):
+                latent = self.model.sample(
+                    conditions,
+                    self.spec.n_samples,
+                    settings,
+                    [noise_source(seed, number) if number else torch.Generator().manual_seed(seed)],
+                    negative=others,
+                    control_strength=control_strength,
+                    progress=lambda part: (step for step, _ in zip(part, steps, strict=False)),
+                    overlap=overlap,
+                )
+            with watch.stage("decode"):
+                end = min(self.spec.n_samples, n_samples - start)
+                sound = codec.decode(latent)[0, :, :end].float().cpu()
+                if settings.level_match_db:
+                    levels = self._control(envelope, start, end)
+                    sound = self._level_matched(sound, levels, settings.level_match_db, control_strength)
+            piece = joints.add(sound, start)
+            yield Piece(piece, {**overlap.state(), **joints.state(), _WINDOWS: torch.tensor(number + 1)})
+        yield Piece(joints.rest(), {})
         next(steps, None)  # ends the progress bar
-        return sound
 
     def _control(self, envelope: Envelope, start: int, n_samples: int) -> Tensor:
         """Return the control signal (1, C, n_samples) of an envelope (T,) or (C, T) from a sample on."""
@@ -282,7 +320,7 @@ class SoundGenerator:
             return conditions(prompt), None
         return conditions(prompt), conditions(None, dropped=conditioner.prompts)
 
-    def _raw(self, frames: Tensor | None, start: int) -> dict[str, Any]:
+    def _raw(self, frames: Frames | None, start: int) -> dict[str, Any]:
         """Return the raw inputs of a window by the ids of the model's conditioners, but for the envelope."""
         start_s, total_s = SECONDS_IDS
         raw: dict[str, Any] = {
@@ -303,8 +341,9 @@ class SoundGenerator:
         found += [encoder.encode(sound[None].to(self.device), sound.shape[-1]) for sound in sounds]
         return F.normalize(torch.cat(found).mean(0, keepdim=True), dim=-1)
 
-    def _frames_window(self, frames: Tensor, start_s: float) -> Tensor:
-        """Return the frames of one window; after the end the last frame is repeated."""
-        first = round(start_s * self.spec.frame_rate_hz)
-        index = (first + torch.arange(self.spec.n_frames)).clamp(max=len(frames) - 1)
-        return frames[index]
+    def _frames_window(self, frames: Frames, start_s: float) -> Tensor:
+        """Return the frames of one window, in 0..1; after the end the last frame is repeated."""
+        first = min(round(start_s * self.spec.frame_rate_hz), len(frames) - 1)
+        window = frames[first : first + self.spec.n_frames]
+        window = torch.cat([window, window[-1:].expand(self.spec.n_frames - len(window), -1, -1, -1)])
+        return window if window.is_floating_point() else window.float() / 255

@@ -1,7 +1,7 @@
 """Owns what consecutive windows of a long sound share: their latents where they overlap, and their cross-fade."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -33,6 +33,14 @@ class Overlap:
         self._hop_steps = hop_steps
         self._before, self._own = self._own, {"noise": [], "prediction": []}
 
+    def state(self) -> dict[str, Tensor]:
+        """Return what the next window needs of this one."""
+        return {f"overlap.{kind}": torch.stack(values) for kind, values in self._own.items()}
+
+    def resume(self, state: Mapping[str, Tensor]) -> None:
+        """Go on after the window whose state is given."""
+        self._own = {kind: [*state[f"overlap.{kind}"]] for kind in ("noise", "prediction")}
+
     def noise(self, drawn: Tensor) -> Tensor:
         """Return noise (B, Z, L) that starts as that of the window before ends."""
         before = self._counterpart("noise")
@@ -62,30 +70,57 @@ def _replaced(values: Tensor, start: Tensor) -> Tensor:
     return torch.cat([start, values[..., start.shape[-1] :]], dim=-1)
 
 
-def joined(sounds: Iterable[Tensor], starts: Iterable[int], window_samples: int, fade_samples: int) -> Iterator[Tensor]:
-    """Join the sounds (C, N) of windows; yield consecutive pieces.
+@dataclass
+class Joints:
+    """Joins the sounds of windows to one sound, piece by piece.
 
     They are cross-faded at the end of the half of the overlap in which the latents of both are the same. The level of
     the later window cannot be measured at its start.
 
     Args:
-        sounds: the sound of each window.
-        starts: its first sample in the whole.
-        window_samples: samples after which a window may be left for the next.
-        fade_samples: length of a cross-fade, at most half of an overlap.
+        window_samples: Samples after which a window may be left for the next.
+        fade_samples: Length of a cross-fade, at most half of an overlap.
     """
-    before, before_start, done = None, 0, 0
-    for sound, start in zip(sounds, starts, strict=True):
-        if before is not None:
-            end = (window_samples - (start - before_start)) // 2
-            first = end - fade_samples
-            in_before = start - before_start
-            yield before[:, done : in_before + first]
-            yield cross_fade(before[:, in_before + first : in_before + end], sound[:, first:end])
-            done = end
-        before, before_start = sound, start
-    if before is not None:
-        yield before[:, done:]
+
+    window_samples: int
+    fade_samples: int
+    _before: Tensor | None = None
+    _start: int = 0
+    _done: int = 0
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what the next window needs of this one."""
+        assert self._before is not None
+        return {"joint.sound": self._before, "joint.place": torch.tensor([self._start, self._done])}
+
+    def resume(self, state: Mapping[str, Tensor]) -> None:
+        """Go on after the window whose state is given."""
+        self._before = state["joint.sound"]
+        self._start, self._done = state["joint.place"].tolist()
+
+    def add(self, sound: Tensor, start: int) -> Tensor:
+        """Return the piece (C, n) that is finished with another window; with the first one there is none yet.
+
+        Args:
+            sound: Sound (C, N) of the window.
+            start: Its first sample in the whole.
+        """
+        before, done = self._before, self._done
+        self._before = sound
+        if before is None:
+            self._start = start
+            return sound[:, :0]
+        in_before = start - self._start
+        end = (self.window_samples - in_before) // 2
+        first = end - self.fade_samples
+        fade = cross_fade(before[:, in_before + first : in_before + end], sound[:, first:end])
+        self._start, self._done = start, end
+        return torch.cat([before[:, done : in_before + first], fade], dim=-1)
+
+    def rest(self) -> Tensor:
+        """Return the piece (C, n) after the last joint."""
+        assert self._before is not None
+        return self._before[:, self._done :]
 
 
 def cross_fade(before: Tensor, after: Tensor) -> Tensor:

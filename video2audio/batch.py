@@ -96,7 +96,8 @@ class Batch:
             if missing:
                 tell(request, found[0].plan)
             start_s = time.perf_counter()
-            for result in self._results(request, list(missing), watch):
+            folder = job.folder / f".{job.name}.unfinished"
+            for result in self._results(request, list(missing), watch, folder):
                 name = missing[result.seed]
                 with watch.stage("write"):
                     paths = result.save(job.folder, name, self.form)
@@ -104,10 +105,12 @@ class Batch:
                 yield Outcome(job, name, result.seed, DONE, took_s=now_s - start_s, paths=tuple(paths))
                 start_s = now_s
 
-    def _results(self, request: FoleyRequest, seeds: Sequence[int], watch: Stopwatch) -> Iterator[FoleyResult]:
+    def _results(
+        self, request: FoleyRequest, seeds: Sequence[int], watch: Stopwatch, folder: Path
+    ) -> Iterator[FoleyResult]:
         """Yield the results of some seeds; without any, no input is read."""
         if seeds:
-            yield from self.pipeline.results(request, seeds, progress=self.progress, watch=watch)
+            yield from self.pipeline.results(request, seeds, progress=self.progress, watch=watch, folder=folder)
 
     def run_all(
         self, jobs: Sequence[Job], request_of: Callable[[Path], FoleyRequest], watch: Stopwatch

@@ -9,14 +9,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from common.choices import BIT_DEPTHS, SOUND_FORMATS, VIDEO_FORMATS, PictureCodec
 from common.errors import InputError, check_choice
 from common.files import atomic_files, atomic_path, check_writable_folder, file_sha256, same_file
 from data.dataset import read_timed_frames
 from media.envelope import Envelope, write_envelope_csv
 from media.muxing import MuxPlan, mux, plan_mux
+from media.stored import Sound
 from media.writing import write_sound, write_video
 from stable_foley.plot import comparison_figure
 from video2audio.record import fingerprint, same_settings
@@ -152,8 +151,8 @@ class ResultFiles:
 def write_files(
     files: ResultFiles,
     request: FoleyRequest,
-    sound: Tensor,
-    video_sound: Tensor,
+    sound: Sound,
+    video_sound: Sound,
     envelope: Envelope,
     record: Mapping[str, Any],
 ) -> list[Path]:
@@ -244,7 +243,7 @@ def _cached_plan(path: Path, codec: PictureCodec, suffix: str | None, keeps_firs
     return plan_mux(path, codec=codec, suffix=suffix, keep_first_sound=keeps_first)
 
 
-def _write_muxed(request: FoleyRequest, plan: MuxPlan, sound: Tensor, sample_rate_hz: int, path: Path) -> None:
+def _write_muxed(request: FoleyRequest, plan: MuxPlan, sound: Sound, sample_rate_hz: int, path: Path) -> None:
     """Write a video with its sound; if only jpgs are stored, the video is made from them."""
     clip = request.section.clip
     if clip.video_path is not None:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor
 from common.errors import printable
 from media.clip import count_at_rate
 from media.levels import loudness_lufs, true_peak_db
-from media.reading import probe, read_sound
+from media.reading import iter_sound, probe
+from media.stored import PART_SAMPLES, SomeSound, Sound, like, parts
 from video2audio.peaks import at_loudness, within_full_scale
 from video2audio.request import FoleyRequest
 
@@ -19,6 +21,7 @@ log = logging.getLogger(__name__)
 
 FADE_IN_S, FADE_OUT_S = 0.001, 0.01
 """Fades at the ends of a generated sound: nothing clicks, and a hit on the first frame keeps its attack."""
+_FILTER_WIDTH = 64  # zero crossings on each side of the resampling filter
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +38,8 @@ class Finished:
         true_peak_db: True peak in dB of full scale (dBTP); None where it is silent.
     """
 
-    sound: Tensor
-    whole: Tensor | None
+    sound: Sound
+    whole: Sound | None
     sample_rate_hz: int
     gain_db: float
     n_clipped: int
@@ -44,8 +47,8 @@ class Finished:
     true_peak_db: float | None
 
 
-def finish(generated: Tensor, sample_rate_hz: int, request: FoleyRequest) -> Finished:
-    """Make the sound that is delivered of a generated one.
+def finish(generated: Sound, sample_rate_hz: int, request: FoleyRequest) -> Finished:
+    """Make the sound that is delivered of a generated one; on disk if that is, otherwise in memory.
 
     Args:
         generated: Sound (C, N) of the section.
@@ -59,18 +62,17 @@ def finish(generated: Tensor, sample_rate_hz: int, request: FoleyRequest) -> Fin
     section = request.section
     n_samples = count_at_rate(section.duration_s, rate_hz)
     sound = resampled(faded(generated, sample_rate_hz), sample_rate_hz, rate_hz, n_samples)
-    original = _original(request, rate_hz)
-    first = 0 if original is None else round(section.start_s * rate_hz)
-    if original is not None:
-        original[:, first : first + n_samples] += sound
-        sound = original
+    keeps_sound = _keeps_sound(request)
+    first = round(section.start_s * rate_hz) if keeps_sound else 0
+    if keeps_sound:
+        sound = like(sound, _with_original(sound, rate_hz, first, request))
     if request.loudness_lufs is None:
         levelled = within_full_scale(sound, rate_hz, request.peaks)
     else:
         levelled = at_loudness(sound, rate_hz, request.loudness_lufs, request.peaks)
     return Finished(
-        sound=levelled.sound[:, first : first + n_samples],
-        whole=None if original is None else levelled.sound,
+        sound=_cut(levelled.sound, first, n_samples) if keeps_sound else levelled.sound,
+        whole=levelled.sound if keeps_sound else None,
         sample_rate_hz=rate_hz,
         gain_db=levelled.gain_db,
         n_clipped=levelled.n_clipped,
@@ -79,32 +81,78 @@ def finish(generated: Tensor, sample_rate_hz: int, request: FoleyRequest) -> Fin
     )
 
 
-def faded(sound: Tensor, sample_rate_hz: int) -> Tensor:
+def faded(sound: SomeSound, sample_rate_hz: int) -> SomeSound:
     """Fade a sound (C, N) in over 1 ms and out over 10 ms, or over half of it if it is shorter."""
     n_samples = sound.shape[-1]
-    gain = torch.ones(n_samples)
-    for duration_s, place in ((FADE_IN_S, slice(None)), (FADE_OUT_S, slice(None, None, -1))):
-        n_faded = min(round(duration_s * sample_rate_hz), n_samples // 2)
-        ramp = 0.5 - 0.5 * torch.cos(math.pi * (torch.arange(n_faded) + 0.5) / max(1, n_faded))
-        faded_gain = torch.cat([ramp, torch.ones(n_samples - n_faded)])
-        gain *= faded_gain if place.step is None else faded_gain.flip(0)
-    return sound * gain.to(sound)
+
+    def faded_parts() -> Iterator[Tensor]:
+        start = 0
+        for part in parts(sound):
+            place = start + torch.arange(part.shape[-1])
+            gain = _ramp(place, FADE_IN_S, sample_rate_hz, n_samples)
+            gain *= _ramp(n_samples - 1 - place, FADE_OUT_S, sample_rate_hz, n_samples)
+            yield part * gain.to(part)
+            start += part.shape[-1]
+
+    return like(sound, faded_parts())
 
 
-def resampled(sound: Tensor, sample_rate_hz: int, new_rate_hz: int, n_samples: int) -> Tensor:
+def _ramp(from_end: Tensor, duration_s: float, sample_rate_hz: int, n_samples: int) -> Tensor:
+    """Return the gains of samples that are a number of samples (n,) from the end that is faded."""
+    n_faded = max(1, min(round(duration_s * sample_rate_hz), n_samples // 2))
+    return 0.5 - 0.5 * torch.cos(math.pi * ((from_end + 0.5) / n_faded).clamp(max=1))
+
+
+def resampled(sound: SomeSound, sample_rate_hz: int, new_rate_hz: int, n_samples: int) -> SomeSound:
     """Return a sound (C, N) at another sample rate with a given number of samples, cut or with zeros at its end."""
-    if new_rate_hz != sample_rate_hz:
-        sound = torchaudio.functional.resample(sound, sample_rate_hz, new_rate_hz, lowpass_filter_width=64)
-    return torch.nn.functional.pad(sound[:, :n_samples], (0, max(0, n_samples - sound.shape[-1])))
+    if new_rate_hz == sample_rate_hz and sound.shape[-1] == n_samples:
+        return sound
+    divisor = math.gcd(sample_rate_hz, new_rate_hz)
+    old_step, new_step = sample_rate_hz // divisor, new_rate_hz // divisor
+    margin = math.ceil(_FILTER_WIDTH / min(1, new_step / old_step) / old_step + 1)  # in steps
+    steps = max(1, PART_SAMPLES // old_step)
+
+    def resampled_parts() -> Iterator[Tensor]:
+        missing, first = n_samples, 0
+        while missing > 0:
+            lead = min(first, margin)
+            part = sound[:, (first - lead) * old_step : (first + steps + margin) * old_step]
+            if part.shape[-1]:
+                part = torchaudio.functional.resample(
+                    part, sample_rate_hz, new_rate_hz, lowpass_filter_width=_FILTER_WIDTH
+                )
+            wanted = min(missing, steps * new_step)
+            part = part[:, lead * new_step :][:, :wanted]
+            yield torch.nn.functional.pad(part, (0, wanted - part.shape[-1]))
+            missing, first = missing - wanted, first + steps
+
+    return like(sound, resampled_parts())
 
 
-def _original(request: FoleyRequest, sample_rate_hz: int) -> Tensor | None:
-    """Return the original sound (2, N) of the whole video if it is to be mixed in."""
-    clip = request.section.clip
+def _keeps_sound(request: FoleyRequest) -> bool:
+    """Return whether the original sound is to be mixed in, and there is one."""
     if request.keep_sound is None or request.keep_sound == "track":
-        return None
-    if not probe(clip.sound_path).has_sound:
+        return False
+    if not probe(request.section.clip.sound_path).has_sound:
         log.warning("%s has no sound to keep", printable(request.video))
-        return None
-    sound = read_sound(clip.sound_path, sample_rate_hz=sample_rate_hz, duration_s=clip.duration_s)
-    return sound * 10 ** (request.keep_sound / 20)
+        return False
+    return True
+
+
+def _with_original(sound: Sound, sample_rate_hz: int, first: int, request: FoleyRequest) -> Iterator[Tensor]:
+    """Yield parts (2, n) of the original sound of the whole video, with a sound added from sample `first` on."""
+    assert isinstance(request.keep_sound, float | int)
+    gain = 10 ** (request.keep_sound / 20)
+    clip = request.section.clip
+    for window in iter_sound(clip.sound_path, sample_rate_hz=sample_rate_hz, duration_s=clip.duration_s):
+        part = window.wave * gain
+        start = max(window.first, first)
+        added = sound[:, start - first : max(start, window.first + part.shape[-1]) - first]
+        part[:, start - window.first :][:, : added.shape[-1]] += added
+        yield part
+
+
+def _cut(sound: SomeSound, first: int, n_samples: int) -> SomeSound:
+    """Return some of the samples of a sound (C, N)."""
+    ends = range(first, first + n_samples, PART_SAMPLES)
+    return like(sound, (sound[:, n : min(n + PART_SAMPLES, first + n_samples)] for n in ends))

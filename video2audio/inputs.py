@@ -1,7 +1,7 @@
 """Owns reading the inputs of a sound; the picture is decoded once for all networks that read it."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,15 @@ from common.errors import InputError, check_range, printable
 from common.stopwatch import Stopwatch
 from data.dataset import read_timed_frames
 from media.clip import ClipSpec
-from media.envelope import Envelope, fine_envelope, read_envelope_csv
+from media.envelope import FINE_RATE_HZ, Envelope, fine_envelope, read_envelope_csv
 from media.frames import FrameWindow
-from media.reading import FrameRequest, iter_requests
+from media.reading import FrameRequest, iter_frames, iter_requests
 from media.sound_part import SoundPart, read_part, read_part_for, sound_end_s
-from stable_foley.generator import Prompts, SoundGenerator
+from media.stored import StoredRows
+from stable_foley.generator import Frames, Prompts, SoundGenerator
 from video2audio.request import FoleyRequest, Section
 from video2audio.ring import ring_s
+from video2audio.unfinished import Unfinished
 from video2rms.model import Video2Rms
 from video2rms.predict import frames_to_predict, predict_from_frames
 
@@ -31,6 +33,9 @@ MAX_PEAK = 1000.0
 """Largest peak of an input sound, where 1 is full scale: 60 dB above it, as in CSVs."""
 
 
+_INPUTS = "inputs"
+
+
 @dataclass(frozen=True, eq=False)
 class Inputs:
     """The inputs of a sound.
@@ -39,14 +44,14 @@ class Inputs:
         control: the envelope that controls the model, measured as in its training.
         envelope: the same envelope for display and files, rms (T,) in slots of 8 ms.
         onsets_s: predicted times of hits from the start of the section (K,); None if the envelope was given.
-        frames: (T, 3, H, W), float32 in 0..1, or None if the model does not read them.
+        frames: (T, 3, H, W), uint8, or None if the model does not read them.
         prompts: prompts for the sound.
     """
 
     control: Envelope
     envelope: Envelope
     onsets_s: Tensor | None
-    frames: Tensor | None
+    frames: Frames | None
     prompts: Prompts
 
 
@@ -57,6 +62,7 @@ def read_inputs(
     *,
     progress: bool = False,
     watch: Stopwatch | None = None,
+    unfinished: Unfinished | None = None,
 ) -> Inputs:
     """Read everything that a request asks for.
 
@@ -66,29 +72,45 @@ def read_inputs(
         video2rms: predicts the envelope if none is given.
         progress: whether to show the progress of the prediction.
         watch: records the duration of the stages ``prompts``, ``envelope``, ``network``, ``video`` and ``frames``.
+        unfinished: keeps frames and the prediction on disk, and knows those of an interrupted run; None: in memory.
 
     Raises:
         InputError: a file cannot be used, or an envelope must be predicted without ``video2rms``.
     """
     watch, section = watch or Stopwatch(), request.section
     prompts = _read_prompts(request, generator, watch)
-    frames: Tensor | None = None
+    frames: Frames | None = None
     onsets_s: Tensor | None = None
+    known = unfinished.load(_INPUTS) if unfinished else {}
+    seen = _frame_store(generator.spec, unfinished, known)
     with watch.stage("envelope"):
-        if request.envelope is None:
-            control, onsets_s, frames = _predict(request, prompts, generator, video2rms, progress=progress, watch=watch)
-            envelope = control
+        if known:
+            control = envelope = Envelope(known["rms"], FINE_RATE_HZ)
+            onsets_s, frames = known["onsets_s"], seen if generator.reads_frames else None
+        elif request.envelope is None:
+            control, onsets_s = _predict(request, prompts, generator, video2rms, seen, progress=progress, watch=watch)
+            envelope, frames = control, seen if generator.reads_frames else None
+            if unfinished:
+                unfinished.save(_INPUTS, {"rms": control.rms, "onsets_s": onsets_s}, seen)
         elif isinstance(request.envelope, Envelope):
             control, envelope = request.envelope, _mono(request.envelope)
         else:
             control, envelope = _read_envelope(request, generator)
     if frames is None and generator.reads_frames:
         with watch.stage("frames"):
-            frames = _read_frames(section, generator.spec)
+            _read_frames(section, generator.spec, seen)
+            frames = seen
     if not envelope.rms.any():
         source = request.envelope_file or f"the picture of {request.video}"
         log.warning("the envelope of %s is zero throughout, which asks the model for silence", printable(source))
     return Inputs(control, envelope, onsets_s, frames, prompts)
+
+
+def _frame_store(spec: ClipSpec, unfinished: Unfinished | None, known: Mapping[str, Tensor]) -> StoredRows:
+    """Return where the generator's frames are kept."""
+    size = spec.frame_size_px
+    width, height = (size, size) if isinstance(size, int) else size
+    return (unfinished or Unfinished()).rows(_INPUTS, (3, height, width), torch.uint8, known)
 
 
 def _mono(envelope: Envelope) -> Envelope:
@@ -102,17 +124,18 @@ def _predict(
     prompts: Prompts,
     generator: SoundGenerator,
     video2rms: Video2Rms[Any] | None,
+    seen: StoredRows,
     *,
     progress: bool,
     watch: Stopwatch,
-) -> tuple[Envelope, Tensor, Tensor | None]:
-    """Return the predicted envelope and onsets, and the generator's frames, all from one decoding."""
+) -> tuple[Envelope, Tensor]:
+    """Return the predicted envelope and onsets; the generator's frames are added to `seen` in the same decoding."""
     section, seed = request.section, request.envelope_seed
     path = section.clip.video_path
     if video2rms is None or path is None:
         raise InputError("An envelope is predicted only from a video and with Video2RMS; give an envelope.")
     to_predict = frames_to_predict(video2rms, section.start_s, section.duration_s)
-    requests, seen = [to_predict], list[Tensor]()
+    requests = [to_predict]
     if generator.reads_frames:
         spec = generator.spec
         requests.append(FrameRequest(spec.frame_rate_hz, spec.frame_size_px, section.start_s, section.duration_s))
@@ -130,7 +153,7 @@ def _predict(
     decay_s = ring_s(prompts, generator)
     if decay_s is not None:
         found = found.ringing(decay_s)
-    return found.envelope, found.onsets_s, torch.cat(seen).float() / 255 if seen else None
+    return found.envelope, found.onsets_s
 
 
 def _read_envelope(request: FoleyRequest, generator: SoundGenerator) -> tuple[Envelope, Envelope]:
@@ -153,16 +176,22 @@ def _warn_if_shorter(name: str, start_s: float, duration_s: float, section: Sect
         log.warning("%s ends after %.2f s; silence follows", printable(name), start_s + duration_s)
 
 
-def _read_frames(section: Section, spec: ClipSpec) -> Tensor:
-    """Read frames (T, 3, H, W), float32 in 0..1."""
-    frames = read_timed_frames(
-        section.clip,
-        section.start_s,
-        section.duration_s,
-        frame_rate_hz=spec.frame_rate_hz,
-        size_px=spec.frame_size_px,
-    ).frames
-    return frames.float() / 255
+def _read_frames(section: Section, spec: ClipSpec, seen: StoredRows) -> None:
+    """Add the generator's frames (T, 3, H, W), uint8, to `seen`."""
+    clip, rate_hz, size = section.clip, spec.frame_rate_hz, spec.frame_size_px
+    if clip.frames_dir is not None or clip.video_path is None:
+        start_s, duration_s = section.start_s, section.duration_s
+        seen.append(read_timed_frames(clip, start_s, duration_s, frame_rate_hz=rate_hz, size_px=size).frames)
+        return
+    windows = iter_frames(
+        clip.video_path,
+        frame_rate_hz=rate_hz,
+        size_px=size,
+        start_s=section.start_s,
+        duration_s=section.duration_s,
+    )
+    for window in windows:
+        seen.append(window.frames)
 
 
 def _read_prompts(request: FoleyRequest, generator: SoundGenerator, watch: Stopwatch) -> Prompts:

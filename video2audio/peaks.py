@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,8 @@ from torch import Tensor
 
 from common.choices import PEAKS
 from common.errors import InputError, check_choice
-from media.levels import LOUDNESS_BLOCK_S, loudness_lufs, true_peak_db, true_peaks
+from media.levels import LOUDNESS_BLOCK_S, PEAK_MARGIN_SAMPLES, loudness_lufs, true_peak_db, true_peaks
+from media.stored import SomeSound, Sound, like, parts, parts_with_margins
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +42,12 @@ class Levelled:
         n_clipped: Number of samples that still exceed full scale and are cut off when the sound is written.
     """
 
-    sound: Tensor
+    sound: Sound
     gain_db: float
     n_clipped: int
 
 
-def within_full_scale(sound: Tensor, sample_rate_hz: int, peaks: str = "limit") -> Levelled:
+def within_full_scale(sound: Sound, sample_rate_hz: int, peaks: str = "limit") -> Levelled:
     """Bring a sound within full scale.
 
     Args:
@@ -58,19 +60,29 @@ def within_full_scale(sound: Tensor, sample_rate_hz: int, peaks: str = "limit") 
         InputError: `peaks` is none of these.
     """
     check_peaks(peaks)
-    highest = float(sound.abs().max()) if sound.numel() else 0.0
+    highest = max(float(part.abs().max()) if part.numel() else 0.0 for part in parts(sound))
     if highest <= 1:
         return Levelled(sound, 0.0, 0)
     if peaks == "clip":
-        n_clipped = int((sound.abs() > 1).sum())
-        log.warning("%d of %d samples exceed full scale and are cut off", n_clipped, sound.numel())
+        n_clipped = _n_clipped(sound)
+        log.warning("%d of %d samples exceed full scale and are cut off", n_clipped, math.prod(sound.shape))
         return Levelled(sound, 0.0, n_clipped)
     gain_db = PEAK_DB - 20 * math.log10(highest)
     if peaks == "soften":
         log.warning("the sound exceeds full scale, so all of it is made %.1f dB softer", -gain_db)
-        return Levelled(sound * 10 ** (gain_db / 20), gain_db, 0)
+        return Levelled(_scaled(sound, gain_db), gain_db, 0)
     log.info("peaks exceed full scale by up to %.1f dB and are limited; see --peaks", -gain_db)
     return Levelled(limited(sound, sample_rate_hz), gain_db, 0)
+
+
+def _n_clipped(sound: Sound) -> int:
+    """Return the number of samples that exceed full scale."""
+    return sum(int((part.abs() > 1).sum()) for part in parts(sound))
+
+
+def _scaled(sound: SomeSound, gain_db: float) -> SomeSound:
+    """Return a sound (C, N) with a gain."""
+    return like(sound, (part * 10 ** (gain_db / 20) for part in parts(sound)))
 
 
 def check_peaks(peaks: str) -> None:
@@ -95,7 +107,7 @@ def check_loudness(loudness_lufs: float, duration_s: float) -> None:
         )
 
 
-def at_loudness(sound: Tensor, sample_rate_hz: int, wanted_lufs: float, peaks: str = "limit") -> Levelled:
+def at_loudness(sound: Sound, sample_rate_hz: int, wanted_lufs: float, peaks: str = "limit") -> Levelled:
     """Bring a sound to a loudness, with true peaks of at most -1 dBTP.
 
     Limiting peaks lowers the loudness, so gain and limiter are repeated until it is met within 0.05 LU. A warning says
@@ -120,7 +132,7 @@ def at_loudness(sound: Tensor, sample_rate_hz: int, wanted_lufs: float, peaks: s
     missing_lu = wanted_lufs - found_lufs
     for _ in range(_MOST_ROUNDS):
         asked_db = gain_db + step * missing_lu
-        result, softened_db = _below_true_peak(sound * 10 ** (asked_db / 20), sample_rate_hz, peaks)
+        result, softened_db = _below_true_peak(_scaled(sound, asked_db), sample_rate_hz, peaks)
         before_lu, missing_lu = missing_lu, wanted_lufs - (loudness_lufs(result, sample_rate_hz) or -math.inf)
         if abs(missing_lu) <= _NEAR_LU or peaks != "limit" or asked_db > _MOST_GAIN_DB:
             break
@@ -130,21 +142,24 @@ def at_loudness(sound: Tensor, sample_rate_hz: int, wanted_lufs: float, peaks: s
         log.warning(
             "the sound is %.1f LU softer than %g LUFS, since its peaks reach full scale", missing_lu, wanted_lufs
         )
-    return Levelled(result, asked_db + softened_db, int((result.abs() > 1).sum()))
+    return Levelled(result, asked_db + softened_db, _n_clipped(result))
 
 
-def _below_true_peak(sound: Tensor, sample_rate_hz: int, peaks: str) -> tuple[Tensor, float]:
+def _below_true_peak(sound: Sound, sample_rate_hz: int, peaks: str) -> tuple[Sound, float]:
     """Limit true peaks to -1 dBTP or soften the whole sound for them; return the gain of the whole in dB too."""
     if peaks == "limit":
-        sound = limited(sound, sample_rate_hz, TRUE_PEAK_DB, true_peaks(sound))
+        sound = limited(sound, sample_rate_hz, TRUE_PEAK_DB, true_peaks)
     highest_db = true_peak_db(sound)
     gain_db = 0.0 if peaks == "clip" or highest_db is None else min(0.0, TRUE_PEAK_DB - highest_db)
-    return sound * 10 ** (gain_db / 20), gain_db
+    return _scaled(sound, gain_db), gain_db
 
 
 def limited(
-    sound: Tensor, sample_rate_hz: int, ceiling_db: float = PEAK_DB, magnitudes: np.ndarray | None = None
-) -> Tensor:
+    sound: SomeSound,
+    sample_rate_hz: int,
+    ceiling_db: float = PEAK_DB,
+    magnitudes_of: Callable[[Tensor], np.ndarray] | None = None,
+) -> SomeSound:
     """Limit the peaks of a sound by a gain that looks ahead.
 
     The gain that a sample needs holds for 2.5 ms before and after it and is then averaged over 5 ms. So it has arrived
@@ -154,15 +169,26 @@ def limited(
         sound: Sound (C, N), full scale ±1.
         sample_rate_hz: Samples per second.
         ceiling_db: Highest magnitude of the result, in dB of full scale.
-        magnitudes: What counts as the magnitude of each sample (N,), such as its true peak; None: that of the sample in
-            the loudest channel.
+        magnitudes_of: Returns what counts as the magnitudes (n,) of samples (C, n), such as `true_peaks`; None: the
+            sample in the loudest channel.
     """
-    highest = sound.abs().amax(dim=0).double().numpy() if magnitudes is None else magnitudes
+    magnitudes_of = magnitudes_of or _magnitudes
     ceiling = 10 ** (ceiling_db / 20)
-    needed = np.minimum(1.0, ceiling / np.maximum(highest, ceiling))
     half = max(1, round(FADE_S * sample_rate_hz / 2))
     fade = hann(2 * half + 3)[1:-1]
-    held = np.pad(minimum_filter1d(needed, 2 * half + 1), half, mode="edge")
-    gain = 1 - oaconvolve(1 - held, fade / fade.sum(), mode="valid")
-    gain = np.minimum(gain, needed)  # rounding of the convolution
-    return sound * torch.from_numpy(gain).to(sound)
+
+    def limited_parts() -> Iterator[Tensor]:
+        for part, place in parts_with_margins(sound, 2 * half + PEAK_MARGIN_SAMPLES):
+            needed = np.minimum(1.0, ceiling / np.maximum(magnitudes_of(part), ceiling))
+            held = np.pad(minimum_filter1d(needed, 2 * half + 1), half, mode="edge")
+            gain = 1 - oaconvolve(1 - held, fade / fade.sum(), mode="valid")
+            gain = np.minimum(gain, needed)  # rounding of the convolution
+            yield (part * torch.from_numpy(gain).to(part))[:, place]
+
+    return like(sound, limited_parts())
+
+
+def _magnitudes(sound: Tensor) -> np.ndarray:
+    """Return the magnitudes (N,) of the samples of a sound (C, N) in the loudest channel."""
+    magnitudes: np.ndarray = sound.abs().amax(dim=0).double().numpy()
+    return magnitudes

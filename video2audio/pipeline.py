@@ -1,15 +1,18 @@
 """Owns the single call from a video to its sound: envelope, conditions, generation."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 from tqdm import tqdm
 
 from common.devices import pick_device
 from common.errors import check_seed
 from common.stopwatch import Stopwatch
+from media.stored import Sound
 from stable_foley.checkpoint import BUNDLED
 from stable_foley.generator import SoundGenerator
 from stable_foley.sampler import SamplerSettings
@@ -18,8 +21,14 @@ from video2audio.inputs import Inputs, read_inputs
 from video2audio.record import fingerprint, settings_record
 from video2audio.request import FoleyRequest
 from video2audio.result import FoleyResult
+from video2audio.unfinished import Unfinished
 from video2rms.model import Video2Rms
 from video2rms.predict import BUNDLED_VIDEO2RMS, load_video2rms
+
+log = logging.getLogger(__name__)
+
+MOST_WINDOWS_IN_MEMORY = 6
+"""Windows of a sound, about a minute, from which on it is kept on disk."""
 
 
 class FoleyPipeline:
@@ -94,14 +103,19 @@ class FoleyPipeline:
         *,
         progress: bool = False,
         watch: Stopwatch | None = None,
+        folder: Path | None = None,
     ) -> Iterator[FoleyResult]:
         """Generate one sound for each seed; all inputs are read once.
+
+        Sounds of more than six windows are kept on disk, so that memory does not grow with their length.
 
         Args:
             request: the request, checked.
             seeds: seeds of the noise.
             progress: whether to show progress bars.
             watch: records the durations of the stages.
+            folder: keeps a long sound until the results are taken; an interrupted run with the same settings goes on
+                from there. None: a temporary folder.
 
         Yields:
             A result for each seed.
@@ -113,36 +127,64 @@ class FoleyPipeline:
             check_seed(seed, "seed")
         watch = watch or Stopwatch()
         settings = self.settings(request)
-        inputs: Inputs = read_inputs(request, self.generator, self.video2rms, progress=progress, watch=watch)
+        n_windows = len(self.generator.window_starts(round(request.section.duration_s * self.generator.sample_rate_hz)))
+        unfinished = Unfinished(folder) if n_windows > MOST_WINDOWS_IN_MEMORY else None
+        if unfinished:
+            unfinished.begin({key: value for key, value in self.record(request, 0).items() if key != "seed"})
+        inputs = read_inputs(
+            request, self.generator, self.video2rms, progress=progress, watch=watch, unfinished=unfinished
+        )
         for seed in seeds:
-            generated = self.generator.generate(
-                inputs.control,
-                request.section.duration_s,
-                frames=inputs.frames,
-                prompts=inputs.prompts,
-                settings=settings,
-                seed=seed,
-                control_strength=request.control_strength,
-                progress=partial(tqdm, desc=f"seed {seed}", unit="step", disable=not progress),
-                watch=watch,
-            )
-            finished = finish(generated, self.generator.sample_rate_hz, request)
+            generated = self._generate(request, inputs, seed, unfinished, progress=progress, watch=watch)
             yield FoleyResult(
                 request=request,
-                sound=finished.sound,
-                whole=finished.whole,
-                sample_rate_hz=finished.sample_rate_hz,
+                finished=finish(generated, self.generator.sample_rate_hz, request),
                 envelope=inputs.envelope,
                 onsets_s=inputs.onsets_s,
                 seed=seed,
                 settings=settings,
-                gain_db=finished.gain_db,
-                n_clipped=finished.n_clipped,
-                loudness_lufs=finished.loudness_lufs,
-                true_peak_db=finished.true_peak_db,
                 timings_s=dict(watch.stage_s),
                 origin=self.origin,
             )
+        if unfinished:
+            unfinished.remove()
+
+    def _generate(
+        self,
+        request: FoleyRequest,
+        inputs: Inputs,
+        seed: int,
+        unfinished: Unfinished | None,
+        *,
+        progress: bool,
+        watch: Stopwatch,
+    ) -> Sound:
+        """Generate the sound (C, N) of a section, or go on with it."""
+        name = f"seed-{seed}"
+        state = unfinished.load(name) if unfinished else {}
+        pieces = self.generator.stream(
+            inputs.control,
+            request.section.duration_s,
+            frames=inputs.frames,
+            prompts=inputs.prompts,
+            settings=self.settings(request),
+            seed=seed,
+            control_strength=request.control_strength,
+            progress=partial(tqdm, desc=f"seed {seed}", unit="step", disable=not progress),
+            watch=watch,
+            state=state or None,
+        )
+        if unfinished is None:
+            return torch.cat([piece.sound for piece in pieces], dim=-1)
+        stored = unfinished.sound(name, self.generator.spec.n_channels, state)
+        if state:
+            done_s = stored.shape[1] / self.generator.sample_rate_hz
+            log.info("seed %d goes on at %.0f of %.0f s", seed, done_s, request.section.duration_s)
+        for piece in pieces:
+            stored.append(piece.sound)
+            if piece.state:
+                unfinished.save(name, piece.state, stored.rows)
+        return stored
 
     def record(self, request: FoleyRequest, seed: int) -> dict[str, Any]:
         """Return what the sound of a request depends on, see ``video2audio.record.settings_record``."""

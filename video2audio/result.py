@@ -1,16 +1,19 @@
 """Owns the result of a generation for a video, and its saving."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from media.envelope import Envelope
+from media.stored import Sound, like, loaded, parts
 from stable_foley.sampler import SamplerSettings
 from video2audio.files import FileForm, ResultFiles, write_files
+from video2audio.finish import Finished
 from video2audio.record import settings_record
 from video2audio.request import FoleyRequest
 
@@ -21,54 +24,58 @@ class FoleyResult:
 
     Attributes:
         request: the request.
-        sound: (C, N), float32, with the original sound if it is mixed in; within full scale unless ``request.peaks`` is
-            ``clip``.
-        whole: the same for the whole video (C, N'), if the original sound is mixed in; None: silent around the section.
-        sample_rate_hz: sample rate of the sound.
+        finished: the sound as it is delivered, and what was measured of it.
         envelope: the envelope that controlled it, rms (T,), from the start of the section.
         onsets_s: predicted times of hits from the start of the section (K,); None if the envelope was given.
         seed: seed of the noise.
         settings: settings of the sampler.
-        gain_db: gain of the whole sound if a loudness was asked for, otherwise the lowest gain at any peak, at most 0.
-        n_clipped: number of samples that are clipped when the sound is written.
-        loudness_lufs: integrated loudness (ITU-R BS.1770-4); None below 0.4 s and where it is silent.
-        true_peak_db: true peak in dB of full scale (dBTP); None where it is silent.
         timings_s: durations of the stages in seconds by name, including those shared with other seeds.
         origin: description of the models and the device.
     """
 
     request: FoleyRequest
-    sound: Tensor
-    whole: Tensor | None
-    sample_rate_hz: int
+    finished: Finished
     envelope: Envelope
     onsets_s: Tensor | None
     seed: int
     settings: SamplerSettings
-    gain_db: float
-    n_clipped: int
-    loudness_lufs: float | None
-    true_peak_db: float | None
     timings_s: Mapping[str, float]
     origin: Mapping[str, Any]
+
+    @property
+    def sound(self) -> Tensor:
+        """Sound (C, N), float32, of the section, with the original sound if it is mixed in.
+
+        It is within full scale unless ``request.peaks`` is ``clip``. The sound of a long video is read from disk.
+        """
+        return loaded(self.finished.sound)
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Sample rate of the sound."""
+        return self.finished.sample_rate_hz
 
     @property
     def record(self) -> dict[str, Any]:
         """Everything that the sound depends on and what was measured of it, as stored in ``NAME.json``."""
         return {
             **settings_record(self.request, self.seed, self.settings, self.sample_rate_hz, self.origin),
-            "gain_db": self.gain_db,
-            "clipped_samples": self.n_clipped,
-            "measured_loudness_lufs": self.loudness_lufs,
-            "measured_true_peak_db": self.true_peak_db,
+            "gain_db": self.finished.gain_db,
+            "clipped_samples": self.finished.n_clipped,
+            "measured_loudness_lufs": self.finished.loudness_lufs,
+            "measured_true_peak_db": self.finished.true_peak_db,
         }
 
     @property
-    def video_sound(self) -> Tensor:
+    def _video_sound(self) -> Sound:
         """The sound (C, N') from the start of the video on."""
-        if self.whole is not None:
-            return self.whole
-        return F.pad(self.sound, (round(self.request.section.start_s * self.sample_rate_hz), 0))
+        if self.finished.whole is not None:
+            return self.finished.whole
+        sound, n_before = self.finished.sound, round(self.request.section.start_s * self.sample_rate_hz)
+        if n_before == 0:
+            return sound
+        silence = torch.zeros(1, 1).expand(sound.shape[0], n_before)
+        return like(sound, itertools.chain(parts(silence), parts(sound)))
 
     def save(self, folder: str | Path = "outputs", name: str | None = None, form: FileForm | None = None) -> list[Path]:
         """Write NAME.wav, NAME.mp4 (the video with this sound), NAME.envelope.csv, NAME.png and NAME.json.
@@ -88,4 +95,4 @@ class FoleyResult:
         section, form = self.request.section, form or FileForm()
         files = ResultFiles(Path(folder), name or section.clip.clip_id, self.request, form)
         files.check(self.request.files)
-        return write_files(files, self.request, self.sound, self.video_sound, self.envelope, self.record)
+        return write_files(files, self.request, self.finished.sound, self._video_sound, self.envelope, self.record)

@@ -4,11 +4,14 @@ import math
 
 import av
 import numpy as np
+import pyloudnorm
 import pytest
+import scipy.signal
 import torch
 from av.filter import Graph
 
 from media.levels import loudness_lufs, true_peak_db, true_peaks
+from media.stored import PART_SAMPLES
 
 RATE_HZ = 48_000
 
@@ -77,8 +80,12 @@ def test_silence_has_no_peak():
     assert true_peak_db(torch.zeros(2, 0)) is None
 
 
-def test_true_peaks_do_not_depend_on_blocks(monkeypatch):
-    wave = torch.randn(2, 5000, generator=torch.Generator().manual_seed(0))
-    whole = true_peaks(wave)
-    monkeypatch.setattr("media.levels._BLOCK_SAMPLES", 700)
-    np.testing.assert_allclose(true_peaks(wave), whole, rtol=1e-12)
+def test_levels_of_a_long_sound_do_not_depend_on_the_parts_in_which_it_is_read():
+    wave = torch.randn(2, PART_SAMPLES + 5000, generator=torch.Generator().manual_seed(0)) * 0.1
+    wave[:, PART_SAMPLES - 2 : PART_SAMPLES + 2] = torch.tensor([0.9, -0.9, -0.9, 0.9])  # its peak is between samples
+    fine = np.abs(scipy.signal.resample_poly(wave.double().numpy(), 8, 1, axis=-1)).max()
+    assert true_peak_db(wave) == pytest.approx(20 * math.log10(fine), abs=1e-9)
+    assert true_peaks(wave).max() == pytest.approx(fine)
+    for rate_hz in (44_100, 11_025):
+        expected = pyloudnorm.Meter(rate_hz).integrated_loudness(wave.T.double().numpy())
+        assert loudness_lufs(wave, rate_hz) == pytest.approx(expected, abs=1e-6)

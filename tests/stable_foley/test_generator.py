@@ -282,3 +282,22 @@ def test_one_progress_covers_all_windows(mini):
     mini.generate(flat_envelope(), 4.0, progress=progress)
     assert ranges == [range(6)]
     assert taken == [*range(6), "end"]
+
+
+@pytest.mark.parametrize("name", ["euler", "dpmpp-3m-sde"])
+def test_a_sound_goes_on_after_any_piece_as_if_nothing_had_been(debug, name):
+    frames = torch.randint(0, 256, (20, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    options = {"frames": frames, "settings": replace(FAST, name=name, n_steps=3), "seed": 2}
+    pieces = list(debug.stream(flat_envelope(), 4.5, **options))
+    assert len(pieces) == len(debug.window_starts(round(4.5 * RATE_HZ))) + 1 > 4
+    whole = torch.cat([piece.sound for piece in pieces], dim=1)
+    assert torch.equal(whole, debug.generate(flat_envelope(), 4.5, **options))
+    for n in range(1, len(pieces)):
+        rest = list(debug.stream(flat_envelope(), 4.5, state=pieces[n - 1].state, **options))
+        assert torch.equal(torch.cat([piece.sound for piece in [*pieces[:n], *rest]], dim=1), whole)
+
+
+def test_frames_in_bytes_are_those_in_0_to_1(debug):
+    frames = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    sounds = [debug.generate(flat_envelope(), 1.0, frames=given) for given in (frames, frames.float() / 255)]
+    assert torch.equal(*sounds)

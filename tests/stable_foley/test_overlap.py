@@ -3,24 +3,31 @@
 import pytest
 import torch
 
-from stable_foley.overlap import Overlap, cross_fade, joined
+from stable_foley.overlap import Joints, Overlap, cross_fade
 
 
 def noise(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
+def joined(windows, starts, fade_samples, *, resumed=False):
+    joints, pieces = Joints(10_000, fade_samples), []
+    for window, start in zip(windows, starts, strict=True):
+        pieces.append(joints.add(window, start))
+        if resumed:
+            state, joints = joints.state(), Joints(10_000, fade_samples)
+            joints.resume(state)
+    return torch.cat([*pieces, joints.rest()], dim=1)
+
+
+@pytest.mark.parametrize("resumed", [False, True])
 @pytest.mark.parametrize("starts", [[0], [0, 8000], [0, 8000, 16_000, 24_000], [0, 8000, 8500], [0, 8000, 9999]])
-def test_windows_of_one_sound_become_that_sound(starts):
+def test_windows_of_one_sound_become_that_sound(starts, resumed):
     sound = noise(2, starts[-1] + 10_100)
     windows = [sound[:, start : start + 10_100] for start in starts]  # 100 samples are less than a token
-    torch.testing.assert_close(torch.cat([*joined(windows, starts, 10_000, 0)], dim=1), sound)
+    torch.testing.assert_close(joined(windows, starts, 0, resumed=resumed), sound)
     if starts[-1] != 9999:
-        torch.testing.assert_close(torch.cat([*joined(windows, starts, 10_000, 400)], dim=1), sound)
-
-
-def test_no_window_is_no_sound():
-    assert list(joined([], [], 8000, 2000)) == []
+        torch.testing.assert_close(joined(windows, starts, 400, resumed=resumed), sound)
 
 
 @pytest.mark.parametrize("likeness", [0.0, 0.5, 1.0])

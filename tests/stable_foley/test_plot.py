@@ -19,7 +19,7 @@ def click_at(time_s, duration_s):
 
 def levels_of(mono):
     axes = Figure().subplots()
-    plot._draw_spectrogram(axes, mono, RATE_HZ)
+    plot._draw_spectrogram(axes, mono[None], RATE_HZ)
     return np.asarray(axes.collections[0].get_array())
 
 
@@ -27,6 +27,7 @@ def test_the_spectrogram_does_not_depend_on_blocks(monkeypatch):
     mono = click_at(5.0, 29.0)
     in_blocks = levels_of(mono)
     monkeypatch.setattr(plot, "_BLOCK_COLUMNS", 10**6)
+    monkeypatch.setattr(plot, "_BLOCK_SAMPLES", 10**9)
     np.testing.assert_array_equal(in_blocks, levels_of(mono))
 
 
@@ -46,9 +47,17 @@ def test_a_click_is_seen_in_its_place(duration_s, time_s):
 
 def test_the_range_of_a_long_waveform_is_drawn():
     axes = Figure().subplots()
-    plot._draw_waveform(axes, click_at(3.0, 40.0), RATE_HZ)
+    plot._draw_waveform(axes, click_at(3.0, 40.0)[None], RATE_HZ)
     (filled,) = axes.collections
     corners = filled.get_paths()[0].vertices
     assert corners[:, 1].max() == pytest.approx(1.0)
     assert corners[corners[:, 1].argmax(), 0] == pytest.approx(3.0, abs=0.03)
     assert len(corners) < 5 * plot._MOST_COLUMNS
+
+
+@pytest.mark.parametrize("duration_s", [0.5, 60.0, 121.3])
+def test_the_envelope_in_the_figure_is_that_of_the_whole_sound(duration_s):
+    sound = 0.1 * torch.randn(2, round(duration_s * RATE_HZ), generator=torch.Generator().manual_seed(0))
+    whole = fine_envelope(sound, RATE_HZ).rms
+    drawn = plot._envelope(sound, RATE_HZ).rms
+    torch.testing.assert_close(drawn, whole, rtol=1e-4, atol=1e-6)

@@ -4,10 +4,12 @@ import math
 
 import pytest
 import torch
+import torchaudio.functional
 
 from common.errors import InputError
 from media.levels import loudness_lufs, true_peak_db
 from media.reading import read_sound
+from media.stored import PART_SAMPLES, StoredSound, loaded, parts
 from tests.media.test_levels import ffmpeg_meter, hits
 from video2audio import FoleyRequest
 from video2audio.finish import FADE_OUT_S, faded, finish, resampled
@@ -105,3 +107,15 @@ def test_values_out_of_range_are_named(inference_folder, options):
 def test_a_sound_too_short_for_a_loudness_is_refused(inference_folder):
     with pytest.raises(InputError, match=r"0\.30 s"):
         request(inference_folder, loudness_lufs=-16.0, duration_s=0.3).check()
+
+
+@pytest.mark.parametrize("rate_hz", [44_100, 48_000, 22_050])
+def test_a_long_sound_is_finished_in_parts_as_if_it_were_whole(rate_hz):
+    n_samples = PART_SAMPLES + 100_000
+    sound = torch.randn(2, n_samples, generator=torch.Generator().manual_seed(0))
+    n_new = round(n_samples * rate_hz / RATE_HZ)
+    whole = torchaudio.functional.resample(sound, RATE_HZ, rate_hz, lowpass_filter_width=64)
+    for given in (sound, StoredSound.of(parts(sound))):
+        result = loaded(resampled(given, RATE_HZ, rate_hz, n_new + 5))
+        torch.testing.assert_close(result[:, : n_new - 1], whole[:, : n_new - 1], rtol=1e-5, atol=1e-5)
+        assert result.shape[1] == n_new + 5

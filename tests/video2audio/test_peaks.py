@@ -4,14 +4,15 @@ import pytest
 import torch
 
 from common.errors import InputError
+from media.stored import PART_SAMPLES, StoredSound, loaded, parts
 from video2audio.peaks import FADE_S, PEAK_DB, limited, within_full_scale
 
 RATE_HZ = 44100
 CEILING = 10 ** (PEAK_DB / 20)
 
 
-def noise(peak: float, n_channels: int = 1) -> torch.Tensor:
-    wave = torch.randn(n_channels, RATE_HZ, generator=torch.Generator().manual_seed(0))
+def noise(peak: float, n_channels: int = 1, n_samples: int = RATE_HZ) -> torch.Tensor:
+    wave = torch.randn(n_channels, n_samples, generator=torch.Generator().manual_seed(0))
     return peak * wave / wave.abs().max()
 
 
@@ -69,3 +70,12 @@ def test_a_sound_shorter_than_the_fade_is_limited():
 def test_another_word_is_refused():
     with pytest.raises(InputError, match="'squash'"):
         within_full_scale(noise(2.0), RATE_HZ, "squash")
+
+
+def test_the_gain_of_a_limiter_does_not_depend_on_where_parts_begin():
+    sound = noise(2.0, 2, PART_SAMPLES + 50_000)
+    stored = limited(StoredSound.of(parts(sound)), RATE_HZ)
+    torch.testing.assert_close(loaded(stored), limited(sound, RATE_HZ))
+    place = slice(PART_SAMPLES - 3000, PART_SAMPLES + 3000)
+    around = limited(sound[:, PART_SAMPLES - 9000 : PART_SAMPLES + 9000], RATE_HZ)
+    torch.testing.assert_close(stored[:, place], around[:, 6000:12_000], rtol=1e-5, atol=1e-6)

@@ -4,12 +4,15 @@ import json
 
 import pytest
 import torch
+from torch import Tensor
 
 import infer
 from common.errors import InputError
 from media import container, reading
 from media.envelope import Envelope, read_envelope_csv
 from media.reading import read_frames, read_sound
+from media.stored import StoredSound
+from media.writing import write_video
 from stable_foley.generator import SoundGenerator
 from video2audio import FoleyPipeline, FoleyRequest
 from video2audio.inputs import read_inputs
@@ -67,7 +70,7 @@ def test_both_networks_see_what_they_would_see_alone(video):
     frames = read_frames(
         video, frame_rate_hz=spec.frame_rate_hz, size_px=spec.frame_size_px, start_s=1.0, duration_s=1.5
     )
-    assert torch.equal(inputs.frames, frames.float() / 255)
+    assert torch.equal(inputs.frames[:], frames)
     alone = predict_envelope(load_video2rms(), video, start_s=1.0, duration_s=1.5)
     assert torch.equal(inputs.envelope.rms, alone.envelope.rms)
 
@@ -117,3 +120,68 @@ def test_results_of_another_video_are_not_replaced(inference_folder, pipeline, t
     pipeline(inference_folder / "silent.mp4", envelope=flat, **QUICK).save(tmp_path, name="x")
     with pytest.raises(InputError, match=r"silent\.mp4"):
         pipeline(inference_folder / "video.mp4", envelope=flat, **QUICK).save(tmp_path, name="x")
+
+
+def long_request(video, **options):
+    """A request for a sound of ten windows; the model's windows have 2 s."""
+    envelope = Envelope(torch.rand(2000, generator=torch.Generator().manual_seed(1)), 125.0)
+    return FoleyRequest(video, envelope=envelope, n_steps=2, **options)
+
+
+@pytest.fixture(scope="module")
+def long_video(tmp_path_factory):
+    path = tmp_path_factory.mktemp("long") / "long.mp4"
+    frames = torch.randint(0, 255, (150, 3, 48, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    write_video(path, frames, 10.0)
+    return path
+
+
+@pytest.mark.parametrize("options", [{}, {"loudness_lufs": -20.0, "sample_rate_hz": 48_000, "start_s": 2.0}])
+def test_a_long_sound_is_the_same_on_disk_and_in_memory(pipeline, long_video, monkeypatch, tmp_path, options):
+    files = []
+    for n_windows in (100, 3):
+        monkeypatch.setattr("video2audio.pipeline.MOST_WINDOWS_IN_MEMORY", n_windows)
+        result = next(pipeline.results(long_request(long_video, **options), [1]))
+        assert isinstance(result.finished.sound, Tensor if n_windows == 100 else StoredSound)
+        saved = result.save(tmp_path / str(n_windows))
+        files.append({path.name: path.read_bytes() for path in saved if path.suffix != ".png"})
+    assert files[0] == files[1]
+
+
+def test_an_interrupted_long_sound_goes_on(pipeline, long_video, tmp_path, monkeypatch):
+    request, folder = long_request(long_video), tmp_path / "unfinished"
+    sample, calls = pipeline.generator.model.sample, []
+
+    def watched(*args, **options):
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return sample(*args, **options)
+
+    expected = next(pipeline.results(request, [1])).sound
+    monkeypatch.setattr(pipeline.generator.model, "sample", watched)
+    with pytest.raises(KeyboardInterrupt):
+        next(pipeline.results(request, [1], folder=folder))
+    first, calls[:] = len(calls), [0] * 10
+    (result,) = pipeline.results(request, [1], folder=folder)
+    n_windows = len(pipeline.generator.window_starts(expected.shape[1]))
+    assert len(calls) - 10 == n_windows - (first - 1)
+    assert torch.equal(result.sound, expected)
+
+
+def test_a_long_sound_starts_anew_with_other_settings_and_where_its_samples_are_gone(pipeline, long_video, tmp_path):
+    def begun(request, seed=1):
+        results = pipeline.results(request, [seed], folder=tmp_path / "unfinished")
+        return next(results).sound  # not taken to its end, so everything is still there
+
+    first = begun(long_request(long_video))
+    assert torch.equal(begun(long_request(long_video)), first)
+    assert not torch.equal(begun(long_request(long_video, control_strength=0.5)), first)
+    assert torch.equal(begun(long_request(long_video)), first)
+    (tmp_path / "unfinished" / "seed-1.rows").write_bytes(b"")
+    assert torch.equal(begun(long_request(long_video)), first)
+
+
+def test_what_was_kept_of_a_long_sound_is_removed_with_the_last_result(pipeline, long_video, tmp_path):
+    assert len(list(pipeline.results(long_request(long_video), [1, 2], folder=tmp_path / "unfinished"))) == 2
+    assert not any(tmp_path.iterdir())
