@@ -1,4 +1,4 @@
-# setup · demo · test · test-fast · lint · bench · docs, each usable on a fresh machine with Python 3.11 to 3.13 and git
+# setup · demo · test · test-fast · lint · bench · results · docs, each usable on a fresh machine with Python 3.11 to 3.13 and git
 VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/installed
@@ -9,7 +9,7 @@ FITS := import sys, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (
 # librosa has numba compile itself at its first use; processes that do so at once spoil each other's cache, and crash
 WARM_UP := import torch; from evaluation.onsets import detect_onsets; detect_onsets(torch.rand(1, 44100), 44100)
 
-.PHONY: setup demo test test-fast lint bench docs
+.PHONY: setup demo test test-fast lint bench results docs
 
 setup: $(STAMP)
 
@@ -42,7 +42,12 @@ lint: setup
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
+# speed and memory beside other programs, a table in outputs/; QUICK=1 leaves the full-size model out
 bench: setup
+	$(RUN) -m benchmarks.speed $(if $(QUICK),--quick)
+
+# the figures of docs/results.md that need no recordings
+results: setup
 	$(RUN) -m benchmarks.mel_latent
 	$(RUN) -m benchmarks.evaluation
 	$(RUN) -m benchmarks.control_envelope

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
-from data.greatest_hits import VIDEO_SUFFIXES
-from media.reading import probe
 
 
 def table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
@@ -41,6 +39,9 @@ def find_videos(folder: Path) -> list[Path]:
     Raises:
         InputError: There is none.
     """
+    from data.greatest_hits import VIDEO_SUFFIXES  # not above: the processes of benchmarks.speed start small
+    from media.reading import probe
+
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES and probe(path).has_sound]
     if not videos:

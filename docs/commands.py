@@ -37,6 +37,7 @@ COMMANDS = {
         "benchmarks.readers",
         "benchmarks.ring",
         "benchmarks.real_clips",
+        "benchmarks.speed",
         "benchmarks.synthetic",
         "benchmarks.video2rms",
     ),

@@ -66,6 +66,7 @@ class FoleyModel(nn.Module):
         self.model = ControlledDiT(backbone.dit, controlnet)
         self.conditioner = Conditioners(built, backbone.codec)
         self.guidance = guidance
+        self._frozen_dtype: torch.dtype | None = None
         if backbone.weights is not None:
             self._load_from_backbone()
         self._trained_prefixes = self._prefixes(trainable)
@@ -134,6 +135,18 @@ class FoleyModel(nn.Module):
             if not f"{name}.".startswith(self._trained_prefixes):
                 module.training = False
         return self
+
+    def store_frozen(self, dtype: torch.dtype) -> None:
+        """Keep the frozen matrices of the layers in the type in which a mixed-precision training multiplies them.
+
+        Autocast would convert them in every step, with the same result. Sampling then uses this type too. What is
+        outside of the layers is small, and stable-audio-tools takes the type of its input from there.
+        """
+        for module in self.backbone.dit.transformer.layers.modules():
+            own = list(module.parameters(recurse=False))
+            if isinstance(module, nn.Linear | nn.Conv1d) and not any(each.requires_grad for each in own):
+                module.to(dtype)
+        self._frozen_dtype = dtype
 
     def check_sound(self, sample_rate_hz: int, n_channels: int) -> None:
         """Refuse sound in another form than the latent codec needs.
@@ -243,7 +256,9 @@ class FoleyModel(nn.Module):
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
             level = diffusion.sigma_to_level(sigma).expand(n_clips)
             scaled = x / torch.sqrt(1 + sigma**2)
-            v = self.guided_v(scaled, level, batch, settings.cfg_scale_at(float(sigma)), others, control_strength)
+            cfg_scale = settings.cfg_scale_at(float(sigma))
+            with torch.autocast(self.device.type, self._frozen_dtype, enabled=self._frozen_dtype is not None):
+                v = self.guided_v(scaled, level, batch, cfg_scale, others, control_strength)
             clean = diffusion.denoised_from_v(x, v.float(), sigma)
             return clean if overlap is None else overlap.prediction(clean)
 

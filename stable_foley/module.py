@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import torch
 from omegaconf import DictConfig
+from pytorch_lightning.plugins.precision import MixedPrecision
 from torch import Tensor
 
 from common.errors import InputError
@@ -97,6 +98,12 @@ class FoleyTraining(Training):
     def encode(self, batch: FoleyBatch, factors: Sequence[float]) -> dict[str, Tensor]:
         """Return features of a batch whose sound is multiplied by each of the factors, see ``Training``."""
         return encode_levels(self.model, batch, factors)
+
+    def on_fit_start(self) -> None:
+        """Keep frozen weights in the type of a mixed-precision training."""
+        plugin = self.trainer.precision_plugin
+        if type(plugin) is MixedPrecision:  # a sub-class for sharded weights needs all of one type
+            self.model.store_frozen(torch.bfloat16 if plugin.precision == "bf16-mixed" else torch.float16)
 
     def training_step(self, batch: FoleyBatch, batch_idx: int) -> Tensor:
         """Return the loss of a training batch, with conditions dropped."""

@@ -164,3 +164,10 @@ def test_runs_are_not_mixed_up(runs, data_root, overrides, words):
     save_file(state, run / "other.safetensors")
     with pytest.raises(InputError, match=words):
         train.train(run_config(data_root, runs, "whole", *(o.format(run=run) for o in overrides)))
+
+
+def test_a_mixed_training_keeps_what_is_frozen_in_its_type_and_samples_with_it(data_root, tmp_path):
+    train.train(run_config(data_root, tmp_path, "mixed", "trainer.precision=bf16-mixed", "trainer.max_steps=2"))
+    assert list((tmp_path / "mixed" / "samples").rglob("*.wav"))
+    stored = load_file(tmp_path / "mixed" / "checkpoints" / "best.safetensors")
+    assert {value.dtype for value in stored.values() if value.is_floating_point()} == {torch.float32}

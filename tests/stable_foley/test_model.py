@@ -190,3 +190,27 @@ def test_a_transformer_for_another_latent_is_refused():
     options = ("backbone=mini", "backbone.model_config.model.diffusion.config.io_channels=240")
     with pytest.raises(InputError, match=r"io_channels is 240, but the latent codec has 304 channels"):
         build_model(compose("exp=mini_controlnet", "paths.random_weights=true", "backbone.weights=null", *options))
+
+
+def test_frozen_matrices_kept_in_bfloat16_change_no_loss_and_no_gradient_of_a_mixed_training():
+    found = []
+    for kept in (False, True):
+        torch.manual_seed(0)
+        model = build_model(compose("exp=train_gh_controlnet", "backbone=debug")).train()
+        with torch.no_grad():
+            for parameter in model.model.parameters():
+                parameter.add_(0.05 * torch.randn(parameter.shape))
+        if kept:
+            model.store_frozen(torch.bfloat16)
+        x = torch.randn(1, model.pretransform.n_latent_channels, 16)
+        features = model.conditioner.encode(raw_inputs(1), 2048 * 16)
+        embeddings = model.conditioner.draw(features, torch.Generator().manual_seed(0))
+        with torch.autocast("cpu", torch.bfloat16):
+            v = model(x, torch.tensor([0.3]), model.conditioner(embeddings, {}))
+        v.float().square().mean().backward()
+        found.append([v, *(p.grad for p in model.parameters() if p.grad is not None)])
+    assert len(found[0]) > 10
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+    halved = {name for name, p in model.named_parameters() if p.dtype == torch.bfloat16}
+    assert halved
+    assert not any(p.requires_grad for name, p in model.named_parameters() if name in halved)
