@@ -18,7 +18,8 @@ from media.frames import FrameWindow
 from media.reading import FrameRequest, iter_frames, iter_requests
 from media.sound_part import SoundPart, read_part, read_part_for, sound_end_s
 from media.stored import StoredRows
-from stable_foley.generator import Frames, Prompts, SoundGenerator
+from stable_foley.generator import SoundGenerator
+from stable_foley.windows import Frames, Prompts
 from video2audio.request import FoleyRequest, Section
 from video2audio.ring import ring_s
 from video2audio.unfinished import Unfinished

@@ -13,6 +13,7 @@ from stable_foley.config import build_model
 from stable_foley.generator import Prompts, SoundGenerator
 from stable_foley.noise import noise_source
 from stable_foley.sampler import SamplerSettings
+from stable_foley.windows import prompt_features
 from training.config import compose, instantiate
 
 RATE_HZ = 44_100
@@ -152,8 +153,8 @@ def test_without_frames_the_video_does_not_matter(debug):
 
 def test_several_prompts_are_averaged(debug):
     sounds = [torch.randn(2, RATE_HZ, generator=torch.Generator().manual_seed(i)) for i in range(2)]
-    single = [debug._prompt_features(None, [sound]) for sound in sounds]
-    both = debug._prompt_features(None, sounds)
+    single = [prompt_features(debug.model, None, [sound]) for sound in sounds]
+    both = prompt_features(debug.model, None, sounds)
     mean = (single[0] + single[1]) / 2
     torch.testing.assert_close(both, mean / mean.norm())
 

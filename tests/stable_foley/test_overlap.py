@@ -3,31 +3,53 @@
 import pytest
 import torch
 
-from stable_foley.overlap import Joints, Overlap, cross_fade
+from stable_foley.overlap import Joints, Known, Overlap, cross_fade
 
 
 def noise(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
+STEP = 250
+
+
 def joined(windows, starts, fade_samples, *, resumed=False):
-    joints, pieces = Joints(10_000, fade_samples), []
+    """Sound and latents of windows; the latents of a step are the first sample of it."""
+    joints, pieces = Joints(10_000, fade_samples, STEP), []
     for window, start in zip(windows, starts, strict=True):
-        pieces.append(joints.add(window, start))
+        pieces.append(joints.add(window, window[:, ::STEP], start))
         if resumed:
-            state, joints = joints.state(), Joints(10_000, fade_samples)
+            state, joints = joints.state(), Joints(10_000, fade_samples, STEP)
             joints.resume(state)
-    return torch.cat([*pieces, joints.rest()], dim=1)
+    pieces.append(joints.rest())
+    return tuple(torch.cat(parts, dim=1) for parts in zip(*pieces, strict=True))
 
 
 @pytest.mark.parametrize("resumed", [False, True])
-@pytest.mark.parametrize("starts", [[0], [0, 8000], [0, 8000, 16_000, 24_000], [0, 8000, 8500], [0, 8000, 9999]])
+@pytest.mark.parametrize("starts", [[0], [0, 8000], [0, 8000, 16_000, 24_000], [0, 8000, 8500], [0, 8000, 9750]])
 def test_windows_of_one_sound_become_that_sound(starts, resumed):
     sound = noise(2, starts[-1] + 10_100)
     windows = [sound[:, start : start + 10_100] for start in starts]  # 100 samples are less than a token
-    torch.testing.assert_close(joined(windows, starts, 0, resumed=resumed), sound)
-    if starts[-1] != 9999:
-        torch.testing.assert_close(joined(windows, starts, 400, resumed=resumed), sound)
+    for fade_samples in (0, 100):
+        found, latents = joined(windows, starts, fade_samples, resumed=resumed)
+        torch.testing.assert_close(found, sound)
+        assert torch.equal(latents, sound[:, ::STEP])
+
+
+@pytest.mark.parametrize("keeps_noise", [False, True])
+def test_what_is_known_stands_for_noise_and_prediction(keeps_noise):
+    overlap, latents = Overlap(window_steps=10), noise(2, 3, 10)
+    share = torch.tensor([0.0] * 4 + [0.25, 1.0, 1.0] + [0.0] * 3)
+    free = share > 0
+    overlap.next_window(0, Known(latents, share, keeps_noise))
+    drawn, own = noise(1, 3, 10, seed=2), noise(1, 3, 10, seed=3)
+    first, later, mixed = overlap.noise(drawn), overlap.noise(drawn), overlap.prediction(own)
+    assert torch.equal(first[0][:, ~free], latents[1][:, ~free])
+    assert torch.equal(first[0][:, free], (latents[1] if keeps_noise else drawn[0])[:, free])
+    assert torch.equal(later, drawn)  # of a stochastic sampler
+    assert torch.equal(mixed[0][:, share == 0], latents[0][:, share == 0])
+    assert torch.equal(mixed[0][:, share == 1], own[0][:, share == 1])
+    torch.testing.assert_close(mixed[0][:, 4], 0.75 * latents[0][:, 4] + 0.25 * own[0][:, 4])
 
 
 @pytest.mark.parametrize("likeness", [0.0, 0.5, 1.0])
