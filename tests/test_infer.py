@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 import infer
+from hits.level import Hits, level_of_hits
 from media.envelope import fine_envelope, read_envelope_csv
 from media.reading import probe, read_frames, read_sound
 from tests.conftest import REPOSITORY
@@ -58,6 +59,19 @@ def test_the_written_envelope_gives_the_same_sound_again(inference_folder, tmp_p
     run(inference_folder, tmp_path / "b", envelope=tmp_path / "a" / "video.envelope.csv")
     first, second = (read_sound(tmp_path / n / "video.wav", sample_rate_hz=RATE_HZ) for n in "ab")
     torch.testing.assert_close(first, second, atol=1e-3, rtol=0)
+
+
+def test_a_table_of_hits_is_an_envelope(inference_folder, tmp_path, caplog):
+    table = "time_s,level,decay_s\n0.5,0.2,0.05\n2,0.1,0.1\n9,0.1,0.1\n"
+    (tmp_path / "hits.csv").write_text(table)
+    with caplog.at_level(logging.WARNING):
+        run(inference_folder, tmp_path / "out", "--start", "1", envelope=tmp_path / "hits.csv")
+    assert "3.00" in caplog.text  # where the video ends
+    written = read_envelope_csv(tmp_path / "out" / "video.envelope.csv")
+    hits = Hits(torch.tensor([0.5, 2.0]), torch.tensor([0.2, 0.1]), torch.tensor([0.05, 0.1]), torch.ones(2))
+    expected = level_of_hits(hits, 375)
+    torch.testing.assert_close(written.rms[126:], expected[126:], atol=1e-4, rtol=1e-3)
+    assert (tmp_path / "hits.csv").read_text() == table
 
 
 def test_a_section_lies_at_its_place_in_the_video(inference_folder, tmp_path):

@@ -12,8 +12,9 @@ from torch import Tensor
 from common.errors import InputError, check_range, printable
 from common.stopwatch import Stopwatch
 from data.dataset import read_timed_frames
+from hits.files import read_envelope, read_hits
 from media.clip import ClipSpec
-from media.envelope import Envelope, fine_envelope, read_envelope_csv
+from media.envelope import Envelope, fine_envelope
 from media.frames import FrameWindow
 from media.reading import FrameRequest, iter_requests
 from media.sound_part import SoundPart, read_part, read_part_for, sound_end_s
@@ -137,7 +138,8 @@ def _read_envelope(request: FoleyRequest, generator: SoundGenerator) -> tuple[En
     """Return the envelope that controls the model, and the same for the CSV; the times of a CSV are of the video."""
     section, part, given = request.section, request.envelope_sound, str(request.envelope)
     if part is None:
-        envelope = read_envelope_csv(Path(given), section.duration_s, section.start_s)
+        envelope = read_envelope(Path(given), section.duration_s, section.start_s)
+        _warn_of_late_hits(request)
         _warn_if_shorter(given, section.start_s, envelope.duration_s, section)
         return envelope, envelope
     start_s, rate_hz = part.from_s or 0.0, generator.sample_rate_hz
@@ -151,6 +153,16 @@ def _warn_if_shorter(name: str, start_s: float, duration_s: float, section: Sect
     """Warn that an envelope is padded, with the time at which it ends in its file."""
     if duration_s < section.duration_s - 0.1:
         log.warning("%s ends after %.2f s; silence follows", printable(name), start_s + duration_s)
+
+
+def _warn_of_late_hits(request: FoleyRequest) -> None:
+    """Warn of hits in a file that come after the end of the video."""
+    hits, end_s = read_hits(Path(str(request.envelope))), request.section.clip.duration_s
+    n_late = 0 if hits is None else int((hits.times_s > end_s).sum())
+    if n_late:
+        log.warning(
+            "%s: hits after the end of the video at %.2f s are left out: %d", printable(request.envelope), end_s, n_late
+        )
 
 
 def _read_frames(section: Section, spec: ClipSpec) -> Tensor:

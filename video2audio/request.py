@@ -12,8 +12,9 @@ from common.choices import DEFAULT_QUALITY, PICTURE_CODECS, PictureCodec
 from common.errors import InputError, check_choice, check_range, check_seed
 from common.files import same_file
 from data.greatest_hits import SourceClip, processed_sound, read_clip
+from hits.files import is_table, read_envelope
 from media.clip import part_duration_s
-from media.envelope import Envelope, read_envelope_csv
+from media.envelope import Envelope
 from media.images import find_images
 from media.sound_part import SoundPart, sound_end_s, within
 from stable_foley.generator import MAX_CONTROL_STRENGTH
@@ -42,10 +43,10 @@ class FoleyRequest:
     Attributes:
         video: video file, folder of a clip in the processed layout, or image files as their folder or as a pattern such
             as ``frames/f_%04d.png``.
-        envelope: level over time: a CSV ``time_s,rms`` with times of the video, a sound or a video whose sound is
-            measured, or an ``Envelope``, rms (T,) or (C, T), that begins at the start of the section; None: it is
-            predicted from the picture. Of a sound a track and a part can be named, as ``SoundPart`` or
-            ``FILE#track=2,from=1.5,to=3``; what is at ``from`` is heard at the start of the section.
+        envelope: level over time: a CSV ``time_s,rms`` or of hits, ``time_s,level,decay_s``, with times of the video, a
+            sound or a video whose sound is measured, or an ``Envelope``, rms (T,) or (C, T), that begins at the start
+            of the section; None: it is predicted from the picture. Of a sound a track and a part can be named, as
+            ``SoundPart`` or ``FILE#track=2,from=1.5,to=3``; what is at ``from`` is heard at the start of the section.
         envelope_seed: draws the loudness of each predicted hit from its distribution; None: the median.
         prompt: description of the sound in words.
         audio_prompts: sounds that the result should resemble, averaged: files or parts of them, of which the first
@@ -147,7 +148,7 @@ class FoleyRequest:
         The sound of the video itself begins at the section unless a start is given, another sound at its own start.
         """
         part = self.envelope_file
-        if part is None or is_csv(part.path):
+        if part is None or is_table(part.path):
             return None
         path, section = sound_of(part.path), self.section
         return within(part, path, section.start_s if same_file(path, section.clip.sound_path) else 0.0)
@@ -179,8 +180,8 @@ class FoleyRequest:
                 f"--envelope {self.video} for that of its own sound."
             )
         part = self.envelope_file
-        if part is not None and is_csv(part.path):
-            read_envelope_csv(part.path, section.duration_s, section.start_s)
+        if part is not None and is_table(part.path):
+            read_envelope(part.path, section.duration_s, section.start_s)
         elif part is not None:
             assert self.envelope_sound is not None  # refuses a part that ends before the section
 
@@ -201,13 +202,13 @@ class FoleyRequest:
                     "--envelope-seed changes a predicted envelope and --envelope gives one; leave one out."
                 )
         sounds, part = list(self.prompt_files), self.envelope_file
-        if part is not None and is_csv(part.path):
+        if part is not None and is_table(part.path):
             if str(self.envelope) != str(part.path):
                 raise InputError(
                     f"--envelope {self.envelope} names a part of a table, which is possible of sounds only; give "
                     f"--envelope {part.path}, whose times are those of the video."
                 )
-            read_envelope_csv(part.path)
+            read_envelope(part.path)
         elif part is not None:
             sounds.append(replace(part, path=sound_of(part.path)))
         for sound in sounds:
@@ -225,11 +226,6 @@ class FoleyRequest:
         check_range("--quality", self.quality, 0, 51, whole=True)
         if self.frame_rate_hz is not None:
             check_range("--fps", self.frame_rate_hz, 0.01, 1000)
-
-
-def is_csv(path: Path) -> bool:
-    """Return whether a path names an envelope as a table rather than a sound."""
-    return path.suffix.lower() == ".csv"
 
 
 def sound_of(path: Path) -> Path:
