@@ -66,8 +66,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--envelope",
         type=Path,
         metavar="FILE",
-        help="when and how loud: CSV (time_s,rms, or hits as time_s,level,decay_s; times of the video), or a sound or "
-        "video whose sound is measured; "
+        help="when and how loud: CSV (time_s,rms, or hits as time_s,level,decay_s; times of the video), MIDI, labels "
+        "of Audacity (.txt), or a sound or video whose sound is measured; "
         f"{PART} (default: Video2RMS predicts it from the picture)",
     )
     add("--video2rms", type=Path, metavar="FILE", help="checkpoint of Video2RMS (default: the bundled one)")

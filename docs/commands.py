@@ -130,8 +130,9 @@ def _described(parser: argparse.ArgumentParser, called: str) -> Iterator[str]:
 def _row(action: argparse.Action) -> str:
     """Return the row of one option."""
     metavar = action.metavar or (_listed(action.choices) if action.choices else action.dest.upper())
-    value = "" if action.nargs == 0 else f" {metavar}{' …' if action.nargs == '+' else ''}"
-    shown = f"`{action.option_strings[0]}{value}`" if action.option_strings else f"`{metavar} …`"
+    words = metavar if isinstance(metavar, str) else " ".join(metavar)
+    value = "" if action.nargs == 0 else f" {words}{' …' if action.nargs in ('+', '*') else ''}"
+    shown = f"`{action.option_strings[0]}{value}`" if action.option_strings else f"`{value.strip()}`"
     choices = ", ".join(map(str, action.choices or ()))
     meaning = (action.help or "") % {**vars(action), "choices": choices}
     return "| " + " | ".join((shown.replace("|", "\\|"), _plain(_default(action, meaning)), _plain(meaning))) + " |\n"

@@ -1,4 +1,4 @@
-"""Files that hold hits: tables ``time_s,level,decay_s``; and any file that holds an envelope."""
+"""Files that hold hits, tables ``time_s,level,decay_s``, MIDI and labels; and any file that holds an envelope."""
 
 import csv
 import io
@@ -11,21 +11,24 @@ from common.files import atomic_path
 from common.spreadsheet import Line, has_header, read_table
 from hits.edit import HIGHEST_LEVEL, HitEnvelope, envelope_of_hits
 from hits.find import ends_s
+from hits.labels import read_labels
 from hits.level import LONGEST_DECAY_S, SHORTEST_DECAY_S, Hits
+from hits.midi import read_midi
 from media.envelope import LAST_CSV_TIME_S, Envelope, fine_envelope, read_envelope_csv
 from media.sound_part import SoundPart, read_part
 
 HEADER = ("time_s", "level", "decay_s")
 _RATE_HZ = 44_100
+_READERS = {".mid": read_midi, ".midi": read_midi, ".txt": read_labels}
 
 
 def is_table(path: Path) -> bool:
-    """Return whether a path names an envelope as a table rather than a sound."""
-    return path.suffix.lower() == ".csv"
+    """Return whether a path names an envelope as a table or as hits, rather than a sound."""
+    return path.suffix.lower() in (".csv", *_READERS)
 
 
 def read_hits(path: Path) -> Hits | None:
-    """Read a file of hits, with times of the video.
+    """Read a file of hits, with times of the video: a table, MIDI (.mid) or a label track of Audacity (.txt).
 
     Returns:
         The hits, in order of time; None if the file is a table of an envelope.
@@ -33,6 +36,8 @@ def read_hits(path: Path) -> Hits | None:
     Raises:
         InputError: The file cannot be read, or a value is outside its range.
     """
+    if reader := _READERS.get(path.suffix.lower()):
+        return reader(path)
     if has_header(path, HEADER):
         rows = sorted(_row(path, line) for line in read_table(path, HEADER))
         times_s, levels, decays_s = torch.tensor(rows, dtype=torch.float64).unbind(1)

@@ -48,7 +48,7 @@ def add_edits(parser: argparse.ArgumentParser) -> None:
     add("--scale", _scale, ("TIME", "GAIN"), f"make a hit, or {ALL}, louder: +6dB, -3dB, or a factor such as 0.5", 2)
     add("--mute", partial(_at, HitEnvelope.mute, "--mute"), "TIME", "silence a hit; it stays in the table, at level 0")
     add("--delete", partial(_at, HitEnvelope.delete, "--delete"), "TIME", "remove a hit; what else sounds there stays")
-    add("--add", _add, "TIME LEVEL [DECAY]", "add a hit (default decay: the median of the others)", "+")
+    add("--add", _add, "VALUE", "add a hit: time, level and, if wanted, decay (default: the median of the others)", "+")
     add("--shift", partial(_at, HitEnvelope.shift, "--shift"), "SECONDS", "move all hits")
     add(
         "--quantise",

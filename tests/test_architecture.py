@@ -49,6 +49,8 @@ ONLY_IN = {
     },
     "decord": {"media/frames_by_decord.py"},
     "soundfile": {"media/output.py", "media/writing.py"},
+    "mido": {"hits/midi.py"},
+    "opentimelineio": {"hits/timeline.py"},
 }
 MODELS_DO_NOT_READ_MEDIA = {
     "backbone",

@@ -83,6 +83,13 @@ def test_a_section_lies_at_its_place_in_the_video(inference_folder, tmp_path):
     assert before.abs().max() < 0.1 * within.abs().max()
 
 
+def test_the_sound_of_a_section_says_where_it_belongs(inference_folder, tmp_path):
+    run(inference_folder, tmp_path, "--start", "1.25", "--sample-rate", "48000")
+    assert soundfile.info(tmp_path / "video.wav").subtype == "PCM_24"
+    with av.open(str(tmp_path / "video.wav")) as container:
+        assert container.metadata["time_reference"] == str(round(1.25 * 48_000))
+
+
 def test_without_an_envelope_it_is_predicted_from_the_picture(inference_folder, tmp_path):
     options = ["--checkpoint", str(inference_folder / "model.safetensors"), "--steps", "2", "--start", "0.5"]
     video = inference_folder / "silent.mp4"

@@ -43,10 +43,11 @@ class FoleyRequest:
     Attributes:
         video: video file, folder of a clip in the processed layout, or image files as their folder or as a pattern such
             as ``frames/f_%04d.png``.
-        envelope: level over time: a CSV ``time_s,rms`` or of hits, ``time_s,level,decay_s``, with times of the video, a
-            sound or a video whose sound is measured, or an ``Envelope``, rms (T,) or (C, T), that begins at the start
-            of the section; None: it is predicted from the picture. Of a sound a track and a part can be named, as
-            ``SoundPart`` or ``FILE#track=2,from=1.5,to=3``; what is at ``from`` is heard at the start of the section.
+        envelope: level over time: a CSV ``time_s,rms`` or of hits, ``time_s,level,decay_s``, with times of the video;
+            hits as MIDI or as labels of Audacity (.txt); a sound or a video whose sound is measured; or an
+            ``Envelope``, rms (T,) or (C, T), that begins at the start of the section; None: it is predicted from the
+            picture. Of a sound a track and a part can be named, as ``SoundPart`` or ``FILE#track=2,from=1.5,to=3``;
+            what is at ``from`` is heard at the start of the section.
         envelope_seed: draws the loudness of each predicted hit from its distribution; None: the median.
         prompt: description of the sound in words.
         audio_prompts: sounds that the result should resemble, averaged: files or parts of them, of which the first

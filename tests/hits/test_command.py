@@ -2,13 +2,20 @@
 
 import csv
 import io
+import math
 
+import mido
+import opentimelineio as otio
 import pytest
+import torch
 
 from hits.__main__ import main
 from hits.files import open_envelope
 from media.envelope import read_envelope_csv, write_envelope_csv
+from media.writing import write_video
 from tests.hits.test_edit import ROWS, changed_s, level, noisy
+
+SUFFIXES = {"output": "csv", "table": "table.csv", "midi": "mid", "labels": "txt", "otio": "otio", "edl": "edl"}
 
 
 @pytest.fixture
@@ -56,6 +63,26 @@ def test_all_hits_are_scaled_shifted_and_quantised(envelope_csv, capsys):
     assert rows[0][1] == pytest.approx(2 * ROWS[0][1], rel=0.1)
 
 
+def test_hits_go_to_other_tools_and_come_back(envelope_csv, tmp_path, capsys):
+    write_video(tmp_path / "in" / "video.mp4", torch.zeros(100, 3, 16, 16, dtype=torch.uint8), 25.0)
+    outputs = {f"--{name}": tmp_path / f"hits.{suffix}" for name, suffix in SUFFIXES.items()}
+    words = [str(word) for pair in outputs.items() for word in pair]
+    video = ["--video", str(tmp_path / "in" / "video.mp4")]
+    main([str(envelope_csv), "--mute", "1.2", "--tempo", "90", *video, *words])
+    capsys.readouterr()
+    assert {path.name for path in tmp_path.iterdir()} == {"in", *(path.name for path in outputs.values())}
+    heard = [row for row in ROWS if row[0] != 1.2]
+    for name in ("hits.mid", "hits.txt"):
+        main([str(tmp_path / name)])
+        rows = table(capsys.readouterr().out)
+        assert [time_s for time_s, _ in rows] == pytest.approx([row[0] for row in heard], abs=0.005)
+        assert [rms for _, rms in rows] == pytest.approx([row[1] for row in heard], rel=0.1)
+    assert mido.MidiFile(tmp_path / "hits.mid").length == pytest.approx(3.0 + 0.03 * math.log(10), abs=0.02)
+    picture = next(iter(otio.adapters.read_from_file(str(tmp_path / "hits.otio")).find_clips()))
+    marked_s = [marker.marked_range.start_time.to_seconds() for marker in picture.markers]
+    assert marked_s == pytest.approx([row[0] for row in heard], abs=0.005)
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
@@ -68,6 +95,10 @@ def test_all_hits_are_scaled_shifted_and_quantised(envelope_csv, capsys):
         (["--output", "IN"], "clip.envelope.csv"),
         (["--table", "IN"], "clip.envelope.csv"),
         (["--table", "NEW", "--output", "NEW"], "new.csv"),
+        (["--otio", "hits.otio"], "--video"),
+        (["--labels", "hits.xml"], "hits.xml"),
+        (["--tempo", "1"], "1"),
+        (["--delete", "0.5", "--delete", "1.2", "--delete", "1.5", "--delete", "3", "--midi", "x.mid"], "x.mid"),
     ],
 )
 def test_what_is_impossible_is_one_sentence(envelope_csv, tmp_path, capsys, options, named):
