@@ -119,6 +119,20 @@ def build_parser() -> argparse.ArgumentParser:
     add("--sample-rate", type=int, metavar="HZ", help="sample rate of the result (default: the model's)")
     add("--sound-format", choices=SOUND_FORMATS, default="wav", help="format of the sound file: %(choices)s")
     add("--bit-depth", type=int, choices=BIT_DEPTHS, default=24, help="bits a sample in it; 32 is floating point")
+    add(
+        "--sampler-dir",
+        type=Path,
+        metavar="DIR",
+        help="play sounds from a folder at the hits of the envelope, instead of generating",
+    )
+    add(
+        "--sampler-mix",
+        nargs="?",
+        const=0.0,
+        type=float,
+        metavar="DB",
+        help="generate too, and mix the sounds of --sampler-dir in, at a gain in dB (0 if none is given)",
+    )
     add("--fps", type=float, metavar="HZ", help="frames per second of a folder or a pattern of image files")
     add("--format", choices=("auto", *VIDEO_FORMATS), default="auto", help="format of the video: %(choices)s")
     add(

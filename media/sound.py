@@ -7,6 +7,7 @@ from typing import Any
 
 import av
 import torch
+import torchaudio.functional
 from torch import Tensor
 
 from common.errors import InputError
@@ -26,6 +27,13 @@ class SoundWindow:
 
     first: int
     wave: Tensor
+
+
+def resampled(sound: Tensor, sample_rate_hz: int, new_rate_hz: int, n_samples: int) -> Tensor:
+    """Return a sound (C, N) at another sample rate with a given number of samples, cut or with zeros at its end."""
+    if new_rate_hz != sample_rate_hz:
+        sound = torchaudio.functional.resample(sound, sample_rate_hz, new_rate_hz, lowpass_filter_width=64)
+    return torch.nn.functional.pad(sound[:, :n_samples], (0, max(0, n_samples - sound.shape[-1])))
 
 
 class SoundLine:

@@ -5,13 +5,13 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torchaudio.functional
 from torch import Tensor
 
 from common.errors import printable
 from media.clip import count_at_rate
 from media.levels import loudness_lufs, true_peak_db
 from media.reading import probe, read_sound
+from media.sound import resampled
 from video2audio.peaks import at_loudness, within_full_scale
 from video2audio.request import FoleyRequest
 
@@ -89,13 +89,6 @@ def faded(sound: Tensor, sample_rate_hz: int) -> Tensor:
         faded_gain = torch.cat([ramp, torch.ones(n_samples - n_faded)])
         gain *= faded_gain if place.step is None else faded_gain.flip(0)
     return sound * gain.to(sound)
-
-
-def resampled(sound: Tensor, sample_rate_hz: int, new_rate_hz: int, n_samples: int) -> Tensor:
-    """Return a sound (C, N) at another sample rate with a given number of samples, cut or with zeros at its end."""
-    if new_rate_hz != sample_rate_hz:
-        sound = torchaudio.functional.resample(sound, sample_rate_hz, new_rate_hz, lowpass_filter_width=64)
-    return torch.nn.functional.pad(sound[:, :n_samples], (0, max(0, n_samples - sound.shape[-1])))
 
 
 def _original(request: FoleyRequest, sample_rate_hz: int) -> Tensor | None:

@@ -12,7 +12,9 @@ from torch import Tensor
 from common.errors import InputError, check_range, printable
 from common.stopwatch import Stopwatch
 from data.dataset import read_timed_frames
-from hits.files import read_envelope, read_hits
+from hits.files import is_table, read_envelope, read_hits
+from hits.find import find_hits
+from hits.level import Hits
 from media.clip import ClipSpec
 from media.envelope import Envelope, fine_envelope
 from media.frames import FrameWindow
@@ -28,6 +30,8 @@ log = logging.getLogger(__name__)
 
 MAX_PROMPT_S = 60.0
 """A longer prompt adds little: the encoders average over windows of 2 s (CAVP) or 10 s (CLAP)."""
+MEASURED_RATE_HZ = 44_100
+"""Sample rate at which a sound is read whose envelope is measured for no model."""
 MAX_PEAK = 1000.0
 """Largest peak of an input sound, where 1 is full scale: 60 dB above it, as in CSVs."""
 
@@ -42,6 +46,7 @@ class Inputs:
         onsets_s: predicted times of hits from the start of the section (K,); None if the envelope was given.
         frames: (T, 3, H, W), float32 in 0..1, or None if the model does not read them.
         prompts: prompts for the sound.
+        hits: hits of the envelope, with times from the start of the section on, if recordings are played at them.
     """
 
     control: Envelope
@@ -49,11 +54,12 @@ class Inputs:
     onsets_s: Tensor | None
     frames: Tensor | None
     prompts: Prompts
+    hits: Hits | None = None
 
 
 def read_inputs(
     request: FoleyRequest,
-    generator: SoundGenerator,
+    generator: SoundGenerator | None,
     video2rms: Video2Rms[Any] | None,
     *,
     progress: bool = False,
@@ -63,7 +69,7 @@ def read_inputs(
 
     Args:
         request: the request.
-        generator: the model that the inputs are for.
+        generator: the model that the inputs are for; None: nothing is generated.
         video2rms: predicts the envelope if none is given.
         progress: whether to show the progress of the prediction.
         watch: records the duration of the stages ``prompts``, ``envelope``, ``network``, ``video`` and ``frames``.
@@ -72,24 +78,36 @@ def read_inputs(
         InputError: a file cannot be used, or an envelope must be predicted without ``video2rms``.
     """
     watch, section = watch or Stopwatch(), request.section
-    prompts = _read_prompts(request, generator, watch)
+    prompts = Prompts() if generator is None else _read_prompts(request, generator, watch)
     frames: Tensor | None = None
-    onsets_s: Tensor | None = None
+    hits: Hits | None = None
     with watch.stage("envelope"):
         if request.envelope is None:
-            control, onsets_s, frames = _predict(request, prompts, generator, video2rms, progress=progress, watch=watch)
+            control, hits, frames = _predict(request, prompts, generator, video2rms, progress=progress, watch=watch)
             envelope = control
         elif isinstance(request.envelope, Envelope):
             control, envelope = request.envelope, _mono(request.envelope)
         else:
             control, envelope = _read_envelope(request, generator)
-    if frames is None and generator.reads_frames:
+    onsets_s = None if hits is None else hits.times_s
+    if frames is None and generator is not None and generator.reads_frames:
         with watch.stage("frames"):
             frames = _read_frames(section, generator.spec)
     if not envelope.rms.any():
         source = request.envelope_file or f"the picture of {request.video}"
         log.warning("the envelope of %s is zero throughout, which asks the model for silence", printable(source))
-    return Inputs(control, envelope, onsets_s, frames, prompts)
+    if request.sampler_dir is not None:
+        with watch.stage("hits"):
+            hits = _hits(request, envelope) if hits is None else hits
+            hits = hits[hits.rms > 0]
+    return Inputs(control, envelope, onsets_s, frames, prompts, hits)
+
+
+def _hits(request: FoleyRequest, envelope: Envelope) -> Hits:
+    """Return the hits of a given envelope, as its file states them or as they are found in it."""
+    part = request.envelope_file
+    stated = read_hits(part.path) if part is not None and is_table(part.path) else None
+    return find_hits(envelope) if stated is None else stated.later(-request.section.start_s)
 
 
 def _mono(envelope: Envelope) -> Envelope:
@@ -101,20 +119,20 @@ def _mono(envelope: Envelope) -> Envelope:
 def _predict(
     request: FoleyRequest,
     prompts: Prompts,
-    generator: SoundGenerator,
+    generator: SoundGenerator | None,
     video2rms: Video2Rms[Any] | None,
     *,
     progress: bool,
     watch: Stopwatch,
-) -> tuple[Envelope, Tensor, Tensor | None]:
-    """Return the predicted envelope and onsets, and the generator's frames, all from one decoding."""
+) -> tuple[Envelope, Hits, Tensor | None]:
+    """Return the predicted envelope and hits, and the generator's frames, all from one decoding."""
     section, seed = request.section, request.envelope_seed
     path = section.clip.video_path
     if video2rms is None or path is None:
         raise InputError("An envelope is predicted only from a video and with Video2RMS; give an envelope.")
     to_predict = frames_to_predict(video2rms, section.start_s, section.duration_s)
     requests, seen = [to_predict], list[Tensor]()
-    if generator.reads_frames:
+    if generator is not None and generator.reads_frames:
         spec = generator.spec
         requests.append(FrameRequest(spec.frame_rate_hz, spec.frame_size_px, section.start_s, section.duration_s))
 
@@ -128,13 +146,13 @@ def _predict(
     found = predict_from_frames(
         video2rms, windows(), to_predict, section.start_s, seed=seed, progress=progress, watch=watch
     )
-    decay_s = ring_s(prompts, generator)
+    decay_s = None if generator is None else ring_s(prompts, generator)
     if decay_s is not None:
         found = found.ringing(decay_s)
-    return found.envelope, found.onsets_s, torch.cat(seen).float() / 255 if seen else None
+    return found.envelope, found.hits, torch.cat(seen).float() / 255 if seen else None
 
 
-def _read_envelope(request: FoleyRequest, generator: SoundGenerator) -> tuple[Envelope, Envelope]:
+def _read_envelope(request: FoleyRequest, generator: SoundGenerator | None) -> tuple[Envelope, Envelope]:
     """Return the envelope that controls the model, and the same for the CSV; the times of a CSV are of the video."""
     section, part, given = request.section, request.envelope_sound, str(request.envelope)
     if part is None:
@@ -142,11 +160,13 @@ def _read_envelope(request: FoleyRequest, generator: SoundGenerator) -> tuple[En
         _warn_of_late_hits(request)
         _warn_if_shorter(given, section.start_s, envelope.duration_s, section)
         return envelope, envelope
-    start_s, rate_hz = part.from_s or 0.0, generator.sample_rate_hz
+    start_s = part.from_s or 0.0
+    rate_hz = MEASURED_RATE_HZ if generator is None else generator.sample_rate_hz
     _warn_if_shorter(given, start_s, sound_end_s(replace(part, from_s=None)) - start_s, section)
     sound = read_part_for(part, section.duration_s, sample_rate_hz=rate_hz)
     check_range(f"{given}: a peak of", float(sound.abs().max()), 0, MAX_PEAK)
-    return generator.measure(sound), fine_envelope(sound, rate_hz)
+    fine = fine_envelope(sound, rate_hz)
+    return fine if generator is None else generator.measure(sound), fine
 
 
 def _warn_if_shorter(name: str, start_s: float, duration_s: float, section: Section) -> None:

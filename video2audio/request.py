@@ -21,6 +21,7 @@ from stable_foley.generator import MAX_CONTROL_STRENGTH
 from stable_foley.sampler import SamplerSettings
 from video2audio.film import Film
 from video2audio.peaks import LOUDEST_LUFS, QUIETEST_LUFS, check_loudness, check_peaks
+from video2audio.samples import check_recordings
 
 MOST_GAIN_DB = 40.0
 SAMPLE_RATES_HZ = (16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000)
@@ -67,6 +68,10 @@ class FoleyRequest:
         loudness_lufs: integrated loudness of the result, -60 to -5 LUFS, with true peaks of at most -1 dBTP; None: as
             it comes.
         sample_rate_hz: samples per second of the result, one of ``SAMPLE_RATES_HZ``; None: the model's.
+        sampler_dir: folder of sounds that are played at the hits of the envelope, see ``video2audio.samples``; None:
+            there are none.
+        sampler_gain_db: gain in dB, at most 40 either way, at which these are mixed with the generated sound; None:
+            they are played instead of it, and nothing is generated.
         frame_rate_hz: frames per second of a video that is a sequence of image files; None for all others.
         codec: how the picture is written, see ``media.muxing.plan_mux``: ``auto``, ``copy``, ``h264``, ``prores``.
         quality: constant rate factor of H.264, 0 (lossless) to 51 (worst).
@@ -89,6 +94,8 @@ class FoleyRequest:
     keep_sound: float | Literal["track"] | None = None
     loudness_lufs: float | None = None
     sample_rate_hz: int | None = None
+    sampler_dir: Path | None = None
+    sampler_gain_db: float | None = None
     frame_rate_hz: float | None = None
     codec: PictureCodec = "auto"
     quality: int = DEFAULT_QUALITY
@@ -163,7 +170,13 @@ class FoleyRequest:
     def files(self) -> list[Path]:
         """All input files of the request."""
         envelope = self.envelope_file
-        return [self.video, *(part.path for part in (*([envelope] if envelope else []), *self.prompt_files))]
+        parts = [*([envelope] if envelope else []), *self.prompt_files]
+        return [self.video, *(part.path for part in parts), *([self.sampler_dir] if self.sampler_dir else [])]
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether a model generates sound, rather than only recordings being played."""
+        return self.sampler_dir is None or self.sampler_gain_db is not None
 
     def check(self) -> None:
         """Refuse numbers out of range and files that cannot be read.
@@ -196,6 +209,7 @@ class FoleyRequest:
         SamplerSettings().changed(**self.sampler_changes)
         check_peaks(self.peaks)
         self._check_result()
+        self._check_sampler()
         if self.envelope_seed is not None:
             check_seed(self.envelope_seed, "--envelope-seed")
             if self.envelope is not None:
@@ -214,6 +228,33 @@ class FoleyRequest:
             sounds.append(replace(part, path=sound_of(part.path)))
         for sound in sounds:
             sound_end_s(sound)
+
+    def _check_sampler(self) -> None:
+        """Refuse a folder without sounds, and options that need a generated sound where there is none."""
+        if self.sampler_gain_db is not None:
+            if self.sampler_dir is None:
+                raise InputError("--sampler-mix mixes the sounds of a folder in: give --sampler-dir too")
+            check_range("--sampler-mix", self.sampler_gain_db, -MOST_GAIN_DB, MOST_GAIN_DB)
+        if self.sampler_dir is None:
+            return
+        changes = {"--" + name: value for name, value in self.sampler_changes.items()}
+        given = {
+            "--prompt": self.prompt,
+            "--audio-prompt": self.audio_prompts or None,
+            "--negative-prompt": self.negative_prompt,
+            "--sampler": changes["--name"],
+            "--steps": changes["--n_steps"],
+            "--cfg": changes["--cfg_scale"],
+            "--level-match": changes["--level_match_db"],
+            "--control-strength": None if self.control_strength == 1 else self.control_strength,
+        }
+        idle = next((name for name, value in given.items() if value is not None), None)
+        if idle is not None and not self.is_generated:
+            raise InputError(
+                f"{idle} changes a generated sound, and --sampler-dir plays recordings instead: leave it out, or give "
+                "--sampler-mix too"
+            )
+        check_recordings(self.sampler_dir)
 
     def _check_result(self) -> None:
         """Refuse impossible values of what is delivered."""

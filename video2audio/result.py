@@ -1,6 +1,6 @@
 """Owns the result of a generation for a video, and its saving."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,14 @@ class FoleyResult:
         envelope: the envelope that controlled it, rms (T,), from the start of the section.
         onsets_s: predicted times of hits from the start of the section (K,); None if the envelope was given.
         seed: seed of the noise.
-        settings: settings of the sampler.
+        settings: settings of the sampler; None if nothing was generated.
         gain_db: gain of the whole sound if a loudness was asked for, otherwise the lowest gain at any peak, at most 0.
         n_clipped: number of samples that are clipped when the sound is written.
         loudness_lufs: integrated loudness (ITU-R BS.1770-4); None below 0.4 s and where it is silent.
         true_peak_db: true peak in dB of full scale (dBTP); None where it is silent.
         timings_s: durations of the stages in seconds by name, including those shared with other seeds.
         origin: description of the models and the device.
+        played: time in seconds from the start of the section, and file, of each recording that was played.
     """
 
     request: FoleyRequest
@@ -44,13 +45,14 @@ class FoleyResult:
     envelope: Envelope
     onsets_s: Tensor | None
     seed: int
-    settings: SamplerSettings
+    settings: SamplerSettings | None
     gain_db: float
     n_clipped: int
     loudness_lufs: float | None
     true_peak_db: float | None
     timings_s: Mapping[str, float]
     origin: Mapping[str, Any]
+    played: Sequence[tuple[float, str]] = ()
 
     @property
     def record(self) -> dict[str, Any]:
@@ -61,6 +63,7 @@ class FoleyResult:
             "clipped_samples": self.n_clipped,
             "measured_loudness_lufs": self.loudness_lufs,
             "measured_true_peak_db": self.true_peak_db,
+            "played": [list(each) for each in self.played],
         }
 
     @property
