@@ -19,16 +19,23 @@ from common.options import add_number, command_parser
 from hits.edit import HitEnvelope
 from hits.files import hit_table, open_envelope, write_hit_table
 from hits.grid import FASTEST_BPM, SLOWEST_BPM
-from hits.labels import check_labels, write_labels
+from hits.labels import write_labels
 from hits.midi import USUAL_TEMPO_BPM, write_midi
 from hits.options import add_edits, applied
-from hits.timeline import Scene, check_suffix, write_edl, write_otio
+from hits.timeline import Scene, write_edl, write_otio
 from media.envelope import write_envelope_csv
 from media.reading import probe
 from media.sound_part import SoundPart
 
-OUTPUTS = ("output", "table", "midi", "labels", "otio", "edl")
-"""Options that name a file to write."""
+OUTPUTS = {
+    "output": (".csv",),
+    "table": (".csv",),
+    "midi": (".mid", ".midi"),
+    "labels": (".txt", ".csv"),
+    "otio": (".otio",),
+    "edl": (".edl",),
+}
+"""Options that name a file to write, and its suffixes."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -70,13 +77,13 @@ def check_outputs(args: argparse.Namespace) -> None:
             raise InputError(f"{option} {path} is a folder, or another output: give another file")
         if any(same_file(path, given) for given in inputs):
             raise InputError(f"{option} {path} is an input and would be overwritten: give another file")
-    if args.labels is not None:
-        check_labels(args.labels)
-    for option, suffix in (("otio", ".otio"), ("edl", ".edl")):
-        if (path := getattr(args, option)) is not None:
-            check_suffix(f"--{option}", path, suffix)
-            if args.video is None:
-                raise InputError(f"--{option} {path} needs the video that the hits belong to: give --video FILE")
+        suffixes = OUTPUTS[option[2:]]
+        if path.suffix.lower() not in suffixes:
+            raise InputError(
+                f"{option} {path} ends with {path.suffix!r}: give a file name with {' or '.join(suffixes)}"
+            )
+        if option in ("--otio", "--edl") and args.video is None:
+            raise InputError(f"{option} {path} needs the video that the hits belong to: give --video FILE")
 
 
 def write(args: argparse.Namespace, edited: HitEnvelope) -> None:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from common.errors import InputError, check_range
-from hits.find import USUAL_DECAY_S, ends_s, find_hits
+from hits.find import USUAL_DECAY_S, audible_s, ends_s, find_hits
 from hits.grid import Grid
-from hits.level import LONGEST_DECAY_S, SHORTEST_DECAY_S, Hits, level_of_hits
-from hits.shares import Share, shares_of
+from hits.level import LONGEST_DECAY_S, SHORTEST_DECAY_S, WINDOW_S, Hits, level_of_hits
+from hits.shares import INAUDIBLE, Share, shares_of
 from media.envelope import FINE_RATE_HZ, Envelope
 
 NAMED_WITHIN_S = 0.05
@@ -41,11 +41,18 @@ class Hit:
     ring: float = 1.0
     share: Share | None = None
 
-    def energy(self, n_slots: int, rate_hz: float) -> np.ndarray:
-        """Return its energy (N,) in the slots of an envelope, float64."""
+    def add_energy(self, energy: np.ndarray, rate_hz: float, sign: int = 1) -> None:
+        """Add its energy to those of an envelope (N,), in place, or subtract it; what is outside is lost."""
         if self.share is not None:
-            return self.share.energy(n_slots, (self.time_s - self.share.time_s) * rate_hz, self.level)
-        return level_of_hits(hits_of([self]), n_slots, rate_hz).double().numpy() ** 2
+            start, values = self.share.moved((self.time_s - self.share.time_s) * rate_hz, self.level)
+        else:
+            start = max(0, int((self.time_s - WINDOW_S) * rate_hz))
+            n_slots = math.ceil((2 * audible_s(self.decay_s) + 2 * WINDOW_S) * rate_hz)
+            local = hits_of([self]).later(-start / rate_hz)
+            values = level_of_hits(local, min(n_slots, len(energy) - start), rate_hz).double().numpy() ** 2
+        first, end = max(0, start), min(len(energy), start + len(values))
+        if first < end:
+            energy[first:end] += sign * values[first - start : end - start]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,18 +109,21 @@ class HitEnvelope:
         for sign, side in ((-1, self.found), (1, self.hits)):
             for hit in side:
                 if id(hit) not in kept:
-                    change += sign * hit.energy(len(rms), self.original.rate_hz)
-        energy = rms.double().cpu().numpy() ** 2 + change
-        edited = torch.from_numpy(np.sqrt(energy.clip(min=0))).to(rms)
+                    hit.add_energy(change, self.original.rate_hz, sign)
+        before = rms.double().cpu().numpy() ** 2
+        energy = before + change
+        energy[energy < INAUDIBLE * before] = 0  # what rounding leaves of a hit that is gone
+        edited = torch.from_numpy(np.sqrt(energy)).to(rms)
         return replace(self.original, rms=torch.where(torch.from_numpy(change != 0).to(rms.device), edited, rms))
 
     @cached_property
     def sustained(self) -> Envelope:
         """What is heard of the original beside the hits found in it."""
         rms, rate_hz = self.original.rms, self.original.rate_hz
-        of_hits = sum((hit.energy(len(rms), rate_hz) for hit in self.found), np.zeros(len(rms)))
-        rest = (rms.double().cpu().numpy() ** 2 - of_hits).clip(min=0)
-        return replace(self.original, rms=torch.from_numpy(np.sqrt(rest)).to(rms))
+        rest = rms.double().cpu().numpy() ** 2
+        for hit in self.found:
+            hit.add_energy(rest, rate_hz, -1)
+        return replace(self.original, rms=torch.from_numpy(np.sqrt(rest.clip(min=0))).to(rms))
 
     @property
     def as_hits(self) -> Hits:

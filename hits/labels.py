@@ -36,9 +36,11 @@ def write_labels(path: Path, hits: Hits) -> None:
     Raises:
         InputError: The suffix is another one, or the file cannot be written.
     """
-    check_labels(path)
+    suffix = path.suffix.lower()
+    if suffix not in (".txt", ".csv"):
+        raise InputError(f"{path} ends with {path.suffix!r}: give .txt for Audacity or .csv for Reaper")
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        if path.suffix.lower() == ".txt":
+        if suffix == ".txt":
             file.writelines(f"{start_s:.6f}\t{end_s:.6f}\t{text}\n" for start_s, end_s, text in _labels(hits))
             return
         writer = csv.writer(file, lineterminator="\n")
@@ -46,16 +48,6 @@ def write_labels(path: Path, hits: Hits) -> None:
         for number, (start_s, end_s, text) in enumerate(_labels(hits), start=1):
             writer.writerow((f"M{number}", text, _clock(start_s), "", ""))
             writer.writerow((f"R{number}", text, _clock(start_s), _clock(end_s), _clock(end_s - start_s)))
-
-
-def check_labels(path: Path) -> None:
-    """Refuse a file name that stands for no form of labels.
-
-    Raises:
-        InputError: It has another suffix than .txt or .csv.
-    """
-    if path.suffix.lower() not in (".txt", ".csv"):
-        raise InputError(f"--labels {path} ends with {path.suffix!r}: give .txt for Audacity or .csv for Reaper")
 
 
 def read_labels(path: Path) -> Hits:

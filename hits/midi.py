@@ -21,7 +21,8 @@ def velocity_of(level: float) -> int:
     """Return the velocity of a level: 127 times its square root, 1 to 127; half the velocity is 12 dB less.
 
     Source:
-        The velocity curve of General MIDI 2 and of DLS: 40 log10(127 / velocity) dB below full level.
+        Downloadable Sounds Level 1 (DLS): a velocity is 20 log10(127² / velocity²) dB below full level. MIDI itself
+        defines no curve.
     """
     return min(max(round(LOUDEST_VELOCITY * level**0.5), 1), LOUDEST_VELOCITY)
 

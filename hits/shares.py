@@ -18,6 +18,7 @@ RIPPLE = 4.0
 DROWNED = 2.0
 """Factor above the energy just before a hit below which it is over."""
 INAUDIBLE = 1e-6
+"""Share of an energy, -60 dB, that counts as nothing beside it."""
 _FADE_SLOTS = 10
 
 
@@ -37,8 +38,8 @@ class Share:
     time_s: float
     level: float
 
-    def energy(self, n_slots: int, by_slots: float, level: float) -> np.ndarray:
-        """Return the energy (N,) of the hit, later by some slots and at another level; what is outside is lost.
+    def moved(self, by_slots: float, level: float) -> tuple[int, np.ndarray]:
+        """Return the first slot and the energies of the hit, later by some slots and at another level.
 
         Between slots energies are interpolated.
         """
@@ -46,11 +47,7 @@ class Share:
         part = by_slots - whole
         values = np.append((1 - part) * self.values, 0.0)
         values[1:] += part * self.values
-        start, energy = self.first + whole, np.zeros(n_slots)
-        first, end = max(0, start), min(n_slots, start + len(values))
-        if first < end:
-            energy[first:end] = values[first - start : end - start] * (level / self.level) ** 2
-        return energy
+        return self.first + whole, values * (level / self.level) ** 2
 
 
 def shares_of(envelope: Envelope, hits: Hits) -> list[Share]:

@@ -125,9 +125,8 @@ def write_otio(path: Path, scene: Scene) -> None:
     """Write an OpenTimelineIO file: the video with markers at the hits, and each sound on a track of its own.
 
     Raises:
-        InputError: The file has another suffix than .otio, or cannot be written.
+        InputError: The file cannot be written.
     """
-    check_suffix("--otio", path, ".otio")
     rate_hz = scene.video.info.frame_rate_hz
     text = _timeline(scene, path.stem, Clock(rate_hz, rate_hz, is_exact=True)).to_json_string(indent=2)
     with atomic_path(path) as temporary:
@@ -141,11 +140,10 @@ def write_edl(path: Path, scene: Scene) -> None:
     that of the video does.
 
     Raises:
-        InputError: The file has another suffix than .edl, or cannot be written.
+        InputError: The file cannot be written.
     """
     import opentimelineio as otio  # not above: only this needs it
 
-    check_suffix("--edl", path, ".edl")
     asked_hz = scene.video.info.frame_rate_hz
     rate_hz = next((rate for rate in SMPTE_RATES_HZ if abs(rate - asked_hz) < 1e-3), USUAL_EDL_RATE_HZ)
     drops = has_drop_frames(scene.video.info.path)
@@ -160,16 +158,6 @@ def write_edl(path: Path, scene: Scene) -> None:
     text = f"{title}\nFCM: {'' if drops else 'NON-'}DROP FRAME\n{events}"
     with atomic_path(path) as temporary:
         temporary.write_text(re.sub(r"(\d\d:\d\d:\d\d);(\d\d)", r"\1:\2", text), encoding="utf-8")  # FCM says it
-
-
-def check_suffix(option: str, path: Path, suffix: str) -> None:
-    """Refuse a file name with another suffix.
-
-    Raises:
-        InputError: The error names the option.
-    """
-    if path.suffix.lower() != suffix:
-        raise InputError(f"{option} {path} ends with {path.suffix!r}: give a file name with {suffix}")
 
 
 def _sound_event(track: Any, number: int, stated_hz: float) -> str:

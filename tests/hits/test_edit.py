@@ -164,6 +164,7 @@ def test_hits_alone_make_an_envelope_that_edits_change_exactly():
     moved = read.move(1.2, 2.2).envelope.rms
     torch.testing.assert_close(moved, level(ROWS[0], ROWS[2], (2.2, 0.1, 0.15), ROWS[3]).rms, atol=1e-5, rtol=1e-4)
     assert len(HitEnvelope.of_hits(known, duration_s=2.0).hits) == 3
+    assert HitEnvelope.of_hits(known, duration_s=4.0).scale(None, 0.0).envelope.rms.max() < 1e-6
 
 
 @pytest.mark.real

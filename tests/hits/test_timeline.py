@@ -109,10 +109,7 @@ def test_a_video_with_timecode_is_marked_in_its_timecode(tmp_path):
 
 
 def test_files_of_the_wrong_kind_are_refused(scene_of, tmp_path):
-    scene = scene_of(25.0)
-    for write, name in ((write_otio, "out.xml"), (write_edl, "out.txt")):
-        with pytest.raises(InputError, match=name):
-            write(tmp_path / name, scene)
+    scene_of(25.0)
     for video, sounds in (("late.wav", []), ("my film.mp4", ["silent.mp4"])):
         with pytest.raises(InputError, match=re.escape((sounds or [video])[0])):
             Scene.of(tmp_path / video, [tmp_path / name for name in sounds], hits(*ROWS))
