@@ -66,7 +66,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--envelope",
         type=Path,
         metavar="FILE",
-        help="when and how loud: CSV (time_s,rms; times of the video), or a sound or video whose sound is measured; "
+        help="when and how loud: CSV (time_s,rms, or hits as time_s,level,decay_s; times of the video), MIDI, labels "
+        "of Audacity (.txt), or a sound or video whose sound is measured; "
         f"{PART} (default: Video2RMS predicts it from the picture)",
     )
     add("--video2rms", type=Path, metavar="FILE", help="checkpoint of Video2RMS (default: the bundled one)")
@@ -118,6 +119,20 @@ def build_parser() -> argparse.ArgumentParser:
     add("--sample-rate", type=int, metavar="HZ", help="sample rate of the result (default: the model's)")
     add("--sound-format", choices=SOUND_FORMATS, default="wav", help="format of the sound file: %(choices)s")
     add("--bit-depth", type=int, choices=BIT_DEPTHS, default=24, help="bits a sample in it; 32 is floating point")
+    add(
+        "--sampler-dir",
+        type=Path,
+        metavar="DIR",
+        help="play sounds from a folder at the hits of the envelope, instead of generating",
+    )
+    add(
+        "--sampler-mix",
+        nargs="?",
+        const=0.0,
+        type=float,
+        metavar="DB",
+        help="generate too, and mix the sounds of --sampler-dir in, at a gain in dB (0 if none is given)",
+    )
     add("--fps", type=float, metavar="HZ", help="frames per second of a folder or a pattern of image files")
     add("--format", choices=("auto", *VIDEO_FORMATS), default="auto", help="format of the video: %(choices)s")
     add(

@@ -23,13 +23,13 @@ from common.options import add_checkpoint, add_num_samples, add_steps, command_p
 from data.greatest_hits import MATERIALS
 from evaluation.folders import SOUND_SUFFIXES
 from evaluation.hits import HitShape, hit_shapes, median_shape
+from hits.level import Hits, level_of_hits
 from media.envelope import FINE_RATE_HZ, Envelope
 from media.reading import read_sound
 from stable_foley.checkpoint import BUNDLED
 from stable_foley.generator import Prompts, SoundGenerator
 from synthetic import SAMPLE_RATE_HZ
 from video2audio.ring import ring_s
-from video2rms.hits import Hits, level_of_hits
 
 HITS_S = torch.tensor([0.5, 1.5, 2.5, 3.5])
 DURATION_S = 4.5

@@ -15,8 +15,8 @@ from tqdm import tqdm
 from benchmarks.tools import table
 from common.errors import user_errors
 from common.options import add_clips, add_seed, command_parser
+from hits.level import measure_hits
 from synthetic import SyntheticSpec, render_clip
-from video2rms.hits import measure_hits
 
 ALONE_S = 0.3  # from a hit to the next, which would hide how it rings
 

@@ -23,6 +23,7 @@ from benchmarks.tools import find_videos, table
 from common.errors import user_errors
 from common.options import add_checkpoint, add_clips, command_parser
 from evaluation.onsets import ONSET_RATE_HZ, detect_onsets, match_onsets, onset_f1
+from hits.level import measure_hits
 from media.frames import FrameWindow
 from media.reading import iter_frames, probe, read_sound
 from synthetic import SyntheticSpec
@@ -30,7 +31,6 @@ from synthetic.clip import plan_clip
 from video2rms.baselines import constant_levels, motion_levels
 from video2rms.batch import VideoItem
 from video2rms.features.base import FRAME_RATE_HZ
-from video2rms.hits import measure_hits
 from video2rms.levels import Levels, join_levels
 from video2rms.metrics import level_metrics
 from video2rms.model import Video2Rms

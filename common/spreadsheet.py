@@ -53,6 +53,16 @@ def unguarded(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and _STARTS_FORMULA.match(cell) else cell
 
 
+def has_header(path: Path, header: Sequence[str]) -> bool:
+    """Return whether a table has these columns, see `read_table`.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    first = _first_line(_text_of(path))
+    return any(_is_header(first, separator, header) for separator in _SEPARATORS)
+
+
 def read_table(path: Path, header: Sequence[str]) -> list[Line]:
     """Read a table as spreadsheets save it.
 
@@ -72,7 +82,7 @@ def read_table(path: Path, header: Sequence[str]) -> list[Line]:
     """
     text = _text_of(path)
     wanted = ",".join(header)
-    first = next((line for line in text.splitlines() if line.strip(',;\t "')), "")
+    first = _first_line(text)
     separator = next((s for s in _SEPARATORS if _is_header(first, s, header)), None)
     if separator is None:
         raise InputError(
@@ -92,6 +102,11 @@ def read_table(path: Path, header: Sequence[str]) -> list[Line]:
             f"{_SEPARATORS[separator]} as in the header; put cells that hold one between double quotes"
         )
     return lines
+
+
+def _first_line(text: str) -> str:
+    """Return the first line that is not empty."""
+    return next((line for line in text.splitlines() if line.strip(',;\t "')), "")
 
 
 def _text_of(path: Path) -> str:

@@ -18,7 +18,7 @@ from common.options import command_parser
 from training.config import REPOSITORY
 
 COMMANDS = {
-    "Make sounds": ("demo", "infer", "video2rms.predict", "stable_foley.generate_split"),
+    "Make sounds": ("demo", "infer", "hits", "video2rms.predict", "stable_foley.generate_split"),
     "Measure sounds and data": ("evaluate", "data.report", "synthetic.report", "tests.parity"),
     "Prepare data": ("data.preprocess", "synthetic", "training.cache"),
     "Convert checkpoints": ("stable_foley.checkpoint", "training.bundle"),
@@ -131,8 +131,9 @@ def _described(parser: argparse.ArgumentParser, called: str) -> Iterator[str]:
 def _row(action: argparse.Action) -> str:
     """Return the row of one option."""
     metavar = action.metavar or (_listed(action.choices) if action.choices else action.dest.upper())
-    value = "" if action.nargs == 0 else f" {metavar}{' …' if action.nargs == '+' else ''}"
-    shown = f"`{action.option_strings[0]}{value}`" if action.option_strings else f"`{metavar} …`"
+    words = metavar if isinstance(metavar, str) else " ".join(metavar)
+    value = "" if action.nargs == 0 else f" {words}{' …' if action.nargs in ('+', '*') else ''}"
+    shown = f"`{action.option_strings[0]}{value}`" if action.option_strings else f"`{value.strip()}`"
     choices = ", ".join(map(str, action.choices or ()))
     meaning = (action.help or "") % {**vars(action), "choices": choices}
     return "| " + " | ".join((shown.replace("|", "\\|"), _plain(_default(action, meaning)), _plain(meaning))) + " |\n"

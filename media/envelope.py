@@ -22,7 +22,7 @@ PUBLISHED_WINDOW_SAMPLES, PUBLISHED_SMOOTHING_SAMPLES = 10_000, 2_000
 _FINE_WINDOW_SAMPLES = 512
 _FINE_HOP_SAMPLES = 128
 _CSV_HEADER = ["time_s", "rms"]
-_LAST_CSV_TIME_S = 24 * 3600
+LAST_CSV_TIME_S = 24 * 3600
 _HIGHEST_CSV_RATE_HZ = 192_000
 _HIGHEST_CSV_RMS = 1000
 
@@ -290,9 +290,9 @@ def _point(path: Path, line: Line) -> tuple[float, float]:
         time_s, rms = (float(cell.replace(",", ".")) for cell in line.cells)
     except ValueError:
         raise InputError(f"{path}, {line} holds no numbers: give a time in seconds and an RMS amplitude") from None
-    if not 0 <= time_s <= _LAST_CSV_TIME_S:  # also refuses NaN
+    if not 0 <= time_s <= LAST_CSV_TIME_S:  # also refuses NaN
         raise InputError(
-            f"{path}, {line} has the time {time_s:g} s: give 0 to {_LAST_CSV_TIME_S:,} (24 h), in seconds from the "
+            f"{path}, {line} has the time {time_s:g} s: give 0 to {LAST_CSV_TIME_S:,} (24 h), in seconds from the "
             "start of the video"
         )
     if not 0 <= rms <= _HIGHEST_CSV_RMS:

@@ -1,5 +1,6 @@
 """Conversion of decoded pieces of sound to one sound without gaps, at a given rate and number of channels."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -7,12 +8,15 @@ from typing import Any
 
 import av
 import torch
+import torchaudio.functional
 from torch import Tensor
 
 from common.errors import InputError
+from media.stored import PART_SAMPLES, SomeSound, like
 
 _LARGEST_JITTER_S = 0.02  # smaller steps in the time stamps of a sound are rounding errors, larger ones are gaps
 _WINDOW_S = 1
+_FILTER_WIDTH = 64  # zero crossings on each side of the resampling filter
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +30,32 @@ class SoundWindow:
 
     first: int
     wave: Tensor
+
+
+def resampled(sound: SomeSound, sample_rate_hz: int, new_rate_hz: int, n_samples: int) -> SomeSound:
+    """Return a sound (C, N) at another sample rate with a given number of samples, cut or with zeros at its end."""
+    if new_rate_hz == sample_rate_hz and sound.shape[-1] == n_samples:
+        return sound
+    divisor = math.gcd(sample_rate_hz, new_rate_hz)
+    old_step, new_step = sample_rate_hz // divisor, new_rate_hz // divisor
+    margin = math.ceil(_FILTER_WIDTH / min(1, new_step / old_step) / old_step + 1)  # in steps
+    steps = max(1, PART_SAMPLES // old_step)
+
+    def resampled_parts() -> Iterator[Tensor]:
+        missing, first = n_samples, 0
+        while missing > 0:
+            lead = min(first, margin)
+            part = sound[:, (first - lead) * old_step : (first + steps + margin) * old_step]
+            if part.shape[-1]:
+                part = torchaudio.functional.resample(
+                    part, sample_rate_hz, new_rate_hz, lowpass_filter_width=_FILTER_WIDTH
+                )
+            wanted = min(missing, steps * new_step)
+            part = part[:, lead * new_step :][:, :wanted]
+            yield torch.nn.functional.pad(part, (0, wanted - part.shape[-1]))
+            missing, first = missing - wanted, first + steps
+
+    return like(sound, resampled_parts())
 
 
 class SoundLine:

@@ -49,6 +49,7 @@ SLOW_FILES = (
     "training/test_command_line.py",
     "training/test_two_processes.py",
     "video2audio/test_pipeline.py",
+    "video2audio/test_samples.py",
     "video2rms/features/test_rgb_flow.py",
     "video2rms/test_bundled.py",
     "video2rms/test_train.py",

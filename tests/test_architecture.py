@@ -19,9 +19,10 @@ MAY_IMPORT = {
     "training": {"common", "data"},
     "cavp": {"common", "data", "training"},
     "evaluation": {"common", "media", "clap", "data"},
-    "video2rms": {"common", "media", "data", "synthetic", "training", "evaluation"},
+    "hits": {"common", "media", "evaluation"},
+    "video2rms": {"common", "media", "data", "synthetic", "training", "evaluation", "hits"},
     "stable_foley": {"common", "media", "clap", "cavp", "data", "training", "evaluation"},
-    "video2audio": {"common", "media", "data", "evaluation", "video2rms", "stable_foley"},
+    "video2audio": {"common", "media", "data", "evaluation", "hits", "video2rms", "stable_foley"},
 }
 """Every package and those that it may import, all of them above it: no circle can be stated here."""
 ONLY_IN = {
@@ -48,6 +49,8 @@ ONLY_IN = {
     },
     "decord": {"media/frames_by_decord.py"},
     "soundfile": {"media/output.py", "media/writing.py"},
+    "mido": {"hits/midi.py"},
+    "opentimelineio": {"hits/timeline.py"},
 }
 MODELS_DO_NOT_READ_MEDIA = {
     "backbone",

@@ -199,6 +199,7 @@ def test_examples_run(name, tmp_path, monkeypatch):
             runpy.run_path(str(tmp_path / "example.py"))
         elif marked:
             for module, arguments in commands(text):
-                importlib.import_module(module).main(arguments)
+                command = importlib.import_module(module)
+                (getattr(command, "main", None) or importlib.import_module(f"{module}.__main__").main)(arguments)
     if name == "README.md":
         assert {path.name for path in (tmp_path / "outputs").iterdir()} == {"demo", "again", "metal", "glass"}

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 import infer
+from hits.level import Hits, level_of_hits
 from media.envelope import fine_envelope, read_envelope_csv
 from media.reading import probe, read_frames, read_sound
 from tests.conftest import REPOSITORY
@@ -60,6 +61,19 @@ def test_the_written_envelope_gives_the_same_sound_again(inference_folder, tmp_p
     torch.testing.assert_close(first, second, atol=1e-3, rtol=0)
 
 
+def test_a_table_of_hits_is_an_envelope(inference_folder, tmp_path, caplog):
+    table = "time_s,level,decay_s\n0.5,0.2,0.05\n2,0.1,0.1\n9,0.1,0.1\n"
+    (tmp_path / "hits.csv").write_text(table)
+    with caplog.at_level(logging.WARNING):
+        run(inference_folder, tmp_path / "out", "--start", "1", envelope=tmp_path / "hits.csv")
+    assert "3.00" in caplog.text  # where the video ends
+    written = read_envelope_csv(tmp_path / "out" / "video.envelope.csv")
+    hits = Hits(torch.tensor([0.5, 2.0]), torch.tensor([0.2, 0.1]), torch.tensor([0.05, 0.1]), torch.ones(2))
+    expected = level_of_hits(hits, 375)
+    torch.testing.assert_close(written.rms[126:], expected[126:], atol=1e-4, rtol=1e-3)
+    assert (tmp_path / "hits.csv").read_text() == table
+
+
 def test_a_section_lies_at_its_place_in_the_video(inference_folder, tmp_path):
     run(inference_folder, tmp_path, "--start", "1", "--duration", "1.5")
     assert read_sound(tmp_path / "video.wav", sample_rate_hz=RATE_HZ).shape[-1] == 1.5 * RATE_HZ
@@ -67,6 +81,13 @@ def test_a_section_lies_at_its_place_in_the_video(inference_folder, tmp_path):
     muxed = read_sound(tmp_path / "video.mp4", sample_rate_hz=RATE_HZ, duration_s=3.0)
     before, within = muxed[:, : round(0.9 * RATE_HZ)], muxed[:, RATE_HZ : round(2.4 * RATE_HZ)]
     assert before.abs().max() < 0.1 * within.abs().max()
+
+
+def test_the_sound_of_a_section_says_where_it_belongs(inference_folder, tmp_path):
+    run(inference_folder, tmp_path, "--start", "1.25", "--sample-rate", "48000")
+    assert soundfile.info(tmp_path / "video.wav").subtype == "PCM_24"
+    with av.open(str(tmp_path / "video.wav")) as container:
+        assert container.metadata["time_reference"] == str(round(1.25 * 48_000))
 
 
 def test_without_an_envelope_it_is_predicted_from_the_picture(inference_folder, tmp_path):

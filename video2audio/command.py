@@ -40,9 +40,12 @@ def run(args: argparse.Namespace) -> int:
     first, is_one = request_of(args, jobs[0].video), not is_several(args.video)
     check(args, jobs[0], first, models, form, is_one=is_one)
     with watch.stage("model"):
-        checkpoint = args.checkpoint or default_checkpoint(args.set)
         video2rms = (args.video2rms or BUNDLED_VIDEO2RMS) if args.envelope is None else None
-        pipeline = FoleyPipeline.from_checkpoint(checkpoint, video2rms, args.device, args.dtype, args.set)
+        if first.is_generated:
+            checkpoint = args.checkpoint or default_checkpoint(args.set)
+            pipeline = FoleyPipeline.from_checkpoint(checkpoint, video2rms, args.device, args.dtype, args.set)
+        else:
+            pipeline = FoleyPipeline.of_recordings(video2rms, args.device)
     seeds = range(args.seed, args.seed + args.num_samples)
     batch = Batch(pipeline, seeds, form, models, overwrite=args.overwrite, progress=is_one)
     n_failed = 0
@@ -72,6 +75,8 @@ def request_of(args: argparse.Namespace, video: Path) -> FoleyRequest:
         level_match_db=args.level_match,
         peaks=args.peaks,
         keep_sound=args.keep_sound,
+        sampler_dir=args.sampler_dir,
+        sampler_gain_db=args.sampler_mix,
         loudness_lufs=args.loudness,
         sample_rate_hz=args.sample_rate,
         frame_rate_hz=args.fps,
@@ -99,6 +104,8 @@ def check(
     check_seed(args.seed + args.num_samples - 1, f"--seed {args.seed} --num-samples {args.num_samples}: the last seed")
     if None not in (args.envelope, args.video2rms):
         raise InputError("--video2rms predicts an envelope and --envelope gives one; leave out one of them.")
+    if args.sampler_dir is not None:
+        check_sampler(args, request)
     form.check()
     if is_one:
         check_files(request, job.folder, names_of(job, args.num_samples), form, models)
@@ -107,6 +114,25 @@ def check(
         request.check_options()
         check_writable_folder(args.output_dir, "--output-dir")
         check_summary(args.output_dir)
+
+
+def check_sampler(args: argparse.Namespace, request: FoleyRequest) -> None:
+    """Refuse options of a model that is not loaded, and results among the recordings.
+
+    Raises:
+        InputError: naming the option.
+    """
+    idle = "--checkpoint" if args.checkpoint else "--set" if args.set else None
+    if idle is not None and not request.is_generated:
+        raise InputError(
+            f"{idle} is for a generated sound, and --sampler-dir plays recordings instead: leave it out, or give "
+            "--sampler-mix too"
+        )
+    if args.output_dir.resolve().is_relative_to(args.sampler_dir.resolve()):
+        raise InputError(
+            f"--output-dir {args.output_dir} is within --sampler-dir {args.sampler_dir}, and results would be played "
+            "as recordings: give another --output-dir"
+        )
 
 
 def run_one(batch: Batch, job: Job, request: FoleyRequest, watch: Stopwatch) -> None:

@@ -16,7 +16,8 @@ from data.dataset import read_timed_frames
 from media.envelope import Envelope, write_envelope_csv
 from media.muxing import MuxPlan, mux, plan_mux
 from media.stored import Sound
-from media.writing import write_sound, write_video
+from media.timecode import start_of_day_s
+from media.writing import DAY_S, write_sound, write_video
 from stable_foley.plot import comparison_figure
 from video2audio.record import fingerprint, same_settings
 from video2audio.request import FoleyRequest
@@ -182,7 +183,7 @@ def write_files(
         if files.keeps_csv:
             paths.remove(csv)
         muxed = beside.submit(_write_muxed, request, files.plan, video_sound, rate_hz, video)  # half of the work
-        write_sound(wav, sound, rate_hz, files.form.bit_depth)
+        write_sound(wav, sound, rate_hz, files.form.bit_depth, start_of_day_s=_start_of_day_s(request))
         csv_sha256 = None
         if not files.keeps_csv:
             write_envelope_csv(csv, envelope, request.section.start_s)
@@ -199,6 +200,12 @@ def write_files(
     for name in media & {*before} - {*names}:
         (files.folder / name).unlink(missing_ok=True)
     return [files.folder / name for name in names]
+
+
+def _start_of_day_s(request: FoleyRequest) -> float:
+    """Return the time of day of the first sample: that of the part by the timecode of the video, which begins at 0."""
+    video = request.section.clip.video_path
+    return ((0 if video is None else start_of_day_s(video)) + request.section.start_s) % DAY_S
 
 
 def check_files(

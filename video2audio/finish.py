@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-import torchaudio.functional
 from torch import Tensor
 
 from common.errors import printable
 from media.clip import count_at_rate
 from media.levels import loudness_lufs, true_peak_db
 from media.reading import iter_sound, probe
+from media.sound import resampled
 from media.stored import PART_SAMPLES, SomeSound, Sound, like, parts
 from video2audio.peaks import at_loudness, within_full_scale
 from video2audio.request import FoleyRequest
@@ -21,7 +21,6 @@ log = logging.getLogger(__name__)
 
 FADE_IN_S, FADE_OUT_S = 0.001, 0.01
 """Fades at the ends of a generated sound: nothing clicks, and a hit on the first frame keeps its attack."""
-_FILTER_WIDTH = 64  # zero crossings on each side of the resampling filter
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,32 +100,6 @@ def _ramp(from_end: Tensor, duration_s: float, sample_rate_hz: int, n_samples: i
     """Return the gains of samples that are a number of samples (n,) from the end that is faded."""
     n_faded = max(1, min(round(duration_s * sample_rate_hz), n_samples // 2))
     return 0.5 - 0.5 * torch.cos(math.pi * ((from_end + 0.5) / n_faded).clamp(max=1))
-
-
-def resampled(sound: SomeSound, sample_rate_hz: int, new_rate_hz: int, n_samples: int) -> SomeSound:
-    """Return a sound (C, N) at another sample rate with a given number of samples, cut or with zeros at its end."""
-    if new_rate_hz == sample_rate_hz and sound.shape[-1] == n_samples:
-        return sound
-    divisor = math.gcd(sample_rate_hz, new_rate_hz)
-    old_step, new_step = sample_rate_hz // divisor, new_rate_hz // divisor
-    margin = math.ceil(_FILTER_WIDTH / min(1, new_step / old_step) / old_step + 1)  # in steps
-    steps = max(1, PART_SAMPLES // old_step)
-
-    def resampled_parts() -> Iterator[Tensor]:
-        missing, first = n_samples, 0
-        while missing > 0:
-            lead = min(first, margin)
-            part = sound[:, (first - lead) * old_step : (first + steps + margin) * old_step]
-            if part.shape[-1]:
-                part = torchaudio.functional.resample(
-                    part, sample_rate_hz, new_rate_hz, lowpass_filter_width=_FILTER_WIDTH
-                )
-            wanted = min(missing, steps * new_step)
-            part = part[:, lead * new_step :][:, :wanted]
-            yield torch.nn.functional.pad(part, (0, wanted - part.shape[-1]))
-            missing, first = missing - wanted, first + steps
-
-    return like(sound, resampled_parts())
 
 
 def _keeps_sound(request: FoleyRequest) -> bool:

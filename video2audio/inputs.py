@@ -12,8 +12,11 @@ from torch import Tensor
 from common.errors import InputError, check_range, printable
 from common.stopwatch import Stopwatch
 from data.dataset import read_timed_frames
+from hits.files import is_table, read_envelope, read_hits
+from hits.find import find_hits
+from hits.level import Hits
 from media.clip import ClipSpec
-from media.envelope import FINE_RATE_HZ, Envelope, fine_envelope, read_envelope_csv
+from media.envelope import FINE_RATE_HZ, Envelope, fine_envelope
 from media.frames import FrameWindow
 from media.reading import FrameRequest, iter_frames, iter_requests
 from media.sound_part import SoundPart, read_part, read_part_for, sound_end_s
@@ -30,11 +33,14 @@ log = logging.getLogger(__name__)
 
 MAX_PROMPT_S = 60.0
 """A longer prompt adds little: the encoders average over windows of 2 s (CAVP) or 10 s (CLAP)."""
+MEASURED_RATE_HZ = 44_100
+"""Sample rate at which a sound is read whose envelope is measured for no model."""
 MAX_PEAK = 1000.0
 """Largest peak of an input sound, where 1 is full scale: 60 dB above it, as in CSVs."""
 
 
 _INPUTS = "inputs"
+_HITS = ("times_s", "rms", "decay_s", "ring")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +53,7 @@ class Inputs:
         onsets_s: predicted times of hits from the start of the section (K,); None if the envelope was given.
         frames: (T, 3, H, W), uint8, or None if the model does not read them.
         prompts: prompts for the sound.
+        hits: hits of the envelope, with times from the start of the section on, if recordings are played at them.
     """
 
     control: Envelope
@@ -54,11 +61,12 @@ class Inputs:
     onsets_s: Tensor | None
     frames: Frames | None
     prompts: Prompts
+    hits: Hits | None = None
 
 
 def read_inputs(
     request: FoleyRequest,
-    generator: SoundGenerator,
+    generator: SoundGenerator | None,
     video2rms: Video2Rms[Any] | None,
     *,
     progress: bool = False,
@@ -69,7 +77,7 @@ def read_inputs(
 
     Args:
         request: the request.
-        generator: the model that the inputs are for.
+        generator: the model that the inputs are for; None: nothing is generated.
         video2rms: predicts the envelope if none is given.
         progress: whether to show the progress of the prediction.
         watch: records the duration of the stages ``prompts``, ``envelope``, ``network``, ``video`` and ``frames``.
@@ -79,32 +87,46 @@ def read_inputs(
         InputError: a file cannot be used, or an envelope must be predicted without ``video2rms``.
     """
     watch, section = watch or Stopwatch(), request.section
-    prompts = _read_prompts(request, generator, watch)
+    prompts = Prompts() if generator is None else _read_prompts(request, generator, watch)
     frames: Frames | None = None
-    onsets_s: Tensor | None = None
+    hits: Hits | None = None
     known = unfinished.load(_INPUTS) if unfinished else {}
-    seen = _frame_store(generator.spec, unfinished, known)
+    seen = None
+    if generator is not None and generator.reads_frames:
+        seen = _frame_store(generator.spec, unfinished, known)
     with watch.stage("envelope"):
         if known:
             control = envelope = Envelope(known["rms"], FINE_RATE_HZ)
-            onsets_s, frames = known["onsets_s"], seen if generator.reads_frames else None
+            hits, frames = Hits(*(known[name] for name in _HITS)), seen
         elif request.envelope is None:
-            control, onsets_s = _predict(request, prompts, generator, video2rms, seen, progress=progress, watch=watch)
-            envelope, frames = control, seen if generator.reads_frames else None
+            control, hits = _predict(request, prompts, generator, video2rms, seen, progress=progress, watch=watch)
+            envelope, frames = control, seen
             if unfinished:
-                unfinished.save(_INPUTS, {"rms": control.rms, "onsets_s": onsets_s}, seen)
+                unfinished.save(_INPUTS, {"rms": control.rms, **{name: getattr(hits, name) for name in _HITS}}, seen)
         elif isinstance(request.envelope, Envelope):
             control, envelope = request.envelope, _mono(request.envelope)
         else:
             control, envelope = _read_envelope(request, generator)
-    if frames is None and generator.reads_frames:
+    onsets_s = None if hits is None else hits.times_s
+    if frames is None and generator is not None and seen is not None:
         with watch.stage("frames"):
             _read_frames(section, generator.spec, seen)
             frames = seen
     if not envelope.rms.any():
         source = request.envelope_file or f"the picture of {request.video}"
         log.warning("the envelope of %s is zero throughout, which asks the model for silence", printable(source))
-    return Inputs(control, envelope, onsets_s, frames, prompts)
+    if request.sampler_dir is not None:
+        with watch.stage("hits"):
+            hits = _hits(request, envelope) if hits is None else hits
+            hits = hits[hits.rms > 0]
+    return Inputs(control, envelope, onsets_s, frames, prompts, hits)
+
+
+def _hits(request: FoleyRequest, envelope: Envelope) -> Hits:
+    """Return the hits of a given envelope, as its file states them or as they are found in it."""
+    part = request.envelope_file
+    stated = read_hits(part.path) if part is not None and is_table(part.path) else None
+    return find_hits(envelope) if stated is None else stated.later(-request.section.start_s)
 
 
 def _frame_store(spec: ClipSpec, unfinished: Unfinished | None, known: Mapping[str, Tensor]) -> StoredRows:
@@ -123,27 +145,27 @@ def _mono(envelope: Envelope) -> Envelope:
 def _predict(
     request: FoleyRequest,
     prompts: Prompts,
-    generator: SoundGenerator,
+    generator: SoundGenerator | None,
     video2rms: Video2Rms[Any] | None,
-    seen: StoredRows,
+    seen: StoredRows | None,
     *,
     progress: bool,
     watch: Stopwatch,
-) -> tuple[Envelope, Tensor]:
-    """Return the predicted envelope and onsets; the generator's frames are added to `seen` in the same decoding."""
+) -> tuple[Envelope, Hits]:
+    """Return the predicted envelope and hits; the generator's frames are added to `seen` in the same decoding."""
     section, seed = request.section, request.envelope_seed
     path = section.clip.video_path
     if video2rms is None or path is None:
         raise InputError("An envelope is predicted only from a video and with Video2RMS; give an envelope.")
     to_predict = frames_to_predict(video2rms, section.start_s, section.duration_s)
     requests = [to_predict]
-    if generator.reads_frames:
+    if generator is not None and seen is not None:
         spec = generator.spec
         requests.append(FrameRequest(spec.frame_rate_hz, spec.frame_size_px, section.start_s, section.duration_s))
 
     def windows() -> Iterator[FrameWindow]:
         for number, window in iter_requests(path, requests):
-            if number:
+            if number and seen is not None:
                 seen.append(window.frames)
             else:
                 yield window
@@ -151,24 +173,27 @@ def _predict(
     found = predict_from_frames(
         video2rms, windows(), to_predict, section.start_s, seed=seed, progress=progress, watch=watch
     )
-    decay_s = ring_s(prompts, generator)
+    decay_s = None if generator is None else ring_s(prompts, generator)
     if decay_s is not None:
         found = found.ringing(decay_s)
-    return found.envelope, found.onsets_s
+    return found.envelope, found.hits
 
 
-def _read_envelope(request: FoleyRequest, generator: SoundGenerator) -> tuple[Envelope, Envelope]:
+def _read_envelope(request: FoleyRequest, generator: SoundGenerator | None) -> tuple[Envelope, Envelope]:
     """Return the envelope that controls the model, and the same for the CSV; the times of a CSV are of the video."""
     section, part, given = request.section, request.envelope_sound, str(request.envelope)
     if part is None:
-        envelope = read_envelope_csv(Path(given), section.duration_s, section.start_s)
+        envelope = read_envelope(Path(given), section.duration_s, section.start_s)
+        _warn_of_late_hits(request)
         _warn_if_shorter(given, section.start_s, envelope.duration_s, section)
         return envelope, envelope
-    start_s, rate_hz = part.from_s or 0.0, generator.sample_rate_hz
+    start_s = part.from_s or 0.0
+    rate_hz = MEASURED_RATE_HZ if generator is None else generator.sample_rate_hz
     _warn_if_shorter(given, start_s, sound_end_s(replace(part, from_s=None)) - start_s, section)
     sound = read_part_for(part, section.duration_s, sample_rate_hz=rate_hz)
     check_range(f"{given}: a peak of", float(sound.abs().max()), 0, MAX_PEAK)
-    return generator.measure(sound), fine_envelope(sound, rate_hz)
+    fine = fine_envelope(sound, rate_hz)
+    return fine if generator is None else generator.measure(sound), fine
 
 
 def _warn_if_shorter(name: str, start_s: float, duration_s: float, section: Section) -> None:
@@ -193,6 +218,16 @@ def _read_frames(section: Section, spec: ClipSpec, seen: StoredRows) -> None:
     )
     for window in windows:
         seen.append(window.frames)
+
+
+def _warn_of_late_hits(request: FoleyRequest) -> None:
+    """Warn of hits in a file that come after the end of the video."""
+    hits, end_s = read_hits(Path(str(request.envelope))), request.section.clip.duration_s
+    n_late = 0 if hits is None else int((hits.times_s > end_s).sum())
+    if n_late:
+        log.warning(
+            "%s: hits after the end of the video at %.2f s are left out: %d", printable(request.envelope), end_s, n_late
+        )
 
 
 def _read_prompts(request: FoleyRequest, generator: SoundGenerator, watch: Stopwatch) -> Prompts:

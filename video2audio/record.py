@@ -16,16 +16,18 @@ from media.sound_part import SoundPart
 from stable_foley.sampler import SamplerSettings
 from video2audio.request import FoleyRequest
 
+_PATHS = ("video", "checkpoint", "video2rms", "sampler_dir")
+
 
 def settings_record(
-    request: FoleyRequest, seed: int, settings: SamplerSettings, sample_rate_hz: int, origin: Mapping[str, Any]
+    request: FoleyRequest, seed: int, settings: SamplerSettings | None, sample_rate_hz: int, origin: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return everything that a sound depends on, known before it is generated, ready for JSON.
 
     Args:
         request: The request.
         seed: Seed of the noise.
-        settings: Settings of the sampler.
+        settings: Settings of the sampler; None if nothing is generated.
         sample_rate_hz: Sample rate of the result.
         origin: Description of the models and the device.
     """
@@ -40,7 +42,9 @@ def settings_record(
         "duration_s": request.section.duration_s,
         "control_strength": request.control_strength,
         "seed": seed,
-        "sampler_settings": asdict(settings),
+        "sampler_settings": None if settings is None else asdict(settings),
+        "sampler_dir": None if request.sampler_dir is None else str(request.sampler_dir.resolve()),
+        "sampler_gain_db": request.sampler_gain_db,
         "peaks": request.peaks,
         "keep_sound": request.keep_sound,
         "loudness_lufs": request.loudness_lufs,
@@ -65,7 +69,7 @@ def same_settings(record: Mapping[str, Any], expected: Mapping[str, Any]) -> boo
 def _without_paths(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return a record in which files have no paths, only the parts of them that are used."""
     prompts = [_part_of(text) for text in record.get("audio_prompts", [])]
-    rest = {key: value for key, value in record.items() if key not in ("video", "checkpoint", "video2rms")}
+    rest = {key: value for key, value in record.items() if key not in _PATHS}
     return {**rest, "envelope": _part_of(record.get("envelope")), "audio_prompts": prompts}
 
 

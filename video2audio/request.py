@@ -12,14 +12,16 @@ from common.choices import DEFAULT_QUALITY, PICTURE_CODECS, PictureCodec
 from common.errors import InputError, check_choice, check_range, check_seed
 from common.files import same_file
 from data.greatest_hits import SourceClip, processed_sound, read_clip
+from hits.files import is_table, read_envelope
 from media.clip import part_duration_s
-from media.envelope import Envelope, read_envelope_csv
+from media.envelope import Envelope
 from media.images import find_images
 from media.sound_part import SoundPart, sound_end_s, within
 from stable_foley.generator import MAX_CONTROL_STRENGTH
 from stable_foley.sampler import SamplerSettings
 from video2audio.film import Film
 from video2audio.peaks import LOUDEST_LUFS, QUIETEST_LUFS, check_loudness, check_peaks
+from video2audio.samples import check_recordings
 
 MOST_GAIN_DB = 40.0
 SAMPLE_RATES_HZ = (16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000)
@@ -42,10 +44,11 @@ class FoleyRequest:
     Attributes:
         video: video file, folder of a clip in the processed layout, or image files as their folder or as a pattern such
             as ``frames/f_%04d.png``.
-        envelope: level over time: a CSV ``time_s,rms`` with times of the video, a sound or a video whose sound is
-            measured, or an ``Envelope``, rms (T,) or (C, T), that begins at the start of the section; None: it is
-            predicted from the picture. Of a sound a track and a part can be named, as ``SoundPart`` or
-            ``FILE#track=2,from=1.5,to=3``; what is at ``from`` is heard at the start of the section.
+        envelope: level over time: a CSV ``time_s,rms`` or of hits, ``time_s,level,decay_s``, with times of the video;
+            hits as MIDI or as labels of Audacity (.txt); a sound or a video whose sound is measured; or an
+            ``Envelope``, rms (T,) or (C, T), that begins at the start of the section; None: it is predicted from the
+            picture. Of a sound a track and a part can be named, as ``SoundPart`` or ``FILE#track=2,from=1.5,to=3``;
+            what is at ``from`` is heard at the start of the section.
         envelope_seed: draws the loudness of each predicted hit from its distribution; None: the median.
         prompt: description of the sound in words.
         audio_prompts: sounds that the result should resemble, averaged: files or parts of them, of which the first
@@ -65,6 +68,10 @@ class FoleyRequest:
         loudness_lufs: integrated loudness of the result, -60 to -5 LUFS, with true peaks of at most -1 dBTP; None: as
             it comes.
         sample_rate_hz: samples per second of the result, one of ``SAMPLE_RATES_HZ``; None: the model's.
+        sampler_dir: folder of sounds that are played at the hits of the envelope, see ``video2audio.samples``; None:
+            there are none.
+        sampler_gain_db: gain in dB, at most 40 either way, at which these are mixed with the generated sound; None:
+            they are played instead of it, and nothing is generated.
         frame_rate_hz: frames per second of a video that is a sequence of image files; None for all others.
         codec: how the picture is written, see ``media.muxing.plan_mux``: ``auto``, ``copy``, ``h264``, ``prores``.
         quality: constant rate factor of H.264, 0 (lossless) to 51 (worst).
@@ -87,6 +94,8 @@ class FoleyRequest:
     keep_sound: float | Literal["track"] | None = None
     loudness_lufs: float | None = None
     sample_rate_hz: int | None = None
+    sampler_dir: Path | None = None
+    sampler_gain_db: float | None = None
     frame_rate_hz: float | None = None
     codec: PictureCodec = "auto"
     quality: int = DEFAULT_QUALITY
@@ -147,7 +156,7 @@ class FoleyRequest:
         The sound of the video itself begins at the section unless a start is given, another sound at its own start.
         """
         part = self.envelope_file
-        if part is None or is_csv(part.path):
+        if part is None or is_table(part.path):
             return None
         path, section = sound_of(part.path), self.section
         return within(part, path, section.start_s if same_file(path, section.clip.sound_path) else 0.0)
@@ -161,7 +170,13 @@ class FoleyRequest:
     def files(self) -> list[Path]:
         """All input files of the request."""
         envelope = self.envelope_file
-        return [self.video, *(part.path for part in (*([envelope] if envelope else []), *self.prompt_files))]
+        parts = [*([envelope] if envelope else []), *self.prompt_files]
+        return [self.video, *(part.path for part in parts), *([self.sampler_dir] if self.sampler_dir else [])]
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether a model generates sound, rather than only recordings being played."""
+        return self.sampler_dir is None or self.sampler_gain_db is not None
 
     def check(self) -> None:
         """Refuse numbers out of range and files that cannot be read.
@@ -179,8 +194,8 @@ class FoleyRequest:
                 f"--envelope {self.video} for that of its own sound."
             )
         part = self.envelope_file
-        if part is not None and is_csv(part.path):
-            read_envelope_csv(part.path, section.duration_s, section.start_s)
+        if part is not None and is_table(part.path):
+            read_envelope(part.path, section.duration_s, section.start_s)
         elif part is not None:
             assert self.envelope_sound is not None  # refuses a part that ends before the section
 
@@ -194,6 +209,7 @@ class FoleyRequest:
         SamplerSettings().changed(**self.sampler_changes)
         check_peaks(self.peaks)
         self._check_result()
+        self._check_sampler()
         if self.envelope_seed is not None:
             check_seed(self.envelope_seed, "--envelope-seed")
             if self.envelope is not None:
@@ -201,17 +217,44 @@ class FoleyRequest:
                     "--envelope-seed changes a predicted envelope and --envelope gives one; leave one out."
                 )
         sounds, part = list(self.prompt_files), self.envelope_file
-        if part is not None and is_csv(part.path):
+        if part is not None and is_table(part.path):
             if str(self.envelope) != str(part.path):
                 raise InputError(
                     f"--envelope {self.envelope} names a part of a table, which is possible of sounds only; give "
                     f"--envelope {part.path}, whose times are those of the video."
                 )
-            read_envelope_csv(part.path)
+            read_envelope(part.path)
         elif part is not None:
             sounds.append(replace(part, path=sound_of(part.path)))
         for sound in sounds:
             sound_end_s(sound)
+
+    def _check_sampler(self) -> None:
+        """Refuse a folder without sounds, and options that need a generated sound where there is none."""
+        if self.sampler_gain_db is not None:
+            if self.sampler_dir is None:
+                raise InputError("--sampler-mix mixes the sounds of a folder in: give --sampler-dir too")
+            check_range("--sampler-mix", self.sampler_gain_db, -MOST_GAIN_DB, MOST_GAIN_DB)
+        if self.sampler_dir is None:
+            return
+        changes = {"--" + name: value for name, value in self.sampler_changes.items()}
+        given = {
+            "--prompt": self.prompt,
+            "--audio-prompt": self.audio_prompts or None,
+            "--negative-prompt": self.negative_prompt,
+            "--sampler": changes["--name"],
+            "--steps": changes["--n_steps"],
+            "--cfg": changes["--cfg_scale"],
+            "--level-match": changes["--level_match_db"],
+            "--control-strength": None if self.control_strength == 1 else self.control_strength,
+        }
+        idle = next((name for name, value in given.items() if value is not None), None)
+        if idle is not None and not self.is_generated:
+            raise InputError(
+                f"{idle} changes a generated sound, and --sampler-dir plays recordings instead: leave it out, or give "
+                "--sampler-mix too"
+            )
+        check_recordings(self.sampler_dir)
 
     def _check_result(self) -> None:
         """Refuse impossible values of what is delivered."""
@@ -225,11 +268,6 @@ class FoleyRequest:
         check_range("--quality", self.quality, 0, 51, whole=True)
         if self.frame_rate_hz is not None:
             check_range("--fps", self.frame_rate_hz, 0.01, 1000)
-
-
-def is_csv(path: Path) -> bool:
-    """Return whether a path names an envelope as a table rather than a sound."""
-    return path.suffix.lower() == ".csv"
 
 
 def sound_of(path: Path) -> Path:

@@ -1,7 +1,7 @@
 """Owns the result of a generation for a video, and its saving."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,10 @@ class FoleyResult:
         envelope: the envelope that controlled it, rms (T,), from the start of the section.
         onsets_s: predicted times of hits from the start of the section (K,); None if the envelope was given.
         seed: seed of the noise.
-        settings: settings of the sampler.
+        settings: settings of the sampler; None if nothing was generated.
         timings_s: durations of the stages in seconds by name, including those shared with other seeds.
         origin: description of the models and the device.
+        played: time in seconds from the start of the section, and file, of each recording that was played.
     """
 
     request: FoleyRequest
@@ -38,9 +39,10 @@ class FoleyResult:
     envelope: Envelope
     onsets_s: Tensor | None
     seed: int
-    settings: SamplerSettings
+    settings: SamplerSettings | None
     timings_s: Mapping[str, float]
     origin: Mapping[str, Any]
+    played: Sequence[tuple[float, str]] = ()
 
     @property
     def sound(self) -> Tensor:
@@ -64,6 +66,7 @@ class FoleyResult:
             "clipped_samples": self.finished.n_clipped,
             "measured_loudness_lufs": self.finished.loudness_lufs,
             "measured_true_peak_db": self.finished.true_peak_db,
+            "played": [list(each) for each in self.played],
         }
 
     @property

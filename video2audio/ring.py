@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hits.level import measure_hits
 from media.envelope import fine_envelope
 from stable_foley.generator import Prompts, SoundGenerator
-from video2rms.hits import measure_hits
 
 # fmt: off
 DECAYS_S = {

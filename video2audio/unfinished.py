@@ -61,11 +61,12 @@ class Unfinished:
         """Return the sound that belongs to a state from `load`; an empty one if that is empty."""
         return StoredSound(self.rows(name, (n_channels,), torch.float32, state))
 
-    def save(self, name: str, state: Mapping[str, Tensor], rows: StoredRows) -> None:
-        """Keep a state, once the rows that belong to it are stored."""
+    def save(self, name: str, state: Mapping[str, Tensor], rows: StoredRows | None) -> None:
+        """Keep a state, once the rows that belong to it, if any, are stored."""
         if self.folder is not None:
             content = {key: value.contiguous() for key, value in state.items()}
-            size = {_ROWS: torch.tensor(len(rows)), _BYTES: torch.tensor(rows.path.stat().st_size)}
+            n_rows, n_bytes = (0, 0) if rows is None else (len(rows), rows.path.stat().st_size)
+            size = {_ROWS: torch.tensor(n_rows), _BYTES: torch.tensor(n_bytes)}
             with atomic_path(self.folder / f"{name}.safetensors") as temporary:
                 save_file(content | size, temporary)
 
@@ -75,7 +76,7 @@ class Unfinished:
             return {}
         try:
             state = load_file(self.folder / f"{name}.safetensors")
-            return state if self._path(name).stat().st_size >= state[_BYTES] else {}
+            return state if state[_BYTES] == 0 or self._path(name).stat().st_size >= state[_BYTES] else {}
         except (OSError, SafetensorError):
             return {}
 

@@ -7,10 +7,10 @@ import scipy.ndimage
 import scipy.signal
 import torch
 
+from hits.level import Hits
 from media.envelope import FINE_RATE_HZ
 from media.frames import FrameWindow
 from video2rms.features.base import FRAME_RATE_HZ
-from video2rms.hits import Hits
 from video2rms.levels import Levels
 from video2rms.streaming import count_slots
 

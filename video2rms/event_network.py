@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import InputError
+from hits.level import LONGEST_DECAY_S, LOWEST_RING, SHORTEST_DECAY_S, Hits
 from media.envelope import FINE_RATE_HZ
 from video2rms.bins import LevelBins
 from video2rms.features.base import FeatureExtractor
-from video2rms.hits import LONGEST_DECAY_S, LOWEST_RING, SHORTEST_DECAY_S, Hits
 from video2rms.levels import Levels
 from video2rms.model import N_PLACE, Video2Rms, around_slots, frame_convs, known_of_frames
 from video2rms.onsets import HIT_THRESHOLD, pick_peaks

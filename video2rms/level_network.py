@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import InputError
+from hits.level import Hits
 from video2rms.bins import LevelBins
 from video2rms.features.base import FeatureExtractor
-from video2rms.hits import Hits
 from video2rms.levels import Levels
 from video2rms.model import N_PLACE, Video2Rms, around_slots, frame_convs, known_of_frames
 from video2rms.onsets import ONSET_THRESHOLD, pick_onsets

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from hits.level import Hits, level_of_hits
 from media.envelope import FINE_RATE_HZ, Envelope
-from video2rms.hits import Hits, level_of_hits
 
 
 @dataclass(frozen=True, eq=False)

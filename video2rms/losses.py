@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from common.errors import InputError
+from hits.level import level_beyond, measure_hits
 from media.envelope import FINE_RATE_HZ, Envelope, low_passed
 from video2rms.bins import LevelBins
 from video2rms.event_network import EventPrediction
-from video2rms.hits import level_beyond, measure_hits
 from video2rms.level_network import LevelPrediction
 from video2rms.model import Prediction
 

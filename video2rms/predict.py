@@ -27,6 +27,7 @@ from common.files import atomic_path, check_writable_folder, same_file
 from common.options import add_checkpoint, add_device, add_output, add_part, command_parser
 from common.stopwatch import Stopwatch
 from common.weights import load_into
+from hits.level import Hits
 from media.clip import count_at_rate, part_duration_s
 from media.envelope import FINE_RATE_HZ, Envelope, write_envelope_csv
 from media.frames import FrameWindow
@@ -36,7 +37,6 @@ from training.config import REPOSITORY, build_model, describing
 from training.stored_config import MOVED, kept_sections, resolved
 from video2rms.features.base import FRAME_RATE_HZ
 from video2rms.figure import envelope_figure
-from video2rms.hits import Hits
 from video2rms.levels import Levels, join_levels
 from video2rms.model import Video2Rms
 from video2rms.recordings import LEAST_RATE_HZ

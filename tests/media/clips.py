@@ -56,6 +56,7 @@ def make_video(
     layout="mono",
     sound_rate_hz=44_100,
     container_options=None,
+    timecode=None,
 ):
     """A video that shows frame k at times_s[k], with a sound (C, N) that may start late."""
     with av.open(str(path), "w", options=container_options or {}) as container:
@@ -65,6 +66,8 @@ def make_video(
         stream.codec_context.time_base = time_base
         if pixel_aspect is not None:
             stream.codec_context.sample_aspect_ratio = pixel_aspect
+        if timecode is not None:
+            stream.metadata["timecode"] = timecode
         if rotation is not None or any(flips):
             stream.set_display_rotation(rotation or 0, *flips)
         audio = None if sound is None else container.add_stream(sound_codec, rate=sound_rate_hz, layout=layout)

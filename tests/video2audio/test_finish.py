@@ -9,10 +9,11 @@ import torchaudio.functional
 from common.errors import InputError
 from media.levels import loudness_lufs, true_peak_db
 from media.reading import read_sound
+from media.sound import resampled
 from media.stored import PART_SAMPLES, StoredSound, loaded, parts
 from tests.media.test_levels import ffmpeg_meter, hits
 from video2audio import FoleyRequest
-from video2audio.finish import FADE_OUT_S, faded, finish, resampled
+from video2audio.finish import FADE_OUT_S, faded, finish
 from video2audio.peaks import TRUE_PEAK_DB, at_loudness
 
 RATE_HZ = 44_100

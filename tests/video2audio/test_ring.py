@@ -6,7 +6,7 @@ import torch
 from benchmarks.ring import median_decays_s
 from stable_foley.generator import Prompts, SoundGenerator
 from synthetic.materials import MATERIALS
-from tests.video2rms.test_hits import hits
+from tests.hits.test_level import hits
 from video2audio.ring import DECAYS_S, ring_of_sound, ring_s
 from video2rms.levels import Levels
 from video2rms.predict import PredictedEnvelope

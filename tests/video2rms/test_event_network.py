@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.video2rms.test_hits import hits
+from hits.level import level_of_hits
+from tests.hits.test_level import hits
 from video2rms.bins import LevelBins
 from video2rms.event_network import EventNetwork, EventPrediction
 from video2rms.features.flow import FlowFeatures
-from video2rms.hits import level_of_hits
 from video2rms.losses import EventLoss, event_targets, onset_heights
 
 N_SLOTS = 250

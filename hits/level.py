@@ -82,7 +82,7 @@ class Hits:
         )
 
 
-def level_of_hits(hits: Hits, n_slots: int) -> Tensor:
+def level_of_hits(hits: Hits, n_slots: int, rate_hz: float = FINE_RATE_HZ) -> Tensor:
     """Return the level (N,) of hits in slots of 8 ms, as `media.envelope.fine_envelope` would measure it.
 
     A hit is noise that starts at once: a strike that is over within milliseconds, and a ring that decays
@@ -91,15 +91,16 @@ def level_of_hits(hits: Hits, n_slots: int) -> Tensor:
     Args:
         hits: The hits.
         n_slots: Number N of slots.
+        rate_hz: Slots per second, above 0.
     """
     energy = torch.zeros(n_slots, dtype=torch.float64)
-    middle_s = (torch.arange(n_slots, dtype=torch.float64) + 0.5) / FINE_RATE_HZ
+    middle_s = (torch.arange(n_slots, dtype=torch.float64) + 0.5) / rate_hz
     for time_s, rms, decay_s, ring in zip(
         hits.times_s.tolist(), hits.rms.tolist(), hits.decay_s.tolist(), hits.ring.tolist(), strict=True
     ):
-        first = max(0, int((time_s - WINDOW_S / 2) * FINE_RATE_HZ))
+        first = max(0, int((time_s - WINDOW_S / 2) * rate_hz))
         ring_decay_s = _decay_of_ring(decay_s, ring)
-        last = min(n_slots, first + 2 + int((WINDOW_S + 14 * ring_decay_s) * FINE_RATE_HZ))  # 120 dB
+        last = min(n_slots, first + 2 + int((WINDOW_S + 14 * ring_decay_s) * rate_hz))  # 120 dB
         if first < last:
             since_s = middle_s[first:last] - time_s
             of_ring = ring**2 * _share_in_window(since_s, ring_decay_s)

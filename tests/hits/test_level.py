@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from hits.level import STRIKE_DECAY_S, Hits, level_beyond, level_of_hits, measure_hits
 from media.envelope import FINE_RATE_HZ, fine_envelope
-from video2rms.hits import STRIKE_DECAY_S, Hits, level_beyond, level_of_hits, measure_hits
 from video2rms.levels import Levels, join_levels
 
 RATE_HZ = 16_000
