@@ -26,6 +26,8 @@ CHANGE_MARGIN_S = 0.03
 """Time around changed control signals that is made anew with them."""
 LEAST_CHANGE = 1e-3
 """Relative change of a control signal that counts."""
+INAUDIBLE = 5e-4
+"""Change of a control signal that does not count, as a share of the highest level: -66 dB."""
 _STEPS_AT_ONCE = 1024
 
 
@@ -121,11 +123,13 @@ def changed_regions(
         duration_s: duration of the sound.
     """
     rate_hz = generator.sample_rate_hz
+    inaudible = INAUDIBLE * max(float(each.rms.max()) for each in (before, after))
     n_samples, found = count_at_rate(duration_s, rate_hz), list[tuple[float, float]]()
     for start in range(0, n_samples, generator.spec.n_samples):
         n = min(generator.spec.n_samples, n_samples - start)
         one, other = (control_signal(generator.model, each, start, n) for each in (before, after))
-        differs = ((one - other).abs() > LEAST_CHANGE * torch.maximum(one, other)).any(dim=1)[0]
+        least = torch.maximum(LEAST_CHANGE * torch.maximum(one, other), torch.tensor(inaudible))
+        differs = ((one - other).abs() > least).any(dim=1)[0]
         edges = torch.nn.functional.pad(differs.int(), (1, 1)).diff().nonzero()[:, 0].tolist()
         for first, last in zip(edges[::2], edges[1::2], strict=True):
             begin_s = max(0.0, (start + first) / rate_hz - CHANGE_MARGIN_S)

@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "video2rms": {"common", "media", "data", "synthetic", "training", "evaluation", "hits"},
     "stable_foley": {"common", "media", "clap", "cavp", "data", "training", "evaluation"},
     "video2audio": {"common", "media", "data", "evaluation", "hits", "video2rms", "stable_foley"},
+    "session": {"common", "media", "evaluation", "hits", "video2rms", "stable_foley", "video2audio"},
 }
 """Every package and those that it may import, all of them above it: no circle can be stated here."""
 ONLY_IN = {

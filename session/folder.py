@@ -1,0 +1,147 @@
+"""The files of a session: the envelope of each track, and sound, latents and envelope of each take."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from common.errors import InputError
+from common.files import atomic_files, locked
+from media.envelope import Envelope, read_envelope_csv, write_envelope_csv
+from media.reading import probe, read_sound
+from media.writing import write_sound
+from session.model import FILE, Session, Take, Track
+from stable_foley.regions import Generated
+from video2audio.record import fingerprint
+
+
+@dataclass(frozen=True)
+class SessionFolder:
+    """A session on disk.
+
+    Sounds are kept as 32-bit wav, so that they come back bit for bit; nothing that was made is written over.
+
+    Args:
+        folder: The folder.
+        session: What its session.json says.
+    """
+
+    folder: Path
+    session: Session
+
+    @classmethod
+    def open(cls, folder: Path, video: Path | None = None) -> Self:
+        """Open a session whose video is there and unchanged.
+
+        Args:
+            folder: The folder.
+            video: Where the video is now, if it was moved.
+
+        Raises:
+            InputError: It is no session, or its video is missing or another one.
+        """
+        session = Session.read(folder)
+        path = Path(session.video) if video is None else video
+        if not path.exists():
+            raise InputError(f"the video {path} of the session {folder} is not there: give --video with its new place")
+        if fingerprint(path) != session.fingerprint:
+            raise InputError(
+                f"{path} is not the video that the session {folder} was made for: give --video with that one"
+            )
+        if video is not None:
+            session = replace(session, video=str(video.resolve()))
+        return cls(folder, session)
+
+    @classmethod
+    def new(cls, folder: Path, session: Session) -> Self:
+        """Begin a session in a new or empty folder.
+
+        Raises:
+            InputError: The folder holds something, or cannot be written.
+        """
+        if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+            raise InputError(f"{folder} is not empty: give a new folder for the session")
+        return cls(folder, session).saved(session)
+
+    def saved(self, session: Session) -> Self:
+        """Write a changed session.json; return the session with it."""
+        session.write(self.folder)
+        return replace(self, session=session)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Let no other process change the session while the block runs.
+
+        Raises:
+            InputError: Another one does.
+        """
+        with locked(self.folder / ".lock"):
+            yield
+
+    def _place(self, track: Track) -> Path:
+        return self.folder / "tracks" / track.name
+
+    def envelope(self, track: Track) -> Envelope:
+        """Return the envelope of a track as it is now, rms (T,), from the start of the part on.
+
+        Raises:
+            InputError: Its file is missing or damaged.
+        """
+        return read_envelope_csv(self._place(track) / "envelope.csv")
+
+    def write_envelope(self, track: Track, envelope: Envelope) -> None:
+        """Replace the envelope of a track."""
+        write_envelope_csv(self._place(track) / "envelope.csv", envelope)
+
+    def take_envelope(self, track: Track, take: Take) -> Envelope:
+        """Return the envelope that a take was made along.
+
+        Raises:
+            InputError: Its file is missing or damaged.
+        """
+        return read_envelope_csv(self._place(track) / f"take-{take.number}.envelope.csv")
+
+    def sound_path(self, track: Track, take: Take) -> Path:
+        """Return the path of the sound of a take."""
+        return self._place(track) / f"take-{take.number}.wav"
+
+    def generated(self, track: Track, take: Take) -> Generated:
+        """Return the sound of a take as it was generated, with its latents.
+
+        Raises:
+            InputError: A file is missing or damaged.
+        """
+        path = self._place(track) / f"take-{take.number}.safetensors"
+        try:
+            latents = load_file(path)["latents"]
+        except (OSError, SafetensorError, KeyError) as error:
+            raise InputError(f"{path} cannot be read ({error}): discard the take, and generate another one") from None
+        sound = self.sound_path(track, take)
+        info = probe(sound)
+        assert info.sample_rate_hz is not None
+        return Generated(
+            read_sound(sound, sample_rate_hz=info.sample_rate_hz, n_channels=info.n_channels or 2), latents
+        )
+
+    def write_take(self, track: Track, take: Take, made: Generated, envelope: Envelope, sample_rate_hz: int) -> Track:
+        """Write the files of a take, which appear together; return the track that has it and keeps it."""
+        with atomic_files(self._place(track)) as folder:
+            write_sound(folder / f"take-{take.number}.wav", made.sound, sample_rate_hz, bit_depth=32)
+            save_file({"latents": made.latents[:].contiguous()}, folder / f"take-{take.number}.safetensors")
+            write_envelope_csv(folder / f"take-{take.number}.envelope.csv", envelope)
+        return replace(track, takes=(*track.takes, take), kept=take.number)
+
+    def remove_takes(self, track: Track, takes: Sequence[Take]) -> None:
+        """Remove the files of takes that session.json no longer names."""
+        for take in takes:
+            for suffix in ("wav", "safetensors", "envelope.csv"):
+                (self._place(track) / f"take-{take.number}.{suffix}").unlink(missing_ok=True)
+
+
+def is_session(folder: Path) -> bool:
+    """Return whether a folder is a session."""
+    return (folder / FILE).is_file()

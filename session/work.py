@@ -1,0 +1,406 @@
+"""Work on the tracks of a session: takes, regions, edits of hits, and tracks made of others' hits."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from common.errors import InputError, check_seed
+from hits.edit import Hit, HitEnvelope
+from hits.options import Edit, applied
+from media.envelope import FINE_RATE_HZ, Envelope, fine_envelope
+from media.sound_part import SoundPart
+from session.folder import SessionFolder
+from session.model import Session, Take, Track
+from stable_foley.checkpoint import BUNDLED
+from stable_foley.generator import SoundGenerator
+from stable_foley.regions import Generated, changed_regions, regenerate
+from stable_foley.windows import prompt_features
+from video2audio.inputs import Inputs, read_inputs
+from video2audio.pipeline import FoleyPipeline
+from video2audio.record import fingerprint
+from video2audio.request import FoleyRequest
+from video2rms.predict import BUNDLED_VIDEO2RMS
+
+FIRST_TRACK = "main"
+BUNDLED_NAME = "bundled"
+"""Name of a bundled model."""
+AUDIBLE_DB = 40.0
+"""How far below its highest level an envelope counts for the level error of a take."""
+HEARD_S = 0.5
+"""Sound after a hit by which CAVP or CLAP tell what it is."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """A session with the models that its sounds are made with.
+
+    Args:
+        place: The session.
+        pipeline: The models.
+        progress: Whether to show progress bars.
+    """
+
+    place: SessionFolder
+    pipeline: FoleyPipeline
+    progress: bool = False
+
+    @property
+    def session(self) -> Session:
+        """What the session holds."""
+        return self.place.session
+
+    @cached_property
+    def generator(self) -> SoundGenerator:
+        """The model that generates sound."""
+        assert self.pipeline.generator is not None
+        return self.pipeline.generator
+
+    @classmethod
+    def begin(
+        cls, folder: Path, request: FoleyRequest, pipeline: FoleyPipeline, *, progress: bool = False
+    ) -> "Workshop":
+        """Begin a session with one track, whose envelope is predicted from the picture or given.
+
+        Args:
+            folder: A new or empty folder.
+            request: The video, its part (from a multiple of 8 ms on), prompts, envelope and settings; prompts must be
+                words or files.
+            pipeline: The models.
+            progress: Whether to show progress bars.
+
+        Raises:
+            InputError: The folder is not empty, or a file cannot be used.
+        """
+        if abs(request.section.start_s * FINE_RATE_HZ - round(request.section.start_s * FINE_RATE_HZ)) > 1e-6:
+            raise InputError(f"--start {request.section.start_s:g} is no multiple of 0.008 s: give one for a session")
+        origin = {key: pipeline.origin[key] for key in ("checkpoint", "video2rms", "set", "dtype", "models")}
+        names = {BUNDLED: BUNDLED_NAME, BUNDLED_VIDEO2RMS: BUNDLED_NAME, None: None}  # the session may be moved
+        for key in ("checkpoint", "video2rms"):
+            origin[key] = names.get(origin[key], str(origin[key]))
+        section = request.section
+        settings = {key: value for key, value in request.sampler_changes.items() if value is not None}
+        session = Session(
+            video=str(request.video.resolve()),
+            fingerprint=fingerprint(request.video),
+            start_s=section.start_s,
+            duration_s=section.duration_s,
+            model=origin,
+            settings={**settings, "control_strength": request.control_strength},
+        )
+        inputs = read_inputs(request, pipeline.generator, pipeline.video2rms, progress=progress)
+        sounds = tuple(absolute(str(each)) for each in request.audio_prompts)
+        track = Track(FIRST_TRACK, request.prompt, request.negative_prompt, sounds)
+        place = SessionFolder.new(folder, session)
+        place.write_envelope(track, inputs.envelope)
+        return cls(place.saved(session.changed(track)), pipeline, progress)
+
+    def _with(self, session: Session) -> "Workshop":
+        return replace(self, place=self.place.saved(session))
+
+    def generate(self, name: str | None, seeds: Sequence[int]) -> "Workshop":
+        """Generate takes of a track, one for each seed; the best of them is kept.
+
+        Raises:
+            InputError: There is no such track, or its prompts cannot be used.
+        """
+        for seed in seeds:
+            check_seed(seed, "--seed")
+        work, track = self, self.session.track(name)
+        envelope = self.place.envelope(track)
+        inputs = self._inputs(track, envelope)
+        for seed in seeds:
+            pieces = list(
+                self.generator.stream(
+                    envelope, self.session.duration_s, **self._wanted(inputs, seed), **self._bar(f"seed {seed}")
+                )
+            )
+            made = Generated(
+                torch.cat([piece.sound for piece in pieces], dim=-1), torch.cat([piece.latents for piece in pieces])
+            )
+            work, track = work._add(track, made, envelope, inputs, seed, {})
+        best = min(track.takes[len(track.takes) - len(seeds) :], key=lambda take: take.rank)
+        return work._with(work.session.changed(replace(track, kept=best.number)))
+
+    def redo(self, name: str | None, start_s: float, end_s: float, seed: int) -> "Workshop":
+        """Make a region of the kept take anew, as a new take; outside of it the sound stays bit for bit.
+
+        Args:
+            name: The track.
+            start_s: Start of the region, in seconds of the video.
+            end_s: Its end.
+            seed: Seed of the new noise.
+
+        Raises:
+            InputError: There is no take, or the region is outside the part of the video.
+        """
+        check_seed(seed, "--seed")
+        track, take = self._kept(name)
+        first_s, last_s = self.session.start_s, self.session.start_s + self.session.duration_s
+        if not first_s <= start_s < end_s <= last_s + 1e-3:
+            raise InputError(
+                f"the region from {start_s:g} to {end_s:g} s is not possible: give a start and a later end from "
+                f"{first_s:g} to {last_s:g} s"
+            )
+        work, track, take = self._up_to_date(track, take)
+        envelope = self.place.envelope(track)
+        inputs = self._inputs(track, envelope)
+        made = regenerate(
+            self.generator,
+            self.place.generated(track, take),
+            envelope,
+            start_s - first_s,
+            min(end_s, last_s) - first_s,
+            **self._wanted(inputs, seed),
+            **self._bar("region"),
+        )
+        work, _ = work._add(track, made, envelope, inputs, seed, {"take": take.number, "region_s": [start_s, end_s]})
+        return work
+
+    def edit(self, name: str | None, edits: Sequence[Edit], words: Sequence[str] = ()) -> "Workshop":
+        """Edit the hits of a track; of its kept take only what the edits change is made anew, as a new take.
+
+        Times of hits are those of the video. Envelope and take change together.
+
+        Args:
+            name: The track.
+            edits: The edits, in order.
+            words: How they were given, for the record.
+
+        Raises:
+            InputError: An edit names no hit, or a value is outside its range.
+        """
+        track = self.session.track(name)
+        after = applied(self.hits(track), edits)
+        outside = [hit.time_s for hit in after.hits if hit.time_s < self.session.start_s]
+        if outside:
+            raise InputError(
+                f"a hit at {outside[0]:.3f} s would be before the part of the video: give a time from "
+                f"{self.session.start_s:g} s on"
+            )
+        return self._with_envelope(track, self._of_part(after.envelope), {"edits": list(words)})
+
+    def hits(self, track: Track) -> HitEnvelope:
+        """Return the hits of a track with times of the video; its envelope begins with silence before the part."""
+        envelope = self.place.envelope(track)
+        lead = torch.zeros(round(self.session.start_s * envelope.rate_hz))
+        return HitEnvelope.of(replace(envelope, rms=torch.cat([lead, envelope.rms])))
+
+    def _of_part(self, envelope: Envelope) -> Envelope:
+        """Return an envelope of the video from the start of the part on."""
+        return replace(envelope, rms=envelope.rms[round(self.session.start_s * envelope.rate_hz) :])
+
+    def set_envelope(self, name: str | None, envelope: Envelope) -> "Workshop":
+        """Give a track another envelope, rms (T,) from the start of the part on, as `edit` does."""
+        return self._with_envelope(self.session.track(name), envelope, {"edits": ["envelope"]})
+
+    def of_file(self, name: str) -> Envelope:
+        """Read an envelope for the part of the video: a table, hits, MIDI, labels, or a sound that is measured.
+
+        Times in files are those of the video.
+
+        Raises:
+            InputError: The file cannot be used.
+        """
+        section = self.session
+        request = FoleyRequest(
+            Path(section.video), envelope=name, start_s=section.start_s, duration_s=section.duration_s
+        )
+        request.check()
+        return read_inputs(request, None, None).envelope
+
+    def add(self, track: Track, envelope: Envelope) -> "Workshop":
+        """Add a track.
+
+        Raises:
+            InputError: There is one of this name, or a value is not possible.
+        """
+        track.check()
+        if any(other.name == track.name for other in self.session.tracks):
+            raise InputError(f"there is a track {track.name} already: give another --name")
+        self.place.write_envelope(track, envelope)
+        return self._with(self.session.changed(track))
+
+    def split(self, name: str | None, new: Track, chosen: Callable[[Hit], bool]) -> "Workshop":
+        """Move hits of a track to a new one; what is sustained stays.
+
+        Args:
+            name: The track.
+            new: The new track.
+            chosen: Whether a hit, with its time in the video, goes there.
+
+        Raises:
+            InputError: No hit goes there, or there is a track of this name.
+        """
+        track = self.session.track(name)
+        hits = self.hits(track)
+        moved = [hit for hit in hits.hits if chosen(hit)]
+        if not moved:
+            raise InputError(f"no hit of the track {track.name} is meant: `show` lists them")
+        energy = np.zeros(len(hits.original.rms))
+        for hit in moved:
+            hit.add_energy(energy, hits.original.rate_hz)
+        alone = replace(hits.original, rms=torch.from_numpy(np.sqrt(energy.clip(min=0))).float())
+        rest = replace(hits, hits=tuple(hit for hit in hits.hits if not any(hit is other for other in moved)))
+        work = self.add(new, self._of_part(alone))
+        return work._with_envelope(track, self._of_part(rest.envelope), {"edits": [f"split {new.name}"]})
+
+    def heard_as(self, name: str | None, words: str) -> Callable[[Hit], bool]:
+        """Return what tells whether the sound of a hit in the kept take is nearer to words than to the track's prompt.
+
+        Raises:
+            InputError: There is no take or no prompt, or the model does not know the words.
+        """
+        track, take = self._kept(name)
+        if not track.prompt:
+            raise InputError(f"the track {track.name} has no words to compare with: give it a prompt by `set --prompt`")
+        model, rate_hz = self.generator.model, self.generator.sample_rate_hz
+        sound = self.place.generated(track, take).sound[:, :]
+        own, other = (prompt_features(model, text, ()) for text in (track.prompt, words))
+        assert own is not None
+        assert other is not None
+
+        def is_nearer(hit: Hit) -> bool:
+            start = max(0, round((hit.time_s - self.session.start_s - 0.02) * rate_hz))
+            heard = prompt_features(model, None, [sound[:, start : start + round(HEARD_S * rate_hz)]])
+            assert heard is not None
+            return float((heard * other).sum()) > float((heard * own).sum())
+
+        return is_nearer
+
+    def change(self, name: str | None, **values: Any) -> "Workshop":
+        """Change prompts, gain, pan or mute of a track; prompts act on takes that are generated from then on.
+
+        Raises:
+            InputError: There is no such track, or a value is not possible.
+        """
+        return self._with(self.session.changed(replace(self.session.track(name), **values)))
+
+    def keep(self, name: str | None, number: int) -> "Workshop":
+        """Choose the take that is heard; the track gets its envelope back. This undoes edits.
+
+        Raises:
+            InputError: There is no such take.
+        """
+        track = self.session.track(name)
+        self.place.write_envelope(track, self.place.take_envelope(track, track.take(number)))
+        return self._with(self.session.changed(replace(track, kept=number)))
+
+    def discard(self, name: str | None, numbers: Sequence[int]) -> "Workshop":
+        """Remove takes with their files; the kept one cannot be removed.
+
+        Raises:
+            InputError: There is no such take, or it is kept.
+        """
+        track = self.session.track(name)
+        takes = [track.take(number) for number in numbers]
+        if track.kept in numbers:
+            raise InputError(f"take {track.kept} of the track {track.name} is kept: keep another one first")
+        rest = tuple(take for take in track.takes if take.number not in numbers)
+        work = self._with(self.session.changed(replace(track, takes=rest)))
+        self.place.remove_takes(track, takes)
+        return work
+
+    def _with_envelope(self, track: Track, envelope: Envelope, origin: dict[str, Any]) -> "Workshop":
+        """Give a track another envelope, and make what it changes of the kept take anew."""
+        if track.kept is None:
+            self.place.write_envelope(track, envelope)
+            return self
+        take = track.take(track.kept)
+        before = self.place.take_envelope(track, take)
+        regions = changed_regions(self.generator, before, envelope, self.session.duration_s)
+        if not regions:
+            self.place.write_envelope(track, envelope)
+            return self
+        inputs = self._inputs(track, envelope)
+        made = self.place.generated(track, take)
+        wanted = self._wanted(inputs, take.seed)
+        for number, (start_s, end_s) in enumerate(regions, 1):
+            bar = self._bar(f"region {number} of {len(regions)}")
+            made = regenerate(self.generator, made, envelope, start_s, end_s, keeps_noise=True, **wanted, **bar)
+        shown = [[round(time_s + self.session.start_s, 3) for time_s in region] for region in regions]
+        origin = {"take": take.number, **origin, "regions_s": shown}
+        work, track = self._add(track, made, envelope, inputs, take.seed, origin)
+        self.place.write_envelope(track, envelope)
+        return work
+
+    def _up_to_date(self, track: Track, take: Take) -> tuple["Workshop", Track, Take]:
+        """Return the kept take along the envelope that the track has now."""
+        work = self._with_envelope(track, self.place.envelope(track), {"edits": []})
+        return work, *work._kept(track.name)
+
+    def _kept(self, name: str | None) -> tuple[Track, Take]:
+        track = self.session.track(name)
+        if track.kept is None:
+            raise InputError(f"the track {track.name} has no take yet: make one with `generate`")
+        return track, track.take(track.kept)
+
+    def _inputs(self, track: Track, envelope: Envelope) -> Inputs:
+        """Read frames and prompts of a track."""
+        request = FoleyRequest(
+            Path(self.session.video),
+            envelope=envelope,
+            prompt=track.prompt,
+            negative_prompt=track.negative_prompt,
+            audio_prompts=track.audio_prompts,
+            start_s=self.session.start_s,
+            duration_s=self.session.duration_s,
+        )
+        return read_inputs(request, self.generator, None, progress=self.progress)
+
+    def _wanted(self, inputs: Inputs, seed: int) -> dict[str, Any]:
+        """Return what a sound is made from, beside its envelope."""
+        settings = {key: value for key, value in self.session.settings.items() if key != "control_strength"}
+        return {
+            "frames": inputs.frames,
+            "prompts": inputs.prompts,
+            "settings": self.generator.settings.changed(**settings),
+            "seed": seed,
+            "control_strength": self.session.settings.get("control_strength", 1.0),
+        }
+
+    def _bar(self, description: str) -> dict[str, Any]:
+        return {"progress": partial(tqdm, desc=description, unit="step", disable=not self.progress)}
+
+    def _add(
+        self, track: Track, made: Generated, envelope: Envelope, inputs: Inputs, seed: int, origin: dict[str, Any]
+    ) -> tuple["Workshop", Track]:
+        """Keep a sound as a new take of a track."""
+        take = scored(self.generator, Take(track.next_number, seed, origin), made.sound[:, :], envelope, inputs)
+        track = self.place.write_take(track, take, made, envelope, self.generator.sample_rate_hz)
+        return self._with(self.session.changed(track)), track
+
+
+def absolute(name: str) -> str:
+    """Return the name of a sound, or of a part of one, that holds in any folder."""
+    part = SoundPart.parse(name)
+    return str(replace(part, path=part.path.resolve()))
+
+
+def scored(generator: SoundGenerator, take: Take, sound: Tensor, envelope: Envelope, inputs: Inputs) -> Take:
+    """Return a take with its scores, see `Take`."""
+    from evaluation.onsets import detect_onsets, onset_f1  # not above: librosa takes long
+
+    rate_hz = generator.sample_rate_hz
+    hits = HitEnvelope.of(envelope).as_hits
+    found = onset_f1(hits.times_s.numpy(), detect_onsets(sound, rate_hz).times_s) if len(hits) else None
+    level = fine_envelope(sound, rate_hz).rms
+    n = min(len(level), len(envelope.rms))
+    floor = float(envelope.rms.max()) * 10 ** (-AUDIBLE_DB / 20)
+    audible = envelope.rms[:n] > max(floor, 1e-9)
+    ratio = (level[:n].clamp(min=1e-9) / envelope.rms[:n].clamp(min=1e-9))[audible]
+    error_db = float((20 * ratio.log10()).abs().mean()) if len(ratio) else 0.0
+    likeness = None
+    prompt = prompt_features(generator.model, inputs.prompts.text, inputs.prompts.sounds)
+    if prompt is not None:
+        heard = prompt_features(generator.model, None, [sound])
+        assert heard is not None
+        likeness = float((heard * prompt).sum())
+    f1 = None if found is None else found.f1
+    return replace(take, onset_f1=f1, level_error_db=error_db, likeness=likeness)
