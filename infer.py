@@ -144,6 +144,12 @@ def build_parser() -> argparse.ArgumentParser:
     add_number(
         parser, "--quality", 0, 51, default=DEFAULT_QUALITY, help="quality of H.264, 0 (lossless) to 51", metavar="CRF"
     )
+    add(
+        "--session",
+        type=Path,
+        metavar="FOLDER",
+        help="keep the sound in a new session, to edit it with python -m session; the files are its export",
+    )
     add("--overwrite", action="store_true", help="make results again that are there with the same settings")
     add_device(parser)
     add_dtype(parser, DTYPES)
@@ -170,9 +176,13 @@ def main(arguments: list[str] | None = None) -> int:
     with user_errors():
         args = build_parser().parse_args(arguments)
     end_on_interrupt()
-    from video2audio.command import run  # not above: it takes seconds, and a wrong option is told at once
+    with user_errors():  # imports are not above: they take seconds, and a wrong option is told at once
+        if args.session is not None:
+            from session.begin import begin
 
-    with user_errors():
+            return begin(args, build_parser().parse_args(["--video", "FILE"]))
+        from video2audio.command import run
+
         return run(args)
 
 

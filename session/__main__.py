@@ -31,7 +31,7 @@ from common.options import (
 from hits.edit import Hit
 from hits.files import hit_table
 from hits.options import add_edits
-from session.folder import SessionFolder
+from session.folder import SessionFolder, check_new
 from session.mixing import export
 from session.model import Session, Track
 from session.work import BUNDLED_NAME, Workshop, absolute
@@ -110,6 +110,7 @@ def build_parser() -> argparse.ArgumentParser:
     out = command("export", "write video, mix, stems, MIDI, labels and timelines", _export, of_track=False)
     add_output_dir(out, "outputs")
     out.add_argument("--name", metavar="NAME", help="name of the files (default: the video's)")
+    out.add_argument("--overwrite", action="store_true", help="replace files that are there")
     out.add_argument("--sample-rate", type=int, choices=(44_100, 48_000), metavar="HZ", help="44100 or 48000")
     return parser
 
@@ -151,8 +152,7 @@ def _new(args: argparse.Namespace) -> None:
         cfg_scale=args.cfg,
     )
     request.check()
-    if args.session.is_dir() and any(args.session.iterdir()):
-        raise InputError(f"{args.session} is not empty: give a new folder for the session")
+    check_new(args.session)
     video2rms = BUNDLED_VIDEO2RMS if args.envelope is None else None
     checkpoint = args.checkpoint or default_checkpoint(args.set)
     pipeline = FoleyPipeline.from_checkpoint(checkpoint, video2rms, args.device, args.dtype, args.set)
@@ -237,7 +237,7 @@ def _show(args: argparse.Namespace) -> None:
 def _export(args: argparse.Namespace) -> None:
     Session.read(args.session)
     with SessionFolder.open(args.session, args.video).locked():
-        for path in export(_opened(args), args.output_dir, args.name, args.sample_rate):
+        for path in export(_opened(args), args.output_dir, args.name, args.sample_rate, overwrite=args.overwrite):
             log.info("wrote %s", path)
 
 

@@ -14,7 +14,7 @@ from common.files import atomic_files, locked
 from media.envelope import Envelope, read_envelope_csv, write_envelope_csv
 from media.reading import probe, read_sound
 from media.writing import write_sound
-from session.model import FILE, Session, Take, Track
+from session.model import Session, Take, Track
 from stable_foley.regions import Generated
 from video2audio.record import fingerprint
 
@@ -63,8 +63,7 @@ class SessionFolder:
         Raises:
             InputError: The folder holds something, or cannot be written.
         """
-        if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-            raise InputError(f"{folder} is not empty: give a new folder for the session")
+        check_new(folder)
         return cls(folder, session).saved(session)
 
     def saved(self, session: Session) -> Self:
@@ -142,6 +141,11 @@ class SessionFolder:
                 (self._place(track) / f"take-{take.number}.{suffix}").unlink(missing_ok=True)
 
 
-def is_session(folder: Path) -> bool:
-    """Return whether a folder is a session."""
-    return (folder / FILE).is_file()
+def check_new(folder: Path) -> None:
+    """Refuse a folder for a new session that holds something.
+
+    Raises:
+        InputError: It does.
+    """
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise InputError(f"{folder} is not empty: give a new folder for the session")

@@ -1,5 +1,6 @@
 """The mix of a session's tracks, its stems, and the files that other programs read."""
 
+import glob
 import logging
 import math
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from common.errors import InputError
-from common.files import atomic_files, check_writable_folder
+from common.files import atomic_files, check_writable_folder, same_file
 from hits.edit import HitEnvelope
 from hits.labels import write_labels
 from hits.level import Hits
@@ -28,6 +29,7 @@ from video2audio.finish import faded
 
 log = logging.getLogger(__name__)
 
+_SUFFIXES = (".mp4", ".mov", ".mkv", ".wav", ".mid", ".txt", ".otio", ".edl")
 PEAK_DB = -1.0
 """Highest true peak of the mix and of each stem, in dBTP."""
 MARGIN_DB = 3.0
@@ -103,7 +105,37 @@ def placed(sound: Tensor, gain_db: float, pan: float) -> Tensor:
     return sound.expand(2, -1) * gains
 
 
-def export(work: Workshop, folder: Path, name: str | None = None, sample_rate_hz: int | None = None) -> list[Path]:
+def check_export(session: Path, video: Path, folder: Path, name: str, *, overwrite: bool = False) -> None:
+    """Refuse a folder in which an export would replace files, or that belongs to the session.
+
+    Args:
+        session: Folder of the session.
+        video: Its video.
+        folder: Folder for the files.
+        name: NAME in the names of the files.
+        overwrite: Whether files may be replaced; the video may not.
+
+    Raises:
+        InputError: The error names the folder or the file.
+    """
+    check_writable_folder(folder, "--output-dir")
+    if folder.resolve().is_relative_to(session.resolve()):
+        raise InputError(f"--output-dir {folder} is within the session: give another folder")
+    for path in sorted(folder.glob(f"{glob.escape(name)}.*")):
+        if same_file(path, video):
+            raise InputError(f"{path} is the video itself: give another --output-dir, or --name")
+        if not overwrite and path.suffix.lower() in _SUFFIXES:
+            raise InputError(f"{path} is there already: give another --output-dir or --name, or --overwrite")
+
+
+def export(
+    work: Workshop,
+    folder: Path,
+    name: str | None = None,
+    sample_rate_hz: int | None = None,
+    *,
+    overwrite: bool = False,
+) -> list[Path]:
     """Write the video with the mix, the mix, a stem for each track, and hits as MIDI, labels and a timeline.
 
     Args:
@@ -111,22 +143,19 @@ def export(work: Workshop, folder: Path, name: str | None = None, sample_rate_hz
         folder: Folder for the files, not the session's own.
         name: NAME in the names of the files; None: the name of the video.
         sample_rate_hz: Samples per second of the sounds; None: the model's.
+        overwrite: Whether files that are there may be replaced.
 
     Returns:
         NAME.mp4 (or .mov, .mkv), NAME.wav, NAME.TRACK.wav, NAME.TRACK.mid and NAME.TRACK.txt for each track that is
         heard, NAME.otio and NAME.edl.
 
     Raises:
-        InputError: No track is heard, a file would replace the video, or cannot be written.
+        InputError: No track is heard, a file would be replaced, or cannot be written.
     """
     video = Path(work.session.video)
-    check_writable_folder(folder, "--output-dir")
-    if folder.resolve().is_relative_to(work.place.folder.resolve()):
-        raise InputError(f"--output-dir {folder} is within the session: give another folder")
     name = name or video.stem
+    check_export(work.place.folder, video, folder, name, overwrite=overwrite)
     plan = plan_mux(video)
-    if (folder / f"{name}{plan.suffix}").resolve() == video.resolve():
-        raise InputError(f"{video} would be overwritten: give another --output-dir")
     mix = mixed(work, sample_rate_hz)
     start_s, rate_hz = mix.session.start_s, mix.sample_rate_hz
     reference_s = (start_of_day_s(video) + start_s) % DAY_S

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 import torch
 
+import infer
 from common.errors import InputError
 from evaluation.onsets import detect_onsets
 from hits.edit import HitEnvelope
@@ -312,6 +313,8 @@ def test_the_commands_do_the_same_and_refuse_in_one_sentence(tmp_path, video, ca
         (("new", folder, "--video", video), "not empty"),
         (("export", folder, "--output-dir", folder / "out"), "within the session"),
         (("set", folder, "--track", "low", "--pan", "2"), "2"),
+        (("export", folder, "--output-dir", tmp_path / "out"), "film."),
+        (("export", folder, "--output-dir", video.parent, "--overwrite"), "film.mp4"),
     ):
         with pytest.raises(SystemExit) as caught:
             run(*words)
@@ -320,3 +323,23 @@ def test_the_commands_do_the_same_and_refuse_in_one_sentence(tmp_path, video, ca
         assert error.startswith("error: ")
         assert named in error
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == before
+
+
+def test_infer_keeps_a_sound_in_a_session_and_writes_its_export(tmp_path, video, pipeline, caplog):
+    table = tmp_path / "hits.csv"
+    table.write_text("time_s,level,decay_s\n0.4,0.1,0.05\n2.0,0.1,0.05\n")
+    words = ["--video", video, "--envelope", table, "--device", "cpu", "--output-dir", tmp_path / "out"]
+
+    def run(*more):
+        return infer.main([str(word) for word in [*words, "--session", tmp_path / "session", *more]])
+
+    with pytest.raises(SystemExit) as caught:
+        run("--loudness", "-20")
+    assert caught.value.code == 2
+    assert not (tmp_path / "session").exists()
+    assert run("--num-samples", "2", "--seed", "4") == 0
+    work = Workshop(SessionFolder.open(tmp_path / "session"), pipeline)
+    track = work.session.track(None)
+    assert [take.seed for take in track.takes] == [4, 5]
+    heard = read_sound(tmp_path / "out" / "film.wav", sample_rate_hz=RATE_HZ)
+    torch.testing.assert_close(heard, mixed(work).sound, rtol=0, atol=2**-23)
