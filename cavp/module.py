@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,9 +18,28 @@ from cavp.retrieval import heard_materials, retrieval_metrics
 from cavp.spectrogram import LogMel
 from common.errors import InputError
 from data.segments import Segments
+from training.across import n_devices
 from training.module import Training
+from training.noise import ClipNoise
+from training.sharding import whole_weights
 
 LARGEST_LOGIT_SCALE = 100.0
+
+
+class Embedded(NamedTuple):
+    """Embeddings of K segments of each of R recordings.
+
+    Attributes:
+        video: of the frames (R, K, D).
+        audio: of the sounds (R, K, D).
+        recordings: numbers of the recordings (R,).
+        words: which words describe each recording (R, W), bool, none without a label tower.
+    """
+
+    video: Tensor
+    audio: Tensor
+    recordings: Tensor
+    words: Tensor
 
 
 class CavpTraining(Training):
@@ -64,19 +83,21 @@ class CavpTraining(Training):
             )
 
     def training_step(self, batch: Segments, batch_idx: int) -> Tensor:
-        """Compute the loss of a training batch; dropout depends only on the seed, the epoch and the batch number."""
-        generator = self.generator(self.current_epoch, batch_idx, self.global_rank)
-        with self.seeded(generator):
+        """Compute the loss of a training batch; a clip's dropout depends on seed, epoch, batch and its place only."""
+        key = (self.current_epoch, batch_idx)
+        with self.noise(len(batch.wave), *key).in_dropout(self.device):
             output = self.embed(batch)
-        video, audio, recordings = self._gathered(output.video, output.audio, batch.recording)
-        losses = self._losses(video, audio, output.logit_scale, recordings)
+        everywhere = self._gathered(output.video, output.audio, batch)
+        losses = self._losses(everywhere, output.logit_scale)
         loss = losses["loss"]
         parts = {"train_semantic_loss": losses["semantic_loss"], "train_temporal_loss": losses["temporal_loss"]}
+        n_recordings = len(everywhere.video)
         if self.label_weight:
-            parts["train_label_loss"] = self._label_loss(output, batch.label, generator)
+            noise = self.noise_at(range(n_recordings), *key)
+            parts["train_label_loss"] = self._label_loss(everywhere, output.logit_scale, noise)
             loss = loss + self.label_weight * parts["train_label_loss"]
-        self.log("train_loss", loss, prog_bar=True, batch_size=len(video))
-        self.log_dict(parts | {"logit_scale": output.logit_scale}, batch_size=len(video))
+        self.log("train_loss", loss, prog_bar=True, batch_size=n_recordings)
+        self.log_dict(parts | {"logit_scale": output.logit_scale}, batch_size=n_recordings)
         return loss
 
     def on_train_batch_end(self, outputs: STEP_OUTPUT, batch: Segments, batch_idx: int) -> None:
@@ -87,35 +108,35 @@ class CavpTraining(Training):
 
     def on_validation_epoch_start(self) -> None:
         """Start a new collection of embeddings."""
-        self._validated: list[tuple[Tensor, Tensor, Tensor]] = []
-        self._validated_labels: list[str] = []
+        self._validated: list[Embedded] = []
 
     def validation_step(self, batch: Segments, batch_idx: int) -> None:
         """Embed a batch and store the result."""
         output = self.embed(batch)
-        self._validated.append((output.video, output.audio, batch.recording))
-        self._validated_labels += batch.label
+        self._validated.append(self._gathered(output.video, output.audio, batch))
 
     def on_validation_epoch_end(self) -> None:
         """Log ``valid_loss``, its parts and the retrieval metrics over the whole validation set."""
-        own = [torch.cat(parts) for parts in zip(*self._validated, strict=True)]
+        with whole_weights(self):
+            self._log_validated()
+
+    def _log_validated(self) -> None:
+        found = [torch.cat(parts) for parts in zip(*self._validated, strict=True)]
         self._validated.clear()
         assert self.model.logit_scale is not None
-        logit_scale = self.model.logit_scale.exp()
-        of_words = {}
-        if self.label_weight:
-            self._log_accuracy(own[0], own[1])
-            output = ContrastiveOutput(own[0], own[1], logit_scale)
-            of_words = {"label_loss": self._label_loss(output, self._validated_labels, self.generator(0))}
-        video, audio, recordings = self._gathered(*own)
         # samplers repeat items so that all devices have equally many: count each once, in the order of one device
-        first = torch.from_numpy(np.unique(recordings.cpu().numpy(), return_index=True)[1])
-        video, audio, recordings = video[first], audio[first], recordings[first]
-        losses = self._losses(video, audio, logit_scale, recordings) | of_words
-        losses["loss"] = losses["loss"] + self.label_weight * losses.get("label_loss", 0.0)
-        found = losses | retrieval_metrics(video, audio)
-        # each device computes the label loss of its own share; all other values are equal on all devices
-        self.log_dict({f"valid_{name}": value for name, value in found.items()}, sync_dist=bool(of_words))
+        first = torch.from_numpy(np.unique(found[2].cpu().numpy(), return_index=True)[1])
+        every = Embedded(*(part[first] for part in found))
+        logit_scale = self.model.logit_scale.exp()
+        values: dict[str, Any] = self._losses(every, logit_scale)
+        if self.label_weight:
+            values["label_loss"] = self._label_loss(every, logit_scale, self.noise_at(range(len(first))))
+            values["loss"] = values["loss"] + self.label_weight * values["label_loss"]
+            self._log_accuracy(every)
+        values |= retrieval_metrics(every.video, every.audio)
+        self.log_dict(
+            {f"valid_{name}": value for name, value in values.items()}, sync_dist=True
+        )  # equal on all devices
 
     def embed(self, batch: Segments) -> ContrastiveOutput:
         """Embed the segments of a batch.
@@ -133,16 +154,16 @@ class CavpTraining(Training):
             output.video.float().view(shape), output.audio.float().view(shape), output.logit_scale.float()
         )
 
-    def _label_loss(self, output: ContrastiveOutput, labels: Sequence[str], generator: torch.Generator) -> Tensor:
+    def _label_loss(self, clips: Embedded, logit_scale: Tensor, noise: ClipNoise) -> Tensor:
         """Return the sum of the losses over groups of words, each the mean over frames and sounds.
 
-        The groups are the words of each kind, and the labels of the batch with some words dropped at random. A label,
-        after dropping, fits every recording of this device whose label contains all of its words.
+        The groups are the words of each kind, and the labels of the recordings with some words dropped at random. A
+        label, after dropping, fits every recording whose label contains all of its words.
         """
-        n_segments = output.video.shape[1]
-        words = [words_of(label) if label else [] for label in labels]
+        n_segments = clips.video.shape[1]
+        words = [row.nonzero().flatten().tolist() for row in clips.words]
         asked = [[[WORDS.index(word)] for word in kind] for kind in KINDS]
-        asked.append([_some(row, generator) for row in words if row])
+        asked.append([_some(row, each) for row, each in zip(words, noise.generators, strict=True) if row])
         assert self.model.label_encoder is not None
         embedded = F.normalize(self.model.label_encoder([rows for group in asked for rows in group]).float(), dim=-1)
         losses = []
@@ -153,36 +174,38 @@ class CavpTraining(Training):
             )
             with torch.autocast(self.device.type, enabled=False):
                 losses += [
-                    label_loss(clips.flatten(0, 1), vectors, output.logit_scale, fits_segments)
-                    for clips in (output.video, output.audio)
+                    label_loss(embeddings.flatten(0, 1), vectors, logit_scale, fits_segments)
+                    for embeddings in (clips.video, clips.audio)
                 ]
         return torch.stack(losses).sum() / 2
 
-    def _log_accuracy(self, video: Tensor, audio: Tensor) -> None:
+    def _log_accuracy(self, clips: Embedded) -> None:
         """Log the share of annotated recordings whose nearest material is the annotated one."""
-        for name, embeddings in (("video", video), ("audio", audio)):
+        words = [row.nonzero().flatten().tolist() for row in clips.words]
+        for name, embeddings in (("video", clips.video), ("audio", clips.audio)):
             heard = heard_materials(self.model, F.normalize(embeddings.mean(dim=1), dim=-1))
-            right = [
-                material in [WORDS[row] for row in words_of(label)]
-                for material, label in zip(heard, self._validated_labels, strict=True)
-                if label
-            ]
+            right = [material in [WORDS[i] for i in row] for material, row in zip(heard, words, strict=True) if row]
             self.log(f"valid_{name}_material_accuracy", float(np.mean(right)), sync_dist=True)
 
-    def _gathered(self, video: Tensor, audio: Tensor, recordings: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the embeddings of all devices, with this device's share of the whole gradient."""
-        if self.trainer.world_size == 1:
-            return video, audio, recordings
+    def _gathered(self, video: Tensor, audio: Tensor, batch: Segments) -> Embedded:
+        """Return what all devices have embedded, in the order of one device, with this one's share of the gradient."""
+        n_words = len(WORDS) if self.label_weight else 0
+        words = torch.zeros(len(video), n_words, dtype=torch.bool, device=video.device)
+        for row, label in zip(words, batch.label if n_words else (), strict=bool(n_words)):
+            row[words_of(label) if label else []] = True
+        if n_devices() == 1:
+            return Embedded(video, audio, batch.recording, words)
         # as one tensor, whose gradient is contiguous: non-contiguous gradients are exchanged wrongly
         pairs = torch.stack((video, audio), dim=1)
         gather: Any = self.all_gather
-        video, audio = gather(pairs, sync_grads=pairs.requires_grad).flatten(0, 1).unbind(1)
-        return video, audio, gather(recordings).flatten()
+        pairs = gather(pairs, sync_grads=pairs.requires_grad).transpose(0, 1).flatten(0, 1)
+        recordings, words = (gather(part).transpose(0, 1).flatten(0, 1) for part in (batch.recording, words))
+        return Embedded(pairs[:, 0], pairs[:, 1], recordings, words)
 
-    def _losses(self, video: Tensor, audio: Tensor, logit_scale: Tensor, recordings: Tensor) -> dict[str, Tensor]:
+    def _losses(self, clips: Embedded, logit_scale: Tensor) -> dict[str, Tensor]:
         """Return the loss and its two parts, in float32."""
         with torch.autocast(self.device.type, enabled=False):
-            parts = contrastive_losses(video, audio, logit_scale, recordings)
+            parts = contrastive_losses(clips.video, clips.audio, logit_scale, clips.recordings)
         loss = parts.semantic + self.temporal_weight * parts.temporal
         return {"loss": loss, "semantic_loss": parts.semantic, "temporal_loss": parts.temporal}
 

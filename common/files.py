@@ -117,7 +117,12 @@ def _machine() -> str:
 
 @functools.cache
 def _remove_abandoned(folder: Path) -> None:
-    """Remove the temporary files and folders in a folder whose writers are gone; once per folder and process.
+    """As `remove_abandoned`, once per folder and process."""
+    remove_abandoned(folder)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files and folders in a folder whose writers are gone; others may be at work there.
 
     Of writers on other machines only the time of the last change is known: a recent change means that they are alive.
     """

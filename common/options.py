@@ -166,6 +166,12 @@ def add_shard(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_join(parser: argparse.ArgumentParser) -> None:
+    """Add ``--join``, which checks and joins what the jobs of all shards have made."""
+    joined = "check that all parts of --shard are there and belong together, and finish the result; do nothing else"
+    parser.add_argument("--join", action="store_true", help=joined)
+
+
 def _shard(text: str) -> Shard:
     match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
     if match is None or int(match[1]) >= int(match[2]):

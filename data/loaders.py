@@ -12,6 +12,33 @@ from common.parallel import check_workers
 from data.epochs import EpochDataset
 
 
+def epoch_to_read(trainer: Trainer | None) -> int:
+    """Return the epoch whose items are read next.
+
+    The trainer's own number is one behind when a run is resumed after a whole epoch, since reading starts before it
+    counts that epoch.
+    """
+    if trainer is None:
+        return 0
+    epochs: Any = trainer.fit_loop.epoch_progress.current
+    batches = trainer.fit_loop.epoch_loop.batch_progress
+    is_behind = batches.is_last_batch and batches.current.ready > 0 and epochs.processed > epochs.completed
+    return trainer.current_epoch + is_behind
+
+
+class EpochLoader(DataLoader[Any]):
+    """Tells its sampler and its data set at every start which epoch it is."""
+
+    trainer: Trainer | None = None
+
+    def __iter__(self) -> Any:
+        """Begin an epoch."""
+        for part in (self.sampler, self.dataset):
+            if self.trainer is not None and hasattr(part, "set_epoch"):
+                part.set_epoch(epoch_to_read(self.trainer))
+        return super().__iter__()
+
+
 class EpochSampler(DistributedSampler[Any]):
     """Shuffles by seed and epoch, and passes the epoch, which Lightning announces to samplers, on to the data set.
 
@@ -26,12 +53,11 @@ class EpochSampler(DistributedSampler[Any]):
         super().__init__(dataset, num_replicas=n_ranks, rank=rank, shuffle=True, seed=seed)
         self._epoch_dataset = dataset
         self._trainer = trainer
-        # reading starts before Lightning announces the first epoch, which is not 0 when a run is resumed
-        self.set_epoch(trainer.current_epoch if trainer else 0)
+        self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
         """Begin an epoch: the trainer's; Lightning announces one too many after a run with max_steps is resumed."""
-        epoch = self._trainer.current_epoch if self._trainer else epoch
+        epoch = epoch_to_read(self._trainer) if self._trainer else epoch
         super().set_epoch(epoch)
         self._epoch_dataset.set_epoch(epoch)
 
@@ -65,10 +91,18 @@ class BatchModule(LightningDataModule):
         """Load an epoch in random order, if asked for without an incomplete last batch, unless that is the only one."""
         sampler = EpochSampler(dataset, self.trainer, self._seed)
         drop_last = drop_last and len(sampler) >= self._batch_size
-        return self._loader(dataset, self._num_workers, sampler=sampler, drop_last=drop_last)
+        return self._epoch_loader(dataset, sampler=sampler, drop_last=drop_last)
 
-    def _loader(self, dataset: Dataset[Any], num_workers: int, **options: Any) -> DataLoader[Any]:
-        return DataLoader(
+    def _epoch_loader(self, dataset: Dataset[Any], **options: Any) -> DataLoader[Any]:
+        loader = self._loader(dataset, self._num_workers, kind=EpochLoader, **options)
+        assert isinstance(loader, EpochLoader)
+        loader.trainer = self.trainer
+        return loader
+
+    def _loader(
+        self, dataset: Dataset[Any], num_workers: int, *, kind: type[DataLoader[Any]] = DataLoader, **options: Any
+    ) -> DataLoader[Any]:
+        return kind(
             dataset,
             batch_size=self._batch_size,
             num_workers=num_workers,

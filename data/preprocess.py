@@ -2,6 +2,7 @@
 
 Takes Greatest Hits (``<id>_mic.mp4`` or ``<id>_denoised.mp4`` with ``<id>_times.txt``) or any folder of videos with
 sound. Killed and started again it does what is missing; what cannot be processed gets a row with the reason.
+Jobs that share the folder divide the videos with --shard; --join then checks that all are there and writes the splits.
 """
 
 if __name__ == "__main__":  # before the imports, which take seconds
@@ -23,11 +24,21 @@ from pathlib import Path
 from tqdm import tqdm
 
 from common.errors import InputError, user_errors
-from common.files import only_run_in
-from common.options import add_frame_size, add_output_dir, add_root, add_seed, add_workers, command_parser
+from common.files import locked, only_run_in
+from common.options import (
+    add_frame_size,
+    add_join,
+    add_output_dir,
+    add_root,
+    add_seed,
+    add_shard,
+    add_workers,
+    command_parser,
+)
 from common.parallel import for_each
+from common.shards import ShardReport, only_job_of, read_reports, remove_reports, write_report
 from data.greatest_hits import SPLITS, find_recordings, processed_sound
-from data.manifest import MANIFEST, new_manifest, open_manifest, update_splits
+from data.manifest import MANIFEST, Manifest, new_manifest, open_manifest, update_splits
 from data.process_clip import ProcessSettings, RawClip, process_clip
 from media.reading import READERS
 
@@ -58,6 +69,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--reader", choices=READERS, default=settings.reader, help="what reads the frames")
     add_workers(parser)
     add_seed(parser, "the division into train, val and test", default=42)
+    add_shard(parser)
+    add_join(parser)
     return parser
 
 
@@ -164,23 +177,76 @@ def run(args: argparse.Namespace) -> list[Failure]:
     settings = ProcessSettings(args.fps, width_px, height_px, args.sample_rate, args.denoise, args.reader)
     check_folders(args.root, args.output_dir)
     clips = find_raw_clips(args.root)
-    with only_run_in(args.output_dir):
-        manifest = open_manifest(args.output_dir, new_manifest(settings, args.seed))
-        work = find_work(clips, args.output_dir)
+    wanted = new_manifest(settings, args.seed)
+    if args.join:
+        return join(args.output_dir, clips, wanted, args.seed)
+    own = list(args.shard.of(clips))
+    with only_job_of(args.output_dir, args.shard):
+        manifest = shared_manifest(args.output_dir, wanted)
+        work = find_work(own, args.output_dir)
         function = partial(attempt, out_dir=args.output_dir, settings=settings)
         results = list(for_each(function, work.to_do, args.workers, "videos", few_jobs=2))
-        there = [path.name for path in args.output_dir.iterdir() if processed_sound(path)]
-        update_splits(args.output_dir, manifest, there, args.seed)
-    failures = [*work.failures, *(failure for failure in results if failure is not None)]
+        failures = [*work.failures, *(failure for failure in results if failure is not None)]
+        if args.shard.count == 1:
+            finish(args.output_dir, manifest, args.seed)
+        else:
+            failed = {failure.raw.clip_id: failure.reason for failure in failures}
+            write_report(args.output_dir, args.shard, ShardReport(wanted.settings, len(clips), failed))
+    seconds = f"{time.monotonic() - start_s:.1f} s, "
+    say(results.count(None), work.n_skipped, failures, f"{seconds}result in {args.output_dir}")
+    return failures
+
+
+def shared_manifest(out_dir: Path, wanted: Manifest) -> Manifest:
+    """Read the manifest of a folder, or write a first one, one job after the other.
+
+    Raises:
+        InputError: see ``open_manifest``.
+    """
+    with locked(out_dir / ".manifest-lock", wait=True):
+        return open_manifest(out_dir, wanted)
+
+
+def finish(out_dir: Path, manifest: Manifest, seed: int) -> None:
+    """Write the splits of all clips that are there, and remove the reports of parts."""
+    update_splits(out_dir, manifest, [path.name for path in out_dir.iterdir() if processed_sound(path)], seed)
+    remove_reports(out_dir)
+
+
+def join(out_dir: Path, clips: list[RawClip], wanted: Manifest, seed: int) -> list[Failure]:
+    """Write the splits once every part is finished, and return what failed in all of them.
+
+    Raises:
+        InputError: a part is missing or of other settings, or a video is neither there nor reported.
+    """
+    with only_run_in(out_dir):
+        reports = read_reports(out_dir)
+        manifest = open_manifest(out_dir, wanted)
+        failed = {clip_id: reason for report in reports for clip_id, reason in report.failed.items()}
+        work = find_work([raw for raw in clips if raw.clip_id not in failed], out_dir)
+        if work.to_do or reports[0].n_jobs != len(clips):
+            parts = sorted({clips.index(raw) % len(reports) for raw in work.to_do})
+            again = ", ".join(f"{part}/{len(reports)}" for part in parts[:10]) or f"0/{len(reports)} and all others"
+            raise InputError(
+                f"{len(work.to_do)} of {len(clips)} videos are not in {out_dir}, since the videos changed: run --shard "
+                f"{again} again, which does what is missing."
+            )
+        finish(out_dir, manifest, seed)
+    failures = [Failure(raw, failed[raw.clip_id]) for raw in clips if raw.clip_id in failed] + work.failures
+    say(0, work.n_skipped, failures, f"{len(reports)} parts, result in {out_dir}")
+    return failures
+
+
+def say(n_done: int, n_skipped: int, failures: list[Failure], end: str) -> None:
+    """Print the closing table."""
     lines = [
-        f"done    {results.count(None):5d}",
-        f"skipped {work.n_skipped:5d}  (there already)",
+        f"done    {n_done:5d}",
+        f"skipped {n_skipped:5d}  (there already)",
         f"failed  {len(failures):5d}",
         *sorted(f"  {failure.raw.video_path.name}: {failure.reason}" for failure in failures),
-        f"{time.monotonic() - start_s:.1f} s, result in {args.output_dir}",
+        end,
     ]
     sys.stdout.write("\n".join(lines) + "\n")
-    return failures
 
 
 @user_errors()

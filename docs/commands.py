@@ -20,7 +20,7 @@ from training.config import REPOSITORY
 COMMANDS = {
     "Make sounds": ("demo", "infer", "session", "hits", "video2rms.predict", "stable_foley.generate_split"),
     "Measure sounds and data": ("evaluate", "data.report", "synthetic.report", "tests.parity"),
-    "Prepare data": ("data.preprocess", "synthetic", "training.cache"),
+    "Prepare data": ("data.preprocess", "synthetic", "training.cache", "training.shards"),
     "Convert checkpoints": ("stable_foley.checkpoint", "training.bundle"),
     "Benchmarks": (
         "benchmarks.cavp",
@@ -45,7 +45,7 @@ COMMANDS = {
 }
 """Modules of the commands by the section of the page; a package stands for its ``__main__``."""
 PAGE = REPOSITORY / "docs" / "commands.md"
-GROUPS = ("backbone", "dataset", "model", "model/features", "training", "trainer")
+GROUPS = ("backbone", "dataset", "model", "model/features", "training", "trainer", "hydra/launcher")
 """Groups of configurations that the page lists."""
 INTRODUCTION = """# Commands
 

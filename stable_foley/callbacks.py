@@ -19,6 +19,7 @@ from stable_foley.plot import comparison_figure
 from stable_foley.resynthesis import resynthesise
 from stable_foley.sampler import SamplerSettings
 from training.loggers import log_figure
+from training.sharding import whole_weights
 
 log = logging.getLogger(__name__)
 MAX_COUNT = 1_000_000
@@ -57,9 +58,14 @@ class SampleLogger(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Generate the samples, write and log them."""
         due = (trainer.current_epoch + 1) % self.every_n_epochs == 0
-        if trainer.sanity_checking or not due or not trainer.is_global_zero:
+        if trainer.sanity_checking or not due:
             return
         assert isinstance(pl_module, FoleyTraining)
+        with whole_weights(pl_module):
+            if trainer.is_global_zero:
+                self._sample(trainer, pl_module)
+
+    def _sample(self, trainer: pl.Trainer, pl_module: FoleyTraining) -> None:
         folder = self.folder / f"step{trainer.global_step:07d}"
         n_done = 0
         for batch in trainer.datamodule.preview(self.n_clips):  # type: ignore[attr-defined]
@@ -115,6 +121,11 @@ class SampleEvaluation(pl.Callback):
         if trainer.sanity_checking or not due:
             return
         assert isinstance(pl_module, FoleyTraining)
+        with whole_weights(pl_module):
+            if trainer.is_global_zero:
+                self._measure(trainer, pl_module)
+
+    def _measure(self, trainer: pl.Trainer, pl_module: FoleyTraining) -> None:
         e_l1, onset_f1, n_done = EnvelopeL1(), OnsetF1(), 0
         sample_rate_hz = pl_module.model.pretransform.sample_rate_hz
         for batch in trainer.datamodule.preview(self.n_clips):  # type: ignore[attr-defined]

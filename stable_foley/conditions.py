@@ -151,9 +151,13 @@ class Conditioners(nn.Module):
     def draw_recorded(
         self, features: Mapping[str, Tensor], batch: FoleyBatch, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        """Turn features of recordings into embeddings, and compute those that are not cached, see ``encoder_id``."""
+        """Turn features of recordings into embeddings, with those of ``with_cheap``."""
+        return self.draw(self.with_cheap(features, batch), generator)
+
+    def with_cheap(self, features: Mapping[str, Tensor], batch: FoleyBatch) -> dict[str, Tensor]:
+        """Return features of recordings with those that are too cheap to cache, see ``encoder_id``."""
         cheap = [key for key, each in self.by_id.items() if each.encoder_id is None and key not in features]
-        return self.draw({**self.encode_recorded(batch, 0, cheap), **features}, generator)
+        return {**self.encode_recorded(batch, 0, cheap), **features}
 
     def filled(
         self, embeddings: Mapping[str, Tensor], n_clips: int, n_frames: int

@@ -15,7 +15,9 @@ from stable_foley.conditions import PROMPT_ID
 from stable_foley.model import GUIDANCE, FoleyModel
 from stable_foley.module import FoleyTraining
 from stable_foley.sampler import SamplerSettings
+from training.across import preceding
 from training.config import instantiate
+from training.noise import ClipNoise
 
 _LAST_SIGMA = 1e-3  # in place of 0, of which there is no logarithm
 
@@ -85,19 +87,19 @@ class Distillation(FoleyTraining):
         """The teacher, on the device of the student."""
         return self._teacher[0].to(self.device)
 
-    def validation_losses(self, batch: FoleyBatch, generator: torch.Generator) -> list[Tensor]:
-        """Return losses of a batch in several intervals."""
-        return [self.loss(batch, generator) for _ in range(self.n_validation_levels)]
+    def validation_losses(self, batch: FoleyBatch, noise: ClipNoise, levels: Tensor) -> list[Tensor]:
+        """Return losses of a batch in several intervals, which are drawn instead of ``levels``."""
+        return [self.loss(batch, noise) for _ in range(levels.shape[1])]
 
     def recorded(
-        self, batch: FoleyBatch, generator: torch.Generator, *, dropping: bool
+        self, batch: FoleyBatch, noise: ClipNoise, *, dropping: bool
     ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
         """Return what ``FoleyTraining`` does, some clips with the sound prompt of another one."""
-        latent, embeddings, kept = super().recorded(batch, generator, dropping=dropping)
+        latent, embeddings, kept = super().recorded(batch, noise, dropping=dropping)
         if dropping and PROMPT_ID in embeddings:
             prompts = embeddings[PROMPT_ID]
-            other = torch.rand(len(prompts), generator=generator).to(prompts.device) < self.other_prompts
-            embeddings[PROMPT_ID] = torch.where(other[:, None], prompts.roll(1, dims=0), prompts)
+            other = noise.uniform().to(prompts.device) < self.other_prompts
+            embeddings[PROMPT_ID] = torch.where(other[:, None], preceding(prompts), prompts)
         return latent, embeddings, kept
 
     def error(
@@ -105,17 +107,16 @@ class Distillation(FoleyTraining):
         latent: Tensor,
         embeddings: dict[str, Tensor],
         kept: dict[str, Tensor],
-        generator: torch.Generator,
+        noise: ClipNoise,
         levels: Tensor | None,
     ) -> Tensor:
         """Return the error of the student's v, in intervals of its schedule that are drawn instead of ``levels``."""
         del levels
         assert self.model.guidance is not None
-        scale = self.model.guidance.draw(len(latent), generator).to(latent)
-        sigmas = self._draw_levels(len(latent), generator).to(latent)[..., None, None]
-        noise = torch.randn(latent.shape, generator=generator).to(latent)
+        scale = torch.cat([self.model.guidance.draw(1, each) for each in noise.generators]).to(latent)
+        sigmas = self._draw_levels(noise).to(latent)[..., None, None]
         sigma = sigmas[0]
-        x = latent + sigma * noise
+        x = latent + sigma * noise.normal(*latent.shape[1:]).to(latent)
         with torch.no_grad():
             teacher = self.teacher.conditioner
             conditions = teacher(embeddings, kept)
@@ -139,10 +140,10 @@ class Distillation(FoleyTraining):
         )
         return (self.model.pretransform.loss_weights * (v.float() - target).square()).mean()
 
-    def _draw_levels(self, n: int, generator: torch.Generator) -> Tensor:
-        """Draw ``n`` intervals: the noise-to-signal ratios from step to step of the teacher (n_substeps + 1, n)."""
+    def _draw_levels(self, noise: ClipNoise) -> Tensor:
+        """Draw an interval for each clip: the noise-to-signal ratios of the teacher's steps (n_substeps + 1, B)."""
         n_intervals = (len(self._levels) - 1) // self.n_substeps
-        first = self.n_substeps * torch.randint(n_intervals, (n,), generator=generator)
+        first = self.n_substeps * noise.integers(n_intervals)
         return self._levels[first + torch.arange(self.n_substeps + 1)[:, None]]
 
 

@@ -3,7 +3,8 @@
 Every chunk of every recording gets ``DIR/generated/<id>_<start>s.wav``, or ``<id>.wav`` if the recording has only one
 chunk; its real sound and its annotation go to ``DIR/reference``. To measure the results:
 ``python evaluate.py --reference DIR/reference --generated DIR/generated``.
-After an interruption, run the same command to generate what is missing; several machines can take a shard each.
+After an interruption, run the same command to generate what is missing. Jobs that share the folder divide the chunks
+with --shard; --join then checks that all of them are there.
 """
 
 if __name__ == "__main__":  # before the slow imports
@@ -12,6 +13,7 @@ if __name__ == "__main__":  # before the slow imports
     end_on_interrupt()
 
 import argparse
+import hashlib
 import json
 import logging
 import sys
@@ -25,12 +27,13 @@ from tqdm import tqdm
 
 from common.choices import DTYPES, SAMPLERS
 from common.errors import InputError, user_errors
-from common.files import atomic_path, check_writable_folder
+from common.files import atomic_path, check_writable_folder, locked, only_run_in
 from common.options import (
     add_batch_size,
     add_checkpoint,
     add_device,
     add_dtype,
+    add_join,
     add_output_dir,
     add_seed,
     add_set,
@@ -38,6 +41,7 @@ from common.options import (
     add_steps,
     command_parser,
 )
+from common.shards import ShardReport, only_job_of, read_reports, remove_reports, write_report
 from data.batch import collate
 from data.chunks import Chunk
 from data.dataset import FoleyDataset
@@ -230,6 +234,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_seed(parser, "the noise")
     add_batch_size(parser, default=4)
     add_shard(parser)
+    add_join(parser)
     add_device(parser)
     add_dtype(parser, DTYPES)
     add_set(parser)
@@ -256,15 +261,20 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         InputError: an option or a file does not fit.
     """
-    root, split = place_of(args)
     check_writable_folder(args.output_dir, "--output-dir")
+    if args.join:
+        join(args.output_dir)
+        return
+    root, split = place_of(args)
     changes = {"name": args.sampler, "n_steps": args.steps, "cfg_scale": args.cfg, "level_match_db": 0.0}
     SamplerSettings().changed(**changes)  # refuses values out of range before a model is loaded
     pipeline = SoundGenerator.from_checkpoint(args.checkpoint, args.device, args.dtype, args.set)
     settings = pipeline.settings.changed(**changes)
     dataset = FoleyDataset(root, split, pipeline.spec, frames=pipeline.reads_frames)
     kept = ("checkpoint", "split", "root", "prompt_from", "envelopes", "seed", "dtype", "set")
-    check_settings(args.output_dir / "settings.json", {key: vars(args)[key] for key in kept} | asdict(settings))
+    kept_settings = {key: vars(args)[key] for key in kept} | asdict(settings)
+    with locked(args.output_dir / ".settings-lock", wait=True):  # another job may begin too
+        check_settings(args.output_dir / "settings.json", kept_settings)
     generator = SplitGenerator(
         pipeline,
         settings,
@@ -275,10 +285,33 @@ def run(args: argparse.Namespace) -> None:
         envelopes=args.envelopes,
     )
     indices = args.shard.of(range(len(dataset)))
-    problems = generator.run(indices, args.batch_size)
+    with only_job_of(args.output_dir, args.shard):
+        problems = generator.run(indices, args.batch_size)
+        if args.shard.count > 1 and not problems:
+            written = [generator.target(index).name for index in range(len(dataset))]
+            digest = hashlib.sha256("\n".join(written).encode()).hexdigest()
+            write_report(args.output_dir, args.shard, ShardReport({**kept_settings, "chunks": digest}, len(dataset)))
     log.info("sounds are in %s, the real ones in %s", args.output_dir / "generated", args.output_dir / "reference")
     if problems:
         raise InputError(f"{len(problems)} of {len(indices)} chunks have no sound; the first: {problems[0]}")
+
+
+def join(out: Path) -> None:
+    """Log that the sounds of all shards are there.
+
+    Raises:
+        InputError: a shard is missing or of other settings, or a sound is missing.
+    """
+    with only_run_in(out):
+        reports = read_reports(out)
+        n_there = sum(1 for _ in (out / "generated").glob("*.wav"))
+        if n_there != reports[0].n_jobs:
+            raise InputError(
+                f"{out / 'generated'} holds {n_there} sounds, but the split has {reports[0].n_jobs} chunks: run the "
+                "command again without --join and --shard, which generates what is missing."
+            )
+        remove_reports(out)
+    log.info("all %d sounds of %d parts are in %s", n_there, len(reports), out / "generated")
 
 
 @user_errors()

@@ -17,8 +17,10 @@ from stable_foley.conditions import CONTROL_ID, FRAMES_ID, PROMPT_ID
 from stable_foley.config import build_model, composed_config
 from stable_foley.features import encode_features, encode_levels, encoder_ids
 from stable_foley.model import FoleyModel
+from training.across import preceding
 from training.config import describing, instantiate
 from training.module import Training
+from training.noise import ClipNoise
 
 _TRAINING, _VALIDATION = 0, 1
 
@@ -26,8 +28,9 @@ _TRAINING, _VALIDATION = 0, 1
 class FoleyTraining(Training):
     """Trains a ``FoleyModel`` with the v objective.
 
-    Noise, noise levels and dropped conditions of a batch depend on the seed, the epoch and the number of the batch
-    only, so a resumed run repeats what an uninterrupted one does, and validation losses can be compared.
+    Noise, noise levels and dropped conditions of a clip depend on the seed, the epoch, the number of the batch and its
+    place in it only. So a resumed run repeats what an uninterrupted one does, several devices do what one does with
+    the whole batch, and validation losses can be compared.
 
     Args:
         model: the model; its trained parts are optimised.
@@ -107,102 +110,119 @@ class FoleyTraining(Training):
 
     def training_step(self, batch: FoleyBatch, batch_idx: int) -> Tensor:
         """Return the loss of a training batch, with conditions dropped."""
-        generator = self.generator(_TRAINING, self.current_epoch, batch_idx, self.global_rank)
-        loss = self.loss(batch, generator, dropping=True)
-        self.log("train_loss", loss, prog_bar=True, batch_size=len(batch))
+        noise = self.noise(len(batch), _TRAINING, self.current_epoch, batch_idx)
+        loss = self.loss(batch, noise, dropping=True)
+        self.log("train_loss", loss, prog_bar=True, batch_size=len(batch), sync_dist=True)
         return loss
 
     def validation_step(self, batch: FoleyBatch | None, batch_idx: int) -> None:
-        """Log ``valid_loss``: all conditions kept, the same noise and evenly spread levels every time."""
+        """Find ``valid_loss``: all conditions kept, the same noise and evenly spread levels every time."""
         if batch is None:  # every chunk of it is damaged
             return
-        generator = self.generator(_VALIDATION, 0, batch_idx, self.global_rank)
-        loss = torch.stack(self.validation_losses(batch, generator)).mean()
-        self.log("valid_loss", loss, prog_bar=True, batch_size=len(batch), sync_dist=True)
+        share = self.validation_share(len(batch), batch_idx)
+        batch = batch.clips(0, len(share.places))
+        noise = self.noise_at(share.places, _VALIDATION, 0, batch_idx)
+        quantiles = diffusion.logit_normal_quantiles(
+            share.n_clips * self.n_validation_levels, self.level_mean, self.level_std
+        )
+        levels = quantiles.view(share.n_clips, -1)[list(share.places)]
+        loss = torch.stack(self.validation_losses(batch, noise, levels)).mean()
+        self.add_validated({"valid_loss": loss}, share)
 
-    def validation_losses(self, batch: FoleyBatch, generator: torch.Generator) -> list[Tensor]:
-        """Return losses of a batch at several noise levels, evenly spread over all clips."""
-        n_levels = len(batch) * self.n_validation_levels
-        levels = diffusion.logit_normal_quantiles(n_levels, self.level_mean, self.level_std).view(len(batch), -1)
-        return [self.loss(batch, generator, levels=part) for part in levels.unbind(1)]
+    def validation_losses(self, batch: FoleyBatch, noise: ClipNoise, levels: Tensor) -> list[Tensor]:
+        """Return losses of a batch at several noise levels of each clip (B, K)."""
+        return [self.loss(batch, noise, levels=part) for part in levels.unbind(1)]
 
     def loss(
-        self, batch: FoleyBatch, generator: torch.Generator, *, dropping: bool = False, levels: Tensor | None = None
+        self, batch: FoleyBatch, noise: ClipNoise, *, dropping: bool = False, levels: Tensor | None = None
     ) -> Tensor:
         """Return the mean squared error of the predicted v over a batch, channels weighted as the codec says.
 
         Args:
             batch: sound and frames, or their cached features.
-            generator: CPU noise source of everything random here.
+            noise: source of everything random here.
             dropping: whether clips lose conditions, or see other frames, as in training.
             levels: noise levels (B,); None: drawn.
         """
-        return self.error(*self.recorded(batch, generator, dropping=dropping), generator, levels)
+        return self.error(*self.recorded(batch, noise, dropping=dropping), noise, levels)
 
     def error(
         self,
         latent: Tensor,
         embeddings: dict[str, Tensor],
         kept: dict[str, Tensor],
-        generator: torch.Generator,
+        noise: ClipNoise,
         levels: Tensor | None,
     ) -> Tensor:
-        """Return the loss of what ``recorded`` gave; ``generator`` and ``levels`` as in ``loss``."""
+        """Return the loss of what ``recorded`` gave; ``noise`` and ``levels`` as in ``loss``."""
         conditions = self.model.conditioner(embeddings, kept)
-        noise = torch.randn(latent.shape, generator=generator).to(latent)
+        added = noise.normal(*latent.shape[1:]).to(latent)
         if levels is None:
-            levels = diffusion.logit_normal_levels(len(latent), generator, self.level_mean, self.level_std)
+            levels = torch.cat(
+                [diffusion.logit_normal_levels(1, each, self.level_mean, self.level_std) for each in noise.generators]
+            )
         t = levels.to(latent)
-        v = self.model(diffusion.noised(latent, noise, t), t, conditions)
-        error = v.float() - diffusion.v_target(latent, noise, t).float()
+        v = self.model(diffusion.noised(latent, added, t), t, conditions)
+        error = v.float() - diffusion.v_target(latent, added, t).float()
         return (self.model.pretransform.loss_weights * error.square()).mean()
 
     def recorded(
-        self, batch: FoleyBatch, generator: torch.Generator, *, dropping: bool
+        self, batch: FoleyBatch, noise: ClipNoise, *, dropping: bool
     ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
         """Return latents (B, Z, L) of a batch, embeddings of its conditions by id, and which clips keep each.
 
         Args:
             batch: sound and frames, or their cached features.
-            generator: CPU noise source of everything random here.
+            noise: source of everything random here.
             dropping: whether clips lose conditions, or see other frames, as in training.
         """
         with torch.autocast(self.device.type, enabled=False):  # what is measured and encoded keeps its precision
             features = batch.features or encode_features(self.model, batch)
-            latent = self.model.pretransform.draw(features[SOUND], generator)
-            embeddings = self.model.conditioner.draw_recorded(features, batch, generator)
+            latent, embeddings = self._drawn(features, batch, noise)
             if PROMPT_ID in embeddings and self.words_share:
-                embeddings[PROMPT_ID] = self._with_words(embeddings[PROMPT_ID], batch.labels, generator)
-        kept = self._kept(len(latent), generator) if dropping else {}
+                embeddings[PROMPT_ID] = self._with_words(embeddings[PROMPT_ID], batch.labels, noise)
+        kept = self._kept(noise) if dropping else {}
         if dropping and self.mismatched_frames and {FRAMES_ID, PROMPT_ID} <= embeddings.keys():
-            embeddings[FRAMES_ID] = self._mismatched(embeddings[FRAMES_ID], kept.get(PROMPT_ID), generator)
+            embeddings[FRAMES_ID] = self._mismatched(embeddings[FRAMES_ID], kept.get(PROMPT_ID), noise)
         return latent, embeddings, kept
 
-    def _kept(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw which of ``n`` clips keep each condition that training drops."""
+    def _drawn(
+        self, features: Mapping[str, Tensor], batch: FoleyBatch, noise: ClipNoise
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Draw the latent of each clip and its embeddings from features."""
+        features = self.model.conditioner.with_cheap(features, batch)
+        latents, embeddings = [], []
+        for i, generator in enumerate(noise.generators):
+            clip = {key: value[i : i + 1] for key, value in features.items()}
+            latents.append(self.model.pretransform.draw(clip[SOUND], generator))
+            embeddings.append(self.model.conditioner.draw(clip, generator))
+        return torch.cat(latents), {key: torch.cat([each[key] for each in embeddings]) for key in embeddings[0]}
+
+    def _kept(self, noise: ClipNoise) -> dict[str, Tensor]:
+        """Draw which clips keep each condition that training drops."""
         conditioner, kept = self.model.conditioner, {}
         if CONTROL_ID in conditioner.by_id:
-            drawn = torch.rand(n, generator=generator).to(self.device)
+            drawn = noise.uniform().to(self.device)
             if self.control_dropout:
                 kept[CONTROL_ID] = drawn >= self.control_dropout
         if self.single_dropout:
-            drawn = torch.rand(n, generator=generator).to(self.device)
+            drawn = noise.uniform().to(self.device)
             kept |= {FRAMES_ID: drawn >= self.single_dropout, PROMPT_ID: drawn < 1 - self.single_dropout}
         if conditioner.prompts:
-            together = torch.rand(n, generator=generator).to(self.device) >= self.token_dropout
+            together = noise.uniform().to(self.device) >= self.token_dropout
             kept |= {key: kept[key] & together if key in kept else together for key in conditioner.prompts}
         return kept
 
-    def _mismatched(self, frames: Tensor, prompted: Tensor | None, generator: torch.Generator) -> Tensor:
+    def _mismatched(self, frames: Tensor, prompted: Tensor | None, noise: ClipNoise) -> Tensor:
         """Return embeddings of frames (B, T, D), some of those with a prompt replaced by another clip's."""
-        other = torch.rand(len(frames), generator=generator).to(self.device) < self.mismatched_frames
+        other = noise.uniform().to(self.device) < self.mismatched_frames
         if prompted is not None:
             other &= prompted
-        return torch.where(other[:, None, None], frames.roll(1, dims=0), frames)
+        return torch.where(other[:, None, None], preceding(frames), frames)
 
-    def _with_words(self, prompts: Tensor, labels: Sequence[str], generator: torch.Generator) -> Tensor:
+    def _with_words(self, prompts: Tensor, labels: Sequence[str], noise: ClipNoise) -> Tensor:
         """Return embeddings (B, D) of sounds, a share of them replaced by those of the clips' labels."""
-        spoken = (torch.rand(len(labels), generator=generator) < self.words_share).tolist()
+        spoken = (noise.uniform() < self.words_share).tolist()
         chosen = [i for i, label in enumerate(labels) if spoken[i] and label]
         if chosen:
             words = self.model.conditioner.sound_prompt.encode_text([labels[i] for i in chosen])

@@ -125,7 +125,9 @@ def nested(known):
 @pytest.fixture(scope="module")
 def keys():
     """The keys of all experiments together, and those that the configuration reads where they are added."""
-    found = {"exp", "evaluate_every", "trainer.num_nodes"}
+    found = {"exp", "evaluate_every", "hydra/launcher"}
+    for launcher in (REPOSITORY / "configs" / "hydra" / "launcher").glob("*.yaml"):
+        found |= {f"hydra.launcher.{key}" for key in OmegaConf.load(launcher)}
     for exp in (REPOSITORY / "exp").glob("*.yaml"):
         pending = [("", compose(f"exp={exp.name}"))]
         while pending:

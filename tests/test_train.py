@@ -78,6 +78,17 @@ def test_a_resumed_run_repeats_an_uninterrupted_one(runs):
     assert all(torch.equal(weights[key], again[key]) for key in weights)
 
 
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_a_resumed_run_reads_what_an_uninterrupted_one_does_ahead(data_root, tmp_path, n_workers):
+    """Workers read before the trainer has counted the epochs that are done."""
+    ahead = [f"dataset.num_workers={n_workers}", "dataset.batch_size=1", "callbacks.samples.every_n_epochs=9"]
+    train.train(run_config(data_root, tmp_path, "whole", "trainer.max_epochs=3", *ahead))
+    train.train(run_config(data_root, tmp_path, "resumed", "trainer.max_epochs=1", *ahead))
+    train.train(run_config(data_root, tmp_path, "resumed", "trainer.max_epochs=3", "ckpt=last", *ahead))
+    assert len(logged(tmp_path, "whole")) == 3 * (4 + 1)
+    assert logged(tmp_path, "resumed") == logged(tmp_path, "whole")
+
+
 def test_checkpoints_and_samples_lie_where_they_should(runs):
     run = runs / "whole"
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.safetensors", "last.ckpt"}

@@ -9,10 +9,12 @@ from typing import Any, NoReturn
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from common.errors import InputError
 from training.checkpoint import Checkpoint, save_checkpoint
 from training.module import Training
+from training.sharding import like, whole
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +41,8 @@ class Ema(pl.Callback):
         return "Ema"
 
     def state_dict(self) -> dict[str, Any]:
-        """Average and count, for resuming."""
-        return {"weights": self.weights, "n_updates": self.n_updates}
+        """Average and count, for resuming; where weights are divided over devices, every one must ask."""
+        return {"weights": whole(self.weights), "n_updates": self.n_updates}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Resume."""
@@ -51,9 +53,9 @@ class Ema(pl.Callback):
         self.weights = {name: p.detach().clone() for name, p in _trained_parameters(pl_module).items()}
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Move the average to where the weights are."""
+        """Move the average to where the weights are, divided as they are."""
         parameters = _trained_parameters(pl_module)
-        self.weights = {name: value.to(parameters[name]) for name, value in self.weights.items()}
+        self.weights = {name: like(value, parameters[name]) for name, value in self.weights.items()}
 
     @torch.no_grad()
     def on_train_batch_end(
@@ -131,9 +133,9 @@ class StopWhenNotFinite(pl.Callback):
         self._check(checkpoint["state_dict"], trainer)
 
     def _check(self, weights: Mapping[str, Tensor], trainer: pl.Trainer) -> None:
-        for name, value in weights.items():
-            if not value.isfinite().all():
-                self._stop(f"the weight {name}", trainer)
+        wrong = [name for name, value in weights.items() if not _own_part(value).isfinite().all()]
+        if not trainer.strategy.reduce_boolean_decision(not wrong, all=True):
+            self._stop(f"the weight {wrong[0]}" if wrong else "a weight on another device", trainer)
 
     def _stop(self, what: str, trainer: pl.Trainer) -> NoReturn:
         last = self.folder / "last.ckpt"
@@ -142,6 +144,11 @@ class StopWhenNotFinite(pl.Callback):
             f"{what} is not finite after {trainer.global_step} steps, so the training ends; {left}: start again under "
             "another TAG with a lower training.optimizer.lr or trainer.gradient_clip_val."
         )
+
+
+def _own_part(value: Tensor) -> Tensor:
+    """Return what this device has of a tensor."""
+    return value.to_local() if isinstance(value, DTensor) else value
 
 
 class BestCheckpoint(pl.Callback):
@@ -168,9 +175,12 @@ class BestCheckpoint(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write if better."""
         loss = trainer.callback_metrics.get("valid_loss")
-        if trainer.sanity_checking or loss is None or not loss < self.best_loss or not trainer.is_global_zero:
+        if trainer.sanity_checking or loss is None or not loss < self.best_loss:
             return
         assert isinstance(pl_module, Training)
         self.best_loss = float(loss)
-        save_checkpoint(self.path, Checkpoint(pl_module.state_dict(), pl_module.config))
+        weights = trainer.strategy.lightning_module_state_dict()  # of all devices
+        if not trainer.is_global_zero:
+            return
+        save_checkpoint(self.path, Checkpoint(weights, pl_module.config))
         log.info("valid_loss %.4f after %d steps: wrote %s", self.best_loss, trainer.global_step, self.path)

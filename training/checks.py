@@ -58,7 +58,19 @@ def checked_run_name(tag: Any) -> str:
     return name
 
 
+def n_devices_of_job(devices: Any) -> int:
+    """Return ``trainer.devices`` for a job, which asks for that many.
+
+    Raises:
+        InputError: it is no number above 0.
+    """
+    if isinstance(devices, bool) or not isinstance(devices, int) or devices < 1:
+        raise InputError(f"trainer.devices is {devices}, but a job asks for a number of them: give trainer.devices=N.")
+    return devices
+
+
 OmegaConf.register_new_resolver("run_name", checked_run_name, replace=True)
+OmegaConf.register_new_resolver("n_devices", n_devices_of_job, replace=True)
 
 
 @contextlib.contextmanager

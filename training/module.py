@@ -1,11 +1,10 @@
 """Owns what every LightningModule here shares: optimiser, noise sources, and what a training checkpoint holds."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
@@ -15,13 +14,31 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from common.errors import InputError
 from common.weights import load_into
+from training.across import n_devices, share_statistics
 from training.checkpoint import read_content, weights_to_use
 from training.config import build_model, instantiate
+from training.noise import ClipNoise
 from training.resuming import take_over
+from training.sharding import ShardedStrategy, clip_gradients
 from training.stored_config import stored_form
 
 OptimizerMaker = Callable[[Iterable[nn.Parameter]], Optimizer]
 SchedulerMaker = Callable[[Optimizer], LRScheduler]
+
+
+@dataclass(frozen=True)
+class ValidationShare:
+    """What one of several devices has of a validation batch.
+
+    Attributes:
+        places: of its first clips in the batch of all devices.
+        n_clips: in the batch of all devices, each counted once.
+        weight: how many of its clips count.
+    """
+
+    places: range
+    n_clips: int
+    weight: int
 
 
 class Training(pl.LightningModule):
@@ -91,17 +108,75 @@ class Training(pl.LightningModule):
         if getattr(datamodule, "cache", None) is not None:
             datamodule.open_cache(self.encoder_ids())
 
-    def generator(self, *key: int) -> torch.Generator:
-        """Return a CPU noise source that depends on the seed and ``key`` only."""
-        state = np.random.SeedSequence([self.seed, *key]).generate_state(1, np.uint64)[0]
-        return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+    def noise(self, n_clips: int, *key: int) -> ClipNoise:
+        """Return noise for the clips of this device's batch; it depends on the seed, ``key`` and their places only.
 
-    @contextmanager
-    def seeded(self, generator: torch.Generator) -> Iterator[None]:
-        """Inside, dropout and whatever else takes torch's own random numbers depend on the seed of a generator only."""
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(generator.initial_seed())
-            yield
+        A clip's place is that in the batch of all devices, whose clips samplers hand out in turn. So several devices
+        draw what one does with the whole batch.
+        """
+        return self.noise_at(range(self.global_rank, n_clips * n_devices(), n_devices()), *key)
+
+    def noise_at(self, places: Iterable[int], *key: int) -> ClipNoise:
+        """Return noise for the clips at some places of the batch of all devices, see ``noise``."""
+        return ClipNoise([(self.seed, *key, place + 1) for place in places])
+
+    def validation_share(self, n_clips: int, batch_idx: int) -> ValidationShare:
+        """Return which clips of this device's validation batch of ``n_clips`` count.
+
+        Samplers repeat clips at the end, so that all devices have equally many. A batch that only repeats is computed,
+        as devices wait for each other, and weighs nothing.
+        """
+        n = n_devices()
+        if n == 1:
+            return ValidationShare(range(n_clips), n_clips, n_clips)
+        loader: Any = self.trainer.val_dataloaders
+        n_before = batch_idx * loader.batch_size * n
+        n_whole = min(n_clips * n, len(loader.dataset) - n_before)
+        places = range(self.global_rank, n_whole, n)[:n_clips]
+        return ValidationShare(places or range(1), n_whole, len(places))
+
+    def on_validation_epoch_start(self) -> None:
+        """Start new means."""
+        self._validated_sums: dict[str, Tensor] = {}
+        self._validated_weight = 0
+
+    def add_validated(self, means: Mapping[str, Tensor], share: ValidationShare) -> None:
+        """Add the means over the clips of a batch to those of the validation, which are logged at its end."""
+        for name, value in means.items():
+            weighted = share.weight * value.detach().double()
+            self._validated_sums[name] = self._validated_sums.get(name, torch.zeros_like(weighted)) + weighted
+        self._validated_weight += share.weight
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means over all clips of all devices, each counted once."""
+        if not self._validated_sums:
+            return
+        sums = torch.stack([*self._validated_sums.values()])
+        weight = sums.new_tensor(self._validated_weight)
+        if n_devices() > 1:
+            sums, weight = (self.trainer.strategy.reduce(each, reduce_op="sum") for each in (sums, weight))
+        means = (sums / weight).float()  # Lightning's own mean over devices rounds their numbers of clips
+        for name, value in zip(self._validated_sums, means, strict=True):
+            self.log(name, value, prog_bar=name == "valid_loss", sync_dist=True)
+
+    def configure_model(self) -> None:
+        """Let normalisation see the batches of all devices, and divide the weights where the strategy does so."""
+        if self.trainer.world_size > 1:
+            share_statistics(self.model, self.trainer.strategy.root_device)
+        if isinstance(self.trainer.strategy, ShardedStrategy):
+            self.trainer.strategy.divide(self)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Limit the norm of the gradient, of divided weights over all devices."""
+        if gradient_clip_val and isinstance(self.trainer.strategy, ShardedStrategy):
+            clip_gradients(self._trained_weights(), gradient_clip_val)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def configure_optimizers(self) -> Any:
         """Optimiser, and schedule if any, over the trained weights.

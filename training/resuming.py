@@ -38,6 +38,22 @@ KEPT = (
 """Parts of a checkpoint that a run takes over; the state of its precision, if any, is one more."""
 
 
+LAST = "last"
+"""Value of ``ckpt`` that goes on with the run of the same name, if there is one."""
+
+
+def chosen_checkpoint(ckpt: Any, last: Path) -> str | None:
+    """Return the checkpoint to resume from, that ``ckpt`` of the configuration names, or None.
+
+    Args:
+        ckpt: a file, ``last``, or None.
+        last: the last checkpoint of the run of this name, whether it is there or not.
+    """
+    if ckpt == LAST:
+        return str(last) if last.exists() else None
+    return None if ckpt is None else str(ckpt)  # a number can be a file name
+
+
 def check_start(start: Path | None, ckpt: str | None) -> None:
     """Refuse, before any work, to start from a file that is not there, or from one and resume another.
 

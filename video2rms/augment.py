@@ -1,5 +1,7 @@
 """Changes of training frames that keep the truth: mirrored, and other exposures, contrasts and tones."""
 
+from collections.abc import Sequence
+
 import cv2
 import torch
 from torch import Tensor
@@ -10,12 +12,12 @@ LOG_GAMMA_STD, LOG_GAIN_STD, LIFT_STD = 0.2, 0.25, 0.06
 """Spread of the tone curves; like the shares above this project's own choice, of no published source."""
 
 
-def augment(frames: Tensor, generator: torch.Generator) -> Tensor:
+def augment(frames: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
     """Change each clip in its own way, all of its frames alike.
 
     Args:
         frames: Frames (B, T, 3, H, W), uint8.
-        generator: CPU noise source.
+        generators: CPU noise source of each clip.
 
     Returns:
         Frames of the same shape, uint8: some of the clips mirrored, some as a negative, each with its own tone curve
@@ -23,7 +25,7 @@ def augment(frames: Tensor, generator: torch.Generator) -> Tensor:
     """
     levels = torch.linspace(0, 1, 256)
     changed = []
-    for clip in frames:
+    for clip, generator in zip(frames, generators, strict=True):
         mirrored, negative = torch.rand(2, generator=generator)
         gamma, gain = torch.exp(torch.randn(2, generator=generator) * torch.tensor([LOG_GAMMA_STD, LOG_GAIN_STD]))
         lift = LIFT_STD * torch.randn(1, generator=generator)

@@ -46,6 +46,11 @@ class VideoBatch:
         """Return the number of clips."""
         return len(self.clip_ids)
 
+    def clips(self, first: int, end: int) -> "VideoBatch":
+        """Return the batch of the clips from ``first`` on, before ``end``."""
+        part = self._map(lambda tensor: tensor[first:end])
+        return replace(part, onsets_s=self.onsets_s[first:end], clip_ids=self.clip_ids[first:end])
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "VideoBatch":
         """Return a copy of the batch with its tensors on a device; onset times are not moved."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))

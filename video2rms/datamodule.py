@@ -4,10 +4,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from data.cache import ENVELOPE, FRAMES, tensor_name
 from data.datamodule import ChunkDataModule
+from data.shard_module import ShardModule
 from synthetic import SyntheticDataModule, SyntheticSpec
 from video2rms.batch import VideoBatch, VideoItem, collate_undamaged_videos, collate_videos
-from video2rms.recordings import RecordingDataset
+from video2rms.recordings import LATENESS, RMS_44KHZ, RecordingDataset
 from video2rms.synthetic import render_video
 
 
@@ -30,6 +35,29 @@ class RecordingModule(ChunkDataModule):
             samples_per_epoch=self._samples_per_epoch,
             skip_damaged=self.skip_damaged,
             reader=self._reader,
+        )
+
+
+class RecordingShardModule(ShardModule):
+    """Chunks of recordings with features of their frames, from shards; see `ShardModule`."""
+
+    @staticmethod
+    def collate(items: Sequence[VideoItem]) -> VideoBatch:
+        """Join items into a batch."""
+        return collate_videos(items)
+
+    def item(self, known: dict[str, Any], features: dict[str, Tensor], generator: torch.Generator | None) -> VideoItem:
+        """Make an item; nothing of it is random."""
+        del generator
+        read = {name: features[tensor_name(name, 1.0)] for name in (FRAMES, LATENESS, ENVELOPE, RMS_44KHZ)}
+        return VideoItem(
+            frames=None,
+            lateness_s=read[LATENESS],
+            rms=read[ENVELOPE],
+            rms_44khz=read[RMS_44KHZ],
+            onsets_s=known["onsets_s"],
+            clip_id=known["clip_id"],
+            features=read[FRAMES],
         )
 
 

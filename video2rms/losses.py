@@ -1,7 +1,7 @@
 """What a training minimises: one loss for each form of the network."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Generic, NamedTuple
 
@@ -22,11 +22,21 @@ NEAR_SLOTS = 3.5
 _UNKNOWN_DECAY_S, _UNKNOWN_RING = 0.04, 1.0  # of a hit that the next one follows at once
 
 
+Mean = Callable[[Tensor], Tensor]
+
+
+def own_mean(values: Tensor) -> Tensor:
+    """Return the mean of values; 0, with a gradient of 0, if there are none."""
+    return values.sum() / max(1, values.numel())
+
+
 class Loss(ABC, Generic[Prediction]):
     """A loss, and the level that a prediction is compared with."""
 
     @abstractmethod
-    def __call__(self, prediction: Prediction, rms: Tensor, onsets_s: Sequence[Tensor], bins: LevelBins) -> Tensor:
+    def __call__(
+        self, prediction: Prediction, rms: Tensor, onsets_s: Sequence[Tensor], bins: LevelBins, mean: Mean = own_mean
+    ) -> Tensor:
         """Return the loss of a batch.
 
         Args:
@@ -34,6 +44,8 @@ class Loss(ABC, Generic[Prediction]):
             rms: Level of the sound in slots of 8 ms (B, N).
             onsets_s: Times of the hits, a tensor (K,) for each clip.
             bins: Classes of levels.
+            mean: Mean over what is compared near hits, of which clips have different numbers: of this batch, or over
+                all devices (`training.across.shared_mean`).
         """
 
     def target(self, rms: Tensor) -> Tensor:
@@ -78,8 +90,16 @@ class LevelLoss(Loss[LevelPrediction]):
             )
         self.low_pass_hz = low_pass_hz
 
-    def __call__(self, prediction: LevelPrediction, rms: Tensor, onsets_s: Sequence[Tensor], bins: LevelBins) -> Tensor:
+    def __call__(
+        self,
+        prediction: LevelPrediction,
+        rms: Tensor,
+        onsets_s: Sequence[Tensor],
+        bins: LevelBins,
+        mean: Mean = own_mean,
+    ) -> Tensor:
         """Return the loss of a batch."""
+        del mean  # every slot is compared
         of_levels = cross_entropy(prediction.level_logits, bins.soft_targets(self.target(rms), self.smoothing_bins))
         of_onsets = onset_loss(prediction.onset_logits, onsets_s, self.onset_width_s, self.onset_positive_weight)
         return of_levels + self.onset_weight * of_onsets
@@ -138,7 +158,14 @@ class EventLoss(Loss[EventPrediction]):
         self.level_weight = _positive("level_weight", level_weight)
         self.smoothing_bins = _positive("smoothing_bins", smoothing_bins)
 
-    def __call__(self, prediction: EventPrediction, rms: Tensor, onsets_s: Sequence[Tensor], bins: LevelBins) -> Tensor:
+    def __call__(
+        self,
+        prediction: EventPrediction,
+        rms: Tensor,
+        onsets_s: Sequence[Tensor],
+        bins: LevelBins,
+        mean: Mean = own_mean,
+    ) -> Tensor:
         """Return the loss of a batch."""
         found = [event_targets(level, times_s) for level, times_s in zip(rms.cpu(), onsets_s, strict=True)]
         targets = EventTargets(*(torch.stack(parts).to(rms.device) for parts in zip(*found, strict=True)))
@@ -148,15 +175,18 @@ class EventLoss(Loss[EventPrediction]):
         decays = heard & targets.log_decay.isfinite()
         rings = heard & targets.ring.isfinite()
         of_peaks = cross_entropy(
-            prediction.peak_logits[heard], bins.soft_targets(targets.peak[heard], self.smoothing_bins)
+            prediction.peak_logits[heard], bins.soft_targets(targets.peak[heard], self.smoothing_bins), mean
         )
         of_levels = cross_entropy(prediction.level_logits, bins.soft_targets(targets.beyond, self.smoothing_bins))
+        of_offsets = mean((prediction.offset_slots[near] - targets.offset_slots[near]).abs())
+        of_decays = mean((prediction.log_decay[decays] - targets.log_decay[decays]).abs())
+        of_rings = mean((prediction.ring_logits[rings].sigmoid() - targets.ring[rings]).abs())
         return (
             self.onset_weight * of_onsets
-            + self.offset_weight * _distance(prediction.offset_slots[near], targets.offset_slots[near])
+            + self.offset_weight * of_offsets
             + self.peak_weight * of_peaks
-            + self.decay_weight * _distance(prediction.log_decay[decays], targets.log_decay[decays])
-            + self.ring_weight * _distance(prediction.ring_logits[rings].sigmoid(), targets.ring[rings])
+            + self.decay_weight * of_decays
+            + self.ring_weight * of_rings
             + self.level_weight * of_levels
         )
 
@@ -224,16 +254,9 @@ def onset_heights(onsets_s: Sequence[Tensor], n_slots: int, width_s: float) -> T
     return heights
 
 
-def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+def cross_entropy(logits: Tensor, targets: Tensor, mean: Mean = own_mean) -> Tensor:
     """Return the mean cross-entropy of logits (..., K) with distributions (..., K); 0 if there are none."""
-    if not targets.numel():
-        return logits.sum()
-    return F.cross_entropy(logits.flatten(0, -2), targets.flatten(0, -2))
-
-
-def _distance(predicted: Tensor, true: Tensor) -> Tensor:
-    """Return the mean absolute error; 0 if there is nothing to compare."""
-    return (predicted - true).abs().mean() if true.numel() else predicted.sum()
+    return mean(F.cross_entropy(logits.flatten(0, -2), targets.flatten(0, -2), reduction="none"))
 
 
 def _positive(name: str, value: float) -> float:

@@ -1,7 +1,7 @@
 """Owns the training of Video2RMS: the loss of a batch, and what is measured on the validation set."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,12 @@ from torch import Tensor
 from common.errors import InputError
 from data.cache import ENVELOPE, FRAMES, tensor_name
 from evaluation.onsets import ONSET_RATE_HZ, detect_onsets, onset_f1
+from training.across import shared_mean
 from training.module import Training
 from video2rms.augment import augment
 from video2rms.batch import VideoBatch
 from video2rms.levels import Levels
-from video2rms.losses import Loss
+from video2rms.losses import Loss, Mean, own_mean
 from video2rms.metrics import level_metrics
 from video2rms.model import Video2Rms
 from video2rms.recordings import LATENESS, RMS_44KHZ
@@ -64,24 +65,26 @@ class Video2RmsTraining(Training):
         return {tensor_name(name, 1.0): value for name, value in (features | levels).items()}
 
     def training_step(self, batch: VideoBatch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch; augmentation and dropout depend on the seed, the epoch and its number only."""
-        generator = self.generator(self.current_epoch, batch_idx, self.global_rank)
+        """Return the loss of a batch; a clip's augmentation and dropout depend on seed, epoch, batch and place only."""
+        noise = self.noise(len(batch), self.current_epoch, batch_idx)
         if self.augment and batch.frames is not None:
-            batch = replace(batch, frames=augment(batch.frames, generator))
-        with self.seeded(generator):
+            batch = replace(batch, frames=augment(batch.frames, noise.generators))
+        with noise.in_dropout(self.device):
             prediction = self.predict(batch)
-        loss = self.loss(prediction, batch)
-        self.log("train_loss", loss, prog_bar=True, batch_size=len(batch))
+        loss = self.loss(prediction, batch, shared_mean)
+        self.log("train_loss", loss, prog_bar=True, batch_size=len(batch), sync_dist=True)
         return loss
 
     def validation_step(self, batch: VideoBatch | None, batch_idx: int) -> Any:
-        """Log ``valid_loss`` and the metrics of a batch, each the mean over clips; return the prediction."""
+        """Find ``valid_loss`` and the metrics, means over clips, whatever the batches; return the prediction."""
         if batch is None:  # every chunk of it is damaged
             return None
+        share = self.validation_share(len(batch), batch_idx)
+        batch = batch.clips(0, len(share.places))
         prediction = self.predict(batch)
-        found = {"loss": self.loss(prediction, batch), **self.metrics(prediction, batch)}
-        logged = {f"valid_{name}": value for name, value in found.items()}
-        self.log_dict(logged, batch_size=len(batch), sync_dist=True)
+        of_clips = [self.loss(_clip(prediction, i), batch.clips(i, i + 1)) for i in range(len(batch))]
+        found = {"loss": torch.stack(of_clips).mean(), **self.metrics(prediction, batch)}
+        self.add_validated({f"valid_{name}": value for name, value in found.items()}, share)
         return prediction
 
     def predict(self, batch: VideoBatch) -> Any:
@@ -92,9 +95,9 @@ class Video2RmsTraining(Training):
         assert batch.frames is not None
         return self.model(batch.frames, batch.lateness_s, n_slots)
 
-    def loss(self, prediction: Any, batch: VideoBatch) -> Tensor:
-        """Return the loss of a prediction."""
-        loss: Tensor = self.loss_of(prediction, batch.rms, batch.onsets_s, self.model.bins)
+    def loss(self, prediction: Any, batch: VideoBatch, mean: Mean = own_mean) -> Tensor:
+        """Return the loss of a prediction; ``mean`` is that over what is compared near hits."""
+        loss: Tensor = self.loss_of(prediction, batch.rms, batch.onsets_s, self.model.bins, mean)
         return loss
 
     def metrics(self, prediction: Any, batch: VideoBatch) -> dict[str, Tensor]:
@@ -112,6 +115,11 @@ class Video2RmsTraining(Training):
             "onset_f1": rms.new_tensor(np.mean(by_hits)),
             "envelope_onset_f1": rms.new_tensor(np.mean(by_envelope)),
         }
+
+
+def _clip(prediction: Any, i: int) -> Any:
+    """Return the prediction for clip ``i`` as that of a batch of one clip."""
+    return replace(prediction, **{each.name: getattr(prediction, each.name)[i : i + 1] for each in fields(prediction)})
 
 
 def _onset_f1(levels: Levels, onsets_s: Tensor) -> tuple[float, float]:

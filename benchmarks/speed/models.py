@@ -1,5 +1,6 @@
 """The models that are timed, with random weights, and the same networks inside stable-audio-tools."""
 
+import itertools
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from stable_foley.model import FoleyModel
 from stable_foley.module import FoleyTraining
 from stable_foley.sampler import SamplerSettings
 from training.config import build_model, compose, instantiate
+from training.noise import ClipNoise
 
 N_WARM, N_PRODUCTS = 2, 5
 PRODUCT_SIZE = 2048
@@ -149,16 +151,21 @@ def training_step(module: FoleyTraining, batch: FoleyBatch, dtype: torch.dtype |
     """Return a training step: loss, gradients, optimiser."""
     module.train()
     optimizer = torch.optim.AdamW([each for each in module.parameters() if each.requires_grad], LEARNING_RATE)
-    generator = torch.Generator().manual_seed(0)
+    numbers = itertools.count()
 
     def run() -> None:
         with torch.autocast(module.device.type, dtype, enabled=dtype is not None):
-            loss = module.loss(batch, generator, dropping=True)
+            loss = module.loss(batch, _noise(batch, next(numbers)), dropping=True)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
 
     return run
+
+
+def _noise(batch: FoleyBatch, number: int) -> ClipNoise:
+    """Return the noise of the clips of a batch."""
+    return ClipNoise([(number, place + 1) for place in range(len(batch))])
 
 
 class _Given(nn.Module):
@@ -178,9 +185,8 @@ def their_training_step(module: FoleyTraining, batch: FoleyBatch) -> Callable[[]
         sys.modules.setdefault(name, MagicMock())  # not installed, and only its training of codecs uses them
     from stable_audio_tools.training.diffusion import DiffusionCondTrainingWrapper
 
-    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        latent, embeddings, kept = module.recorded(batch, generator, dropping=False)
+        latent, embeddings, kept = module.recorded(batch, _noise(batch, 0), dropping=False)
         conditions = module.model.conditioner(embeddings, kept)
     given = {key: [value, torch.ones(value.shape[:2])] for key, value in _named(conditions)}
     wrapper = DiffusionCondTrainingWrapper(_wrapped(module.model, _Given(given)), lr=LEARNING_RATE, use_ema=False)

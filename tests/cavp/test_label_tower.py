@@ -123,7 +123,8 @@ def test_training_brings_words_to_their_frames_and_sounds():
     optimizer = torch.optim.AdamW(training.parameters(), lr=5e-3)
     for step in range(60):
         output = training.embed(batch())
-        loss = training._label_loss(output, LABELS, training.generator(step))
+        clips = training._gathered(output.video, output.audio, batch())
+        loss = training._label_loss(clips, output.logit_scale, training.noise(len(LABELS), step))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -197,9 +197,9 @@ def losses(config, n_epochs=2) -> Iterator[float]:
         loader.sampler.set_epoch(epoch)
         for number, batch in enumerate(loader):
             assert (batch.wave is None) == (config.dataset.cache is not None)
-            yield training.loss(batch, training.generator(epoch, number), dropping=True).item()
+            yield training.loss(batch, training.noise(len(batch), epoch, number), dropping=True).item()
     for number, batch in enumerate(datamodule.val_dataloader()):
-        yield training.loss(batch, training.generator(number)).item()
+        yield training.loss(batch, training.noise(len(batch), number)).item()
 
 
 @pytest.mark.parametrize("backbone", ["debug", "mini"])

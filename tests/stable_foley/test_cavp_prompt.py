@@ -98,7 +98,7 @@ def test_some_clips_are_prompted_by_their_words():
     training = build_training(compose("exp=mini_backbone", *RANDOM, "training.words_share=0.5"))
     sounds = torch.zeros(200, 256)
     labels = ["hitting wood with a drumstick"] * 100 + [""] * 100
-    mixed = training._with_words(sounds, labels, torch.Generator().manual_seed(0))
+    mixed = training._with_words(sounds, labels, training.noise(len(labels)))
     words = training.model.conditioners["audio"].encode_text(["hitting wood"])
     spoken = [torch.allclose(row, words[0], atol=1e-5) for row in mixed]
     assert 35 < sum(spoken[:100]) < 65
@@ -118,10 +118,9 @@ def test_a_step_of_training_reaches_prompts_and_frames():
         start_s=torch.zeros(2),
         duration_s=torch.ones(2),
     )
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(2):  # a new transformer reads nothing yet: its output is zero
+    for step in range(2):  # a new transformer reads nothing yet: its output is zero
         optimizer = torch.optim.SGD(training.parameters(), lr=0.1)
-        training.loss(batch, generator).backward()
+        training.loss(batch, training.noise(len(batch), step)).backward()
         gradients = [training.model.conditioners[key].proj_out.weight.grad for key in ("frames", "audio")]
         optimizer.step()
     assert all(gradient is not None and gradient.abs().max() > 0 for gradient in gradients)

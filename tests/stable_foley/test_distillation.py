@@ -74,25 +74,25 @@ def test_a_new_student_has_the_teachers_weights_and_ignores_the_scale(teacher_pa
 def test_one_substep_without_guidance_is_what_the_student_does_already(teacher_path, batch):
     options = ("training.n_substeps=1", "model.guidance.highest=1.0001")
     student = student_of(teacher_path, *options).eval()
-    assert student.loss(batch, torch.Generator().manual_seed(0)).item() < 1e-6
+    assert student.loss(batch, student.noise(len(batch), 0)).item() < 1e-6
 
 
 def test_with_guidance_or_more_substeps_there_is_something_to_learn(teacher_path, batch):
     for options in (("training.n_substeps=1",), ("training.n_substeps=2", "model.guidance.highest=1.0001")):
         student = student_of(teacher_path, *options)
-        assert student.loss(batch, torch.Generator().manual_seed(0)).item() > 1e-5
+        assert student.loss(batch, student.noise(len(batch), 0)).item() > 1e-5
 
 
 def test_steps_of_training_bring_the_student_nearer(teacher_path, batch):
     student = student_of(teacher_path)
     optimizer = torch.optim.Adam([p for p in student.model.parameters() if p.requires_grad], lr=3e-5)
-    before = student.loss(batch, torch.Generator().manual_seed(5)).item()
+    before = student.loss(batch, student.noise(len(batch), 5)).item()
     for _ in range(15):
-        loss = student.loss(batch, torch.Generator().manual_seed(5))
+        loss = student.loss(batch, student.noise(len(batch), 5))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert student.loss(batch, torch.Generator().manual_seed(5)).item() < 0.9 * before
+    assert student.loss(batch, student.noise(len(batch), 5)).item() < 0.9 * before
     assert student.model.guidance.projection.weight.any()
     assert all(parameter.grad is None for parameter in student.teacher.parameters())
 
@@ -139,11 +139,11 @@ def test_a_distilled_teacher_is_followed_on_its_own_levels(distilled_path, batch
     assert torch.equal(student.model.guidance.projection.weight, teacher.guidance.projection.weight)
     sigmas = sampler.polyexponential_sigmas(8, 0.05, 100.0).float()
     torch.testing.assert_close(student._levels[:-1], sigmas[:-1])
-    drawn = student._draw_levels(64, torch.Generator().manual_seed(0))
+    drawn = student._draw_levels(student.noise(64))
     assert {tuple(each) for each in drawn.T.tolist()} == {
         tuple(student._levels[first : first + 3].tolist()) for first in (0, 2, 4, 6)
     }
-    assert student.loss(batch, torch.Generator().manual_seed(0)).item() > 1e-5
+    assert student.loss(batch, student.noise(len(batch), 0)).item() > 1e-5
 
 
 @pytest.mark.parametrize(

@@ -254,3 +254,22 @@ def test_names_tell_chunks_apart(root):
 def test_a_missing_split_file_is_named(root):
     with pytest.raises(InputError, match="nowhere"):
         FoleyDataset(root, root / "nowhere.txt", ClipSpec(duration_s=2.0), frames=False)
+
+
+def test_parts_are_joined_when_all_are_there(run, tmp_path, capsys):
+    run(tmp_path, "--shard", "0/2")
+    with pytest.raises(SystemExit):
+        run(tmp_path, "--join")
+    assert "--shard 1/2" in capsys.readouterr().err
+    run(tmp_path, "--shard", "1/2")
+    kept = tmp_path / "generated" / "a.wav"
+    sound = kept.read_bytes()
+    kept.unlink()
+    with pytest.raises(SystemExit):
+        run(tmp_path, "--join")
+    assert "2 sounds" in capsys.readouterr().err
+    run(tmp_path, "--shard", "0/2")
+    run(tmp_path, "--shard", "1/2")
+    run(tmp_path, "--join")
+    assert kept.read_bytes() == sound
+    assert not list(tmp_path.glob(".*.json"))

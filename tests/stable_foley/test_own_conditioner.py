@@ -73,7 +73,7 @@ def test_it_is_trained_saved_and_cached(training, batch):
         for parameter in training.model.model.parameters():  # the library starts many layers at zero
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
     optimiser = torch.optim.SGD([p for p in training.parameters() if p.requires_grad], lr=0.1)
-    training.loss(batch, torch.Generator().manual_seed(0)).backward()
+    training.loss(batch, training.noise(len(batch))).backward()
     optimiser.step()
     assert not torch.equal(projection.weight, before)
     assert "conditioner.conditioners.brightness.proj_out.weight" in training.state_dict()

@@ -42,9 +42,9 @@ def losses(cache) -> Iterator[float]:
         loader.sampler.set_epoch(epoch)
         for number, batch in enumerate(loader):
             assert (batch.wave is None) == (datamodule.cache is not None)
-            yield training.loss(batch, training.generator(epoch, number), dropping=True).item()
+            yield training.loss(batch, training.noise(len(batch), epoch, number), dropping=True).item()
     for number, batch in enumerate(datamodule.val_dataloader()):
-        yield training.loss(batch, training.generator(number)).item()
+        yield training.loss(batch, training.noise(len(batch), number)).item()
 
 
 @pytest.fixture(scope="module")
