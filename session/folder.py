@@ -127,11 +127,12 @@ class SessionFolder:
         )
 
     def write_take(self, track: Track, take: Take, made: Generated, envelope: Envelope, sample_rate_hz: int) -> Track:
-        """Write the files of a take, which appear together; return the track that has it and keeps it."""
+        """Write the files of a take, and its envelope as that of the track; return the track that has and keeps it."""
         with atomic_files(self._place(track)) as folder:
             write_sound(folder / f"take-{take.number}.wav", made.sound, sample_rate_hz, bit_depth=32)
             save_file({"latents": made.latents[:].contiguous()}, folder / f"take-{take.number}.safetensors")
-            write_envelope_csv(folder / f"take-{take.number}.envelope.csv", envelope)
+            for name in (f"take-{take.number}.envelope.csv", "envelope.csv"):
+                write_envelope_csv(folder / name, envelope)
         return replace(track, takes=(*track.takes, take), kept=take.number)
 
     def remove_takes(self, track: Track, takes: Sequence[Take]) -> None:

@@ -326,9 +326,7 @@ class Workshop:
             made = regenerate(self.generator, made, envelope, start_s, end_s, keeps_noise=True, **wanted, **bar)
         shown = [[round(time_s + self.session.start_s, 3) for time_s in region] for region in regions]
         origin = {"take": take.number, **origin, "regions_s": shown}
-        work, track = self._add(track, made, envelope, inputs, take.seed, origin)
-        self.place.write_envelope(track, envelope)
-        return work
+        return self._add(track, made, envelope, inputs, take.seed, origin)[0]
 
     def _up_to_date(self, track: Track, take: Take) -> tuple["Workshop", Track, Take]:
         """Return the kept take along the envelope that the track has now."""

@@ -13,7 +13,11 @@ from tests.conftest import REPOSITORY
 
 CONFIGS = REPOSITORY / "configs"
 EXPERIMENTS = sorted(path.stem for path in (REPOSITORY / "exp").glob("*.yaml"))
-FILES = sorted(path.relative_to(CONFIGS).with_suffix("") for path in CONFIGS.glob("*/**/*.yaml"))
+FILES = sorted(
+    path.relative_to(CONFIGS).with_suffix("")
+    for path in CONFIGS.glob("*/**/*.yaml")
+    if path.relative_to(CONFIGS).parts[0] != "hydra"  # Hydra's own settings, see tests/training/test_launchers.py
+)
 
 
 def path_of(name):

@@ -91,6 +91,8 @@ def read_inputs(
     frames: Frames | None = None
     hits: Hits | None = None
     known = unfinished.load(_INPUTS) if unfinished else {}
+    if not {"rms", *_HITS} <= known.keys():  # of another version
+        known = {}
     seen = None
     if generator is not None and generator.reads_frames:
         seen = _frame_store(generator.spec, unfinished, known)

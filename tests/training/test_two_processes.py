@@ -1,6 +1,7 @@
 """Every experiment trains on two devices as well as on one."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from tests.conftest import REPOSITORY, tone_clip
 from tests.media.clips import click, make_video
@@ -46,11 +48,26 @@ def run_processes(n, arguments):
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """Folder of the runs of all experiments, by one process and by two."""
-    folder = tmp_path_factory.mktemp("two")
+def runs(tmp_path_factory, worker_id):
+    """Folder of the runs of all experiments, by one process and by two; workers of pytest-xdist share them."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "two"
+    lock, users = FileLock(f"{folder}.lock"), folder / "users"
+    with lock:
+        if not users.is_file():
+            make_runs(folder)
+        users.write_text(f"{users.read_text() if users.is_file() else ''}{worker_id}\n")
+    yield folder / "runs"
+    with lock:
+        others = users.read_text().replace(f"{worker_id}\n", "", 1)
+        users.write_text(others)
+        if not others:
+            shutil.rmtree(folder)  # 6 GB
+
+
+def make_runs(folder):
     root = folder / "videos"
-    root.mkdir()
+    root.mkdir(parents=True)
     for number, name in enumerate("abcde"):
         sound = click(2.0, 0.2 + number / 20) + click(2.0, 1.1)
         make_video(root / f"{name}.mp4", times_s=[k / 25 for k in range(50)], sound=sound)
@@ -58,7 +75,6 @@ def runs(tmp_path_factory):
     (root / "val.txt").write_text("c\nd\ne\n")
     run_processes(1, [str(root), str(folder / "runs"), "one"])
     run_processes(2, [str(root), str(folder / "runs"), "ddp", "fsdp"])
-    return folder / "runs"
 
 
 def test_every_experiment_is_here():
