@@ -232,6 +232,13 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
                 folder.rmdir()
 
 
+def remove_free_locks(folder: Path) -> None:
+    """Remove the locks that killed jobs left in a folder, ``.lock-…``; those that are held stay."""
+    for left in folder.glob(".lock-*"):
+        with suppress(InputError), locked(left):
+            pass
+
+
 @contextmanager
 def only_run_in(folder: Path, *others: Path) -> Iterator[None]:
     """Keep other runs out of a folder, and remove what a stopped run left in it and in `others`.

@@ -6,13 +6,13 @@ A job takes part I of N of the work. At its end it writes a report; joining read
 import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
-from common.files import atomic_path, damaged, locked, only_run_in, remove_abandoned
+from common.files import atomic_path, damaged, locked, only_run_in, remove_abandoned, remove_free_locks
 from common.options import Shard
 
 _REPORT = re.compile(r"\.shard-(\d+)-of-(\d+)\.json")
@@ -106,9 +106,7 @@ def remove_reports(folder: Path) -> None:
     """Remove all reports, once their parts are joined, and the locks of jobs that are gone."""
     for path in folder.glob(".shard-*.json"):
         path.unlink(missing_ok=True)
-    for left in folder.glob(".lock-*-of-*"):
-        with suppress(InputError), locked(left):
-            pass
+    remove_free_locks(folder)
 
 
 def _check_alike(folder: Path, one: Shard, first: ShardReport, other: Shard, second: ShardReport) -> None:

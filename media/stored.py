@@ -1,5 +1,6 @@
 """Sounds and frames on disk that are read in parts like tensors, so that an hour takes no more memory than a minute."""
 
+import itertools
 import math
 import shutil
 import tempfile
@@ -103,10 +104,17 @@ Sound = Tensor | StoredSound
 SomeSound = TypeVar("SomeSound", bound=Sound)
 
 
-def parts(sound: Sound, part_samples: int = PART_SAMPLES) -> Iterator[Tensor]:
-    """Yield consecutive parts (C, n) of a sound, at least one."""
-    for start in range(0, max(1, sound.shape[-1]), part_samples):
-        yield sound[:, start : start + part_samples]
+def parts(sound: Sound, first: int = 0, last: int | None = None) -> Iterator[Tensor]:
+    """Yield consecutive parts (C, n) of a sound, or of its samples between two places; of a whole sound at least one.
+
+    Args:
+        sound: The sound.
+        first: Sample at which the first part starts.
+        last: Sample before which the last part ends; None: the end of the sound.
+    """
+    end = max(1, sound.shape[-1]) if last is None else last
+    for start in range(first, end, PART_SAMPLES):
+        yield sound[:, start : min(start + PART_SAMPLES, end)]
 
 
 def parts_with_margins(
@@ -131,6 +139,14 @@ def like(sound: SomeSound, changed: Iterable[Tensor]) -> SomeSound:
     """Return consecutive parts as one sound that is where another one is: in memory, or on disk."""
     result = torch.cat([*changed], dim=-1) if isinstance(sound, Tensor) else StoredSound.of(changed)
     return cast(SomeSound, result)
+
+
+def later(sound: SomeSound, n_before: int) -> SomeSound:
+    """Return a sound (C, N) after some samples of silence."""
+    if n_before == 0:
+        return sound
+    silence = torch.zeros(1, 1).expand(sound.shape[0], n_before)
+    return like(sound, itertools.chain(parts(silence), parts(sound)))
 
 
 def loaded(sound: Sound) -> Tensor:

@@ -11,7 +11,8 @@ if __name__ == "__main__":  # before the slow imports
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,14 @@ from common.options import (
 from hits.edit import Hit
 from hits.files import hit_table
 from hits.options import add_edits
-from session.folder import SessionFolder, check_new
+from session.begin import begun
+from session.folder import SessionFolder
 from session.mixing import export
 from session.model import Session, Track
 from session.work import BUNDLED_NAME, Workshop, absolute
-from stable_foley.checkpoint import BUNDLED, default_checkpoint
+from stable_foley.checkpoint import BUNDLED
 from video2audio.pipeline import FoleyPipeline
 from video2audio.request import FoleyRequest
-from video2rms.predict import BUNDLED_VIDEO2RMS
 
 log = logging.getLogger("session")
 
@@ -48,18 +49,26 @@ def build_parser() -> argparse.ArgumentParser:
     parser = command_parser("python -m session", __doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, help: str, run: Callable[[argparse.Namespace], Any], *, of_track: bool = True) -> Any:
+    def command(
+        name: str,
+        help: str,
+        run: Callable[[argparse.Namespace], Any],
+        *,
+        of_track: bool = True,
+        generates: bool = False,
+    ) -> Any:
         added = commands.add_parser(name, help=help, allow_abbrev=False)
         added.set_defaults(run=run)
         added.add_argument("session", type=Path, metavar="SESSION", help="folder of the session")
         if name != "new":
             added.add_argument("--video", type=Path, metavar="FILE", help="the video, if it was moved")
+        if generates:
             add_device(added)
-        if of_track and name != "new":
+        if of_track:
             added.add_argument("--track", metavar="NAME", help="the track (default: the only one)")
         return added
 
-    new = command("new", "begin a session, with one track and its first takes", _new)
+    new = command("new", "begin a session, with one track and its first takes", _new, of_track=False, generates=True)
     new.add_argument("--video", type=Path, required=True, metavar="FILE", help="video file")
     _add_prompts(new)
     new.add_argument("--envelope", type=Path, metavar="FILE", help="when and how loud (default: from the picture)")
@@ -68,19 +77,19 @@ def build_parser() -> argparse.ArgumentParser:
     add_num_samples(new)
     add_steps(new)
     new.add_argument("--cfg", type=float, metavar="SCALE", help="guidance scale (default: the checkpoint's)")
+    new.set_defaults(video2rms=None)
     new.add_argument("--checkpoint", type=Path, metavar="FILE", help="checkpoint (default: the bundled mini)")
-    add_device(new)
     add_dtype(new, DTYPES)
     add_set(new)
 
     command("show", "list tracks, takes (the best first) and hits", _show)
-    takes = command("generate", "make more takes of a track", _generate)
+    takes = command("generate", "make more takes of a track", _generate, generates=True)
     add_seed(takes, "the first take")
     add_num_samples(takes)
-    edit = command("edit", "edit hits; of the sound only what changes is made anew", _edit)
+    edit = command("edit", "edit hits; of the sound only what changes is made anew", _edit, generates=True)
     add_edits(edit)
     edit.add_argument("--envelope", metavar="FILE", help="an envelope in place of the track's, before other edits")
-    redo = command("redo", "make a region of a track anew", _redo)
+    redo = command("redo", "make a region of a track anew", _redo, generates=True)
     redo.add_argument("start", type=float, metavar="START", help="start of the region, in seconds of the video")
     redo.add_argument("end", type=float, metavar="END", help="its end")
     add_seed(redo, "the region", default=1)
@@ -97,7 +106,7 @@ def build_parser() -> argparse.ArgumentParser:
     add.add_argument("--envelope", required=True, metavar="FILE", help="when and how loud: any envelope of infer.py")
     _add_prompts(add)
     _add_place(add)
-    split = command("split", "move hits of a track to a new one", _split)
+    split = command("split", "move hits of a track to a new one", _split, generates=True)
     split.add_argument("--name", required=True, metavar="NAME", help="name of the new track")
     which = split.add_mutually_exclusive_group(required=True)
     which.add_argument("--hits", type=float, nargs="+", metavar="TIME", help="the hits at these times")
@@ -151,40 +160,43 @@ def _new(args: argparse.Namespace) -> None:
         n_steps=args.steps,
         cfg_scale=args.cfg,
     )
-    request.check()
-    check_new(args.session)
-    video2rms = BUNDLED_VIDEO2RMS if args.envelope is None else None
-    checkpoint = args.checkpoint or default_checkpoint(args.set)
-    pipeline = FoleyPipeline.from_checkpoint(checkpoint, video2rms, args.device, args.dtype, args.set)
-    work = Workshop.begin(args.session, request, pipeline, progress=True)
-    with work.place.locked():
-        _shown(work.generate(None, _seeds(args)))
+    _shown(begun(args, request))
 
 
 def _seeds(args: argparse.Namespace) -> range:
     return range(args.seed, args.seed + args.num_samples)
 
 
-def _opened(args: argparse.Namespace) -> Workshop:
-    """Open a session with its models."""
-    place = SessionFolder.open(args.session, args.video)
-    model = place.session.model
+@contextmanager
+def _opened(args: argparse.Namespace) -> Iterator[Workshop]:
+    """Open a session, with its models if the command generates, and let no other process change it meanwhile."""
+    with SessionFolder.open(args.session, args.video).locked():
+        place = SessionFolder.open(args.session, args.video)  # another process may have changed it until now
+        pipeline = _pipeline(place.session, args.device) if "device" in args else FoleyPipeline(None, None)
+        yield Workshop(place, pipeline, progress=True)
+
+
+def _pipeline(session: Session, device: str | None) -> FoleyPipeline:
+    """Load the model of a session.
+
+    Raises:
+        InputError: It is not there, or another one.
+    """
+    model = session.model
     named = model["checkpoint"]
     checkpoint = BUNDLED if named == BUNDLED_NAME else None if named is None else Path(named)
-    pipeline = FoleyPipeline.from_checkpoint(checkpoint, None, args.device, model["dtype"], model["set"])
-    now = pipeline.origin["models"].get("checkpoint")
-    if now != model["models"].get("checkpoint"):
+    pipeline = FoleyPipeline.from_checkpoint(checkpoint, None, device, model["dtype"], model["set"])
+    if pipeline.origin["models"].get("checkpoint") != model["models"].get("checkpoint"):
         raise InputError(f"{checkpoint} is another model than the session was made with: restore that file")
-    return Workshop(place, pipeline, progress=True)
+    return pipeline
 
 
 def _changing(change: Callable[[Workshop, argparse.Namespace], Workshop]) -> Callable[[argparse.Namespace], None]:
     """Return a command that changes a session, and then shows it."""
 
     def run(args: argparse.Namespace) -> None:
-        Session.read(args.session)  # before a lock is made in a folder that is none
-        with SessionFolder.open(args.session, args.video).locked():
-            _shown(change(_opened(args), args))
+        with _opened(args) as work:
+            _shown(change(work, args))
 
     return run
 
@@ -231,21 +243,19 @@ _split = _changing(_split_hits)
 
 
 def _show(args: argparse.Namespace) -> None:
-    _shown(Workshop(SessionFolder.open(args.session, args.video), FoleyPipeline(None, None)), args.track, hits=True)
+    work = Workshop(SessionFolder.open(args.session, args.video), FoleyPipeline(None, None))
+    _shown(work, args.track, hits=True)
 
 
 def _export(args: argparse.Namespace) -> None:
-    Session.read(args.session)
-    with SessionFolder.open(args.session, args.video).locked():
-        for path in export(_opened(args), args.output_dir, args.name, args.sample_rate, overwrite=args.overwrite):
+    with _opened(args) as work:
+        for path in export(work, args.output_dir, args.name, args.sample_rate, overwrite=args.overwrite):
             log.info("wrote %s", path)
 
 
 def _shown(work: Workshop, name: str | None = None, *, hits: bool = False) -> None:
     """Print tracks and takes, and the hits of each track if they are asked for."""
-    for track in work.session.tracks:
-        if name not in (None, track.name):
-            continue
+    for track in work.session.tracks if name is None else [work.session.track(name)]:
         about = [repr(track.prompt) if track.prompt else "no words", f"{track.gain_db:+g} dB", f"pan {track.pan:g}"]
         about += ["muted"] if track.muted else []
         print(f"track {track.name}: {', '.join(about)}")

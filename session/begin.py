@@ -1,17 +1,15 @@
-"""What ``infer.py --session FOLDER`` does: a new session with its takes, and the export of the best one."""
+"""A new session with its first takes, and what ``infer.py --session FOLDER`` does: its export too."""
 
 import argparse
 import logging
 from pathlib import Path
 
-from common.errors import InputError, check_seed
+from common.errors import InputError
 from session.folder import check_new
 from session.mixing import check_export, export
 from session.work import Workshop
-from stable_foley.checkpoint import default_checkpoint
-from video2audio.command import request_of
-from video2audio.pipeline import FoleyPipeline
-from video2rms.predict import BUNDLED_VIDEO2RMS
+from video2audio.command import check_seeds, load_pipeline, request_of
+from video2audio.request import FoleyRequest
 
 log = logging.getLogger("infer")
 
@@ -49,18 +47,29 @@ def begin(args: argparse.Namespace, usual: argparse.Namespace) -> int:
             raise InputError(f"--{name.replace('_', '-')} is not for a session: leave it out, or leave --session out")
     if len(args.video) != 1 or not Path(args.video[0]).is_file():
         raise InputError(f"--session {args.session} is for one video file: give one, or leave --session out")
-    check_seed(args.seed + args.num_samples - 1, f"--seed {args.seed} --num-samples {args.num_samples}: the last seed")
     request = request_of(args, args.video[0])
-    request.check()
-    check_new(args.session)
     check_export(args.session, request.video, args.output_dir, request.video.stem, overwrite=args.overwrite)
-    video2rms = (args.video2rms or BUNDLED_VIDEO2RMS) if args.envelope is None else None
-    checkpoint = args.checkpoint or default_checkpoint(args.set)
-    pipeline = FoleyPipeline.from_checkpoint(checkpoint, video2rms, args.device, args.dtype, args.set)
-    work = Workshop.begin(args.session, request, pipeline, progress=True)
+    work = begun(args, request)
     with work.place.locked():
-        work = work.generate(None, range(args.seed, args.seed + args.num_samples))
         for path in export(work, args.output_dir, sample_rate_hz=args.sample_rate, overwrite=args.overwrite):
             log.info("wrote %s", path)
     log.info("wrote the session %s; python -m session show %s lists it", args.session, args.session)
     return 0
+
+
+def begun(args: argparse.Namespace, request: FoleyRequest) -> Workshop:
+    """Begin a session and make its first takes; everything is checked before a model is loaded.
+
+    Args:
+        args: The options: folder, seeds, models, device and precision.
+        request: The video and what is asked for.
+
+    Raises:
+        InputError: An option or a file cannot be used.
+    """
+    check_seeds(args)
+    request.check()
+    check_new(args.session)
+    work = Workshop.begin(args.session, request, load_pipeline(args, request), progress=True)
+    with work.place.locked():
+        return work.generate(None, range(args.seed, args.seed + args.num_samples))

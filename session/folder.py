@@ -108,6 +108,16 @@ class SessionFolder:
         """Return the path of the sound of a take."""
         return self._place(track) / f"take-{take.number}.wav"
 
+    def sample_rate_hz(self, track: Track, take: Take) -> int:
+        """Return the sample rate of a take.
+
+        Raises:
+            InputError: Its file is missing or damaged.
+        """
+        rate_hz = probe(self.sound_path(track, take)).sample_rate_hz
+        assert rate_hz is not None
+        return rate_hz
+
     def generated(self, track: Track, take: Take) -> Generated:
         """Return the sound of a take as it was generated, with its latents.
 
@@ -119,12 +129,9 @@ class SessionFolder:
             latents = load_file(path)["latents"]
         except (OSError, SafetensorError, KeyError) as error:
             raise InputError(f"{path} cannot be read ({error}): discard the take, and generate another one") from None
-        sound = self.sound_path(track, take)
-        info = probe(sound)
-        assert info.sample_rate_hz is not None
-        return Generated(
-            read_sound(sound, sample_rate_hz=info.sample_rate_hz, n_channels=info.n_channels or 2), latents
-        )
+        rate_hz, sound = self.sample_rate_hz(track, take), self.sound_path(track, take)
+        wave = read_sound(sound, sample_rate_hz=rate_hz, n_channels=probe(sound).n_channels or 2)
+        return Generated(wave, latents)
 
     def write_take(self, track: Track, take: Take, made: Generated, envelope: Envelope, sample_rate_hz: int) -> Track:
         """Write the files of a take, and its envelope as that of the track; return the track that has and keeps it."""

@@ -21,6 +21,7 @@ from media.clip import count_at_rate
 from media.levels import true_peak_db
 from media.muxing import mux, plan_mux
 from media.sound import resampled
+from media.stored import later
 from media.timecode import start_of_day_s
 from media.writing import DAY_S, write_sound
 from session.model import Session
@@ -62,23 +63,22 @@ def mixed(work: Workshop, sample_rate_hz: int | None = None) -> Mix:
 
     Args:
         work: The session.
-        sample_rate_hz: Samples per second of the result; None: the model's.
+        sample_rate_hz: Samples per second of the result; None: that of the takes.
 
     Raises:
         InputError: No track is heard.
     """
-    session, own_rate_hz = work.session, work.generator.sample_rate_hz
-    rate_hz = sample_rate_hz or own_rate_hz
+    session, place = work.session, work.place
+    kept = [(track, track.take(track.kept)) for track in session.tracks if track.kept is not None and not track.muted]
+    if not kept:
+        raise InputError("no track is heard: generate a take, or unmute a track")
+    rate_hz = sample_rate_hz or place.sample_rate_hz(*kept[0])
     n_samples = count_at_rate(session.duration_s, rate_hz)
     stems = {}
-    for track in session.tracks:
-        if track.muted or track.kept is None:
-            continue
-        sound = work.place.generated(track, track.take(track.kept)).sound[:, :]
-        sound = resampled(faded(sound, own_rate_hz), own_rate_hz, rate_hz, n_samples)
-        stems[track.name] = placed(sound, track.gain_db, track.pan)
-    if not stems:
-        raise InputError("no track is heard: generate a take, or unmute a track")
+    for track, take in kept:
+        own_rate_hz = place.sample_rate_hz(track, take)
+        sound = faded(place.generated(track, take).sound[:, :], own_rate_hz)
+        stems[track.name] = placed(resampled(sound, own_rate_hz, rate_hz, n_samples), track.gain_db, track.pan)
     sound = torch.stack(list(stems.values())).sum(dim=0)
     peaks_db = [peak for each in (sound, *stems.values()) if (peak := true_peak_db(each)) is not None]
     needed_db = min(0.0, PEAK_DB - max(peaks_db, default=-math.inf))
@@ -166,8 +166,7 @@ def export(
             written.append(f"{name}.{kind}")
             return temporary / written[-1]
 
-        lead = torch.zeros(2, round(start_s * rate_hz))
-        mux(video, torch.cat([lead, mix.sound], dim=1), rate_hz, path(plan.suffix[1:]), plan)
+        mux(video, later(mix.sound, round(start_s * rate_hz)), rate_hz, path(plan.suffix[1:]), plan)
         write_sound(path("wav"), mix.sound, rate_hz, start_of_day_s=reference_s)
         stems = []
         for stem, sound in mix.stems.items():

@@ -179,6 +179,9 @@ class Session:
         session = replace(session, tracks=tracks)
         for track in tracks:
             track.check()
+        missing = [key for key in ("checkpoint", "set", "dtype", "models") if key not in session.model]
+        if missing:
+            raise InputError(f"{path} is damaged (model lacks {missing[0]}): restore it, or make a new session")
         return session
 
 

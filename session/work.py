@@ -116,14 +116,8 @@ class Workshop:
         envelope = self.place.envelope(track)
         inputs = self._inputs(track, envelope)
         for seed in seeds:
-            pieces = list(
-                self.generator.stream(
-                    envelope, self.session.duration_s, **self._wanted(inputs, seed), **self._bar(f"seed {seed}")
-                )
-            )
-            made = Generated(
-                torch.cat([piece.sound for piece in pieces], dim=-1), torch.cat([piece.latents for piece in pieces])
-            )
+            options = self._wanted(inputs, seed) | self._bar(f"seed {seed}")
+            made = Generated.of(self.generator.stream(envelope, self.session.duration_s, **options))
             work, track = work._add(track, made, envelope, inputs, seed, {})
         best = min(track.takes[len(track.takes) - len(seeds) :], key=lambda take: take.rank)
         return work._with(work.session.changed(replace(track, kept=best.number)))

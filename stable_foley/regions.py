@@ -1,9 +1,9 @@
 """Owns regions of a sound that are made anew: outside of them it stays bit for bit."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -12,8 +12,8 @@ from common.errors import InputError
 from common.stopwatch import Stopwatch
 from media.clip import count_at_rate
 from media.envelope import Envelope
-from media.stored import PART_SAMPLES, Sound, StoredRows, like
-from stable_foley.generator import SoundGenerator, as_rows, part_of
+from media.stored import Sound, StoredRows, like, parts
+from stable_foley.generator import Piece, SoundGenerator, as_rows, part_of
 from stable_foley.overlap import Known, cross_fade
 from stable_foley.sampler import Progress
 from stable_foley.windows import Wanted, control_signal
@@ -42,6 +42,13 @@ class Generated:
 
     sound: Sound
     latents: Tensor | StoredRows
+
+    @classmethod
+    def of(cls, pieces: Iterable[Piece]) -> Self:
+        """Join all pieces of a sound in memory."""
+        found = list(pieces)
+        sound = torch.cat([piece.sound for piece in found], dim=-1)
+        return cls(sound, torch.cat([piece.latents for piece in found]))
 
 
 def regenerate(
@@ -174,7 +181,7 @@ def _replaced(before: Generated, sound: Tensor, first: int, latents: Tensor, fir
         sound = torch.cat([cross_fade(old[:, :fade], sound[:, :fade]), sound[:, fade:]], dim=-1)
     if last < n_samples and fade:
         sound = torch.cat([sound[:, :-fade], cross_fade(sound[:, -fade:], old[:, -fade:])], dim=-1)
-    around = (_between(before.sound, 0, first), [sound], _between(before.sound, last, n_samples))
+    around = (parts(before.sound, 0, first), [sound], parts(before.sound, last, n_samples))
     n_steps, last_step = len(before.latents), first_step + len(latents)
     if isinstance(before.latents, Tensor):
         rows: Tensor | StoredRows = torch.cat([before.latents[:first_step], latents, before.latents[last_step:]])
@@ -183,12 +190,6 @@ def _replaced(before: Generated, sound: Tensor, first: int, latents: Tensor, fir
         for part in (*_steps(before.latents, 0, first_step), latents, *_steps(before.latents, last_step, n_steps)):
             rows.append(part)
     return Generated(like(before.sound, itertools.chain.from_iterable(around)), rows)
-
-
-def _between(sound: Sound, first: int, last: int) -> Iterator[Tensor]:
-    """Yield the samples of a sound (C, N) between two places, part by part."""
-    for start in range(first, last, PART_SAMPLES):
-        yield sound[:, start : min(start + PART_SAMPLES, last)]
 
 
 def _steps(rows: StoredRows, first: int, last: int) -> Iterator[Tensor]:

@@ -13,7 +13,6 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol, cast
 
@@ -23,7 +22,7 @@ from tqdm import tqdm
 
 from common.devices import pick_device
 from common.errors import InputError, user_errors
-from common.files import locked
+from common.files import locked, remove_free_locks
 from common.options import add_batch_size, add_device, add_shard, add_workers, command_parser
 from data.cache import FeatureCache, SourceChunk
 from data.chunks import ChunkDataset
@@ -127,9 +126,7 @@ def run(config: DictConfig, args: argparse.Namespace) -> None:
     cache: FeatureCache = datamodule.feature_cache(training.encoder_ids())
     training.eval().requires_grad_(False).to(device)
     clip_ids = args.shard.of(sorted({chunk.clip.clip_id for dataset, _ in sets for chunk in dataset.chunks}))
-    for left in cache.folder.glob(".lock-*"):  # of runs that were killed
-        with suppress(InputError), locked(left):
-            pass
+    remove_free_locks(cache.folder)
     with locked(cache.folder / f".lock-{args.shard.index}-of-{args.shard.count}"):
         cache.clean_up(clip_ids)
         for dataset, factors in sets:

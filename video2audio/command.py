@@ -40,12 +40,7 @@ def run(args: argparse.Namespace) -> int:
     first, is_one = request_of(args, jobs[0].video), not is_several(args.video)
     check(args, jobs[0], first, models, form, is_one=is_one)
     with watch.stage("model"):
-        video2rms = (args.video2rms or BUNDLED_VIDEO2RMS) if args.envelope is None else None
-        if first.is_generated:
-            checkpoint = args.checkpoint or default_checkpoint(args.set)
-            pipeline = FoleyPipeline.from_checkpoint(checkpoint, video2rms, args.device, args.dtype, args.set)
-        else:
-            pipeline = FoleyPipeline.of_recordings(video2rms, args.device)
+        pipeline = load_pipeline(args, first)
     seeds = range(args.seed, args.seed + args.num_samples)
     batch = Batch(pipeline, seeds, form, models, overwrite=args.overwrite, progress=is_one)
     n_failed = 0
@@ -55,6 +50,32 @@ def run(args: argparse.Namespace) -> int:
         n_failed = run_many(batch, jobs, args, watch)
     log.info("seconds: %s", watch)
     return int(n_failed > 0)
+
+
+def load_pipeline(args: argparse.Namespace, request: FoleyRequest) -> FoleyPipeline:
+    """Load the models that a request needs.
+
+    Args:
+        args: the options that name models, device and precision.
+        request: the request.
+
+    Raises:
+        InputError: a file, an override or the device cannot be used.
+    """
+    video2rms = (args.video2rms or BUNDLED_VIDEO2RMS) if request.envelope is None else None
+    if not request.is_generated:
+        return FoleyPipeline.of_recordings(video2rms, args.device)
+    checkpoint = args.checkpoint or default_checkpoint(args.set)
+    return FoleyPipeline.from_checkpoint(checkpoint, video2rms, args.device, args.dtype, args.set)
+
+
+def check_seeds(args: argparse.Namespace) -> None:
+    """Refuse a number of sounds whose last seed is not possible.
+
+    Raises:
+        InputError: naming the seed.
+    """
+    check_seed(args.seed + args.num_samples - 1, f"--seed {args.seed} --num-samples {args.num_samples}: the last seed")
 
 
 def request_of(args: argparse.Namespace, video: Path) -> FoleyRequest:
@@ -101,7 +122,7 @@ def check(
     Raises:
         InputError: naming the option or the file.
     """
-    check_seed(args.seed + args.num_samples - 1, f"--seed {args.seed} --num-samples {args.num_samples}: the last seed")
+    check_seeds(args)
     if None not in (args.envelope, args.video2rms):
         raise InputError("--video2rms predicts an envelope and --envelope gives one; leave out one of them.")
     if args.sampler_dir is not None:

@@ -13,7 +13,7 @@ from media.clip import count_at_rate
 from media.levels import loudness_lufs, true_peak_db
 from media.reading import iter_sound, probe
 from media.sound import resampled
-from media.stored import PART_SAMPLES, SomeSound, Sound, like, parts
+from media.stored import SomeSound, Sound, like, parts
 from video2audio.peaks import at_loudness, within_full_scale
 from video2audio.request import FoleyRequest
 
@@ -70,7 +70,7 @@ def finish(generated: Sound, sample_rate_hz: int, request: FoleyRequest) -> Fini
     else:
         levelled = at_loudness(sound, rate_hz, request.loudness_lufs, request.peaks)
     return Finished(
-        sound=_cut(levelled.sound, first, n_samples) if keeps_sound else levelled.sound,
+        sound=like(levelled.sound, parts(levelled.sound, first, first + n_samples)) if keeps_sound else levelled.sound,
         whole=levelled.sound if keeps_sound else None,
         sample_rate_hz=rate_hz,
         gain_db=levelled.gain_db,
@@ -123,9 +123,3 @@ def _with_original(sound: Sound, sample_rate_hz: int, first: int, request: Foley
         added = sound[:, start - first : max(start, window.first + part.shape[-1]) - first]
         part[:, start - window.first :][:, : added.shape[-1]] += added
         yield part
-
-
-def _cut(sound: SomeSound, first: int, n_samples: int) -> SomeSound:
-    """Return some of the samples of a sound (C, N)."""
-    ends = range(first, first + n_samples, PART_SAMPLES)
-    return like(sound, (sound[:, n : min(n + PART_SAMPLES, first + n_samples)] for n in ends))

@@ -133,8 +133,7 @@ def _hits(request: FoleyRequest, envelope: Envelope) -> Hits:
 
 def _frame_store(spec: ClipSpec, unfinished: Unfinished | None, known: Mapping[str, Tensor]) -> StoredRows:
     """Return where the generator's frames are kept."""
-    size = spec.frame_size_px
-    width, height = (size, size) if isinstance(size, int) else size
+    width, height = spec.frame_width_height
     return (unfinished or Unfinished()).rows(_INPUTS, (3, height, width), torch.uint8, known)
 
 

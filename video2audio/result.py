@@ -1,16 +1,14 @@
 """Owns the result of a generation for a video, and its saving."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from media.envelope import Envelope
-from media.stored import Sound, like, loaded, parts
+from media.stored import Sound, later, loaded
 from stable_foley.sampler import SamplerSettings
 from video2audio.files import FileForm, ResultFiles, write_files
 from video2audio.finish import Finished
@@ -74,11 +72,7 @@ class FoleyResult:
         """The sound (C, N') from the start of the video on."""
         if self.finished.whole is not None:
             return self.finished.whole
-        sound, n_before = self.finished.sound, round(self.request.section.start_s * self.sample_rate_hz)
-        if n_before == 0:
-            return sound
-        silence = torch.zeros(1, 1).expand(sound.shape[0], n_before)
-        return like(sound, itertools.chain(parts(silence), parts(sound)))
+        return later(self.finished.sound, round(self.request.section.start_s * self.sample_rate_hz))
 
     def save(self, folder: str | Path = "outputs", name: str | None = None, form: FileForm | None = None) -> list[Path]:
         """Write NAME.wav, NAME.mp4 (the video with this sound), NAME.envelope.csv, NAME.png and NAME.json.

@@ -30,8 +30,8 @@ def measure(name: str, output: Path) -> None:
     """Measure a row in this process, and write it to a file."""
     measured = ROWS[name].measure()
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
-    people = (resource.RUSAGE_CHILDREN,) if measured.in_processes else (resource.RUSAGE_SELF,)
-    peak = max(resource.getrusage(who).ru_maxrss for who in people) * unit / 2**30
+    who = resource.RUSAGE_CHILDREN if measured.in_processes else resource.RUSAGE_SELF
+    peak = resource.getrusage(who).ru_maxrss * unit / 2**30
     output.write_text(json.dumps(record(measured, peak)), encoding="utf-8")
 
 

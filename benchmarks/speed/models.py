@@ -135,16 +135,12 @@ def training(experiment: str, n_clips: int, *overrides: str) -> tuple[FoleyTrain
     spec: ClipSpec = instantiate(config.dataset.spec)
     generator = torch.Generator().manual_seed(0)
     wave = 0.1 * torch.randn(1, spec.n_channels, spec.n_samples, generator=generator)
-    frames = torch.rand(1, spec.n_frames, 3, *_height_width(spec.frame_size_px), generator=generator)
+    frames = torch.rand(1, spec.n_frames, 3, *spec.frame_width_height[::-1], generator=generator)
     item = FoleyItem(wave[0], frames[0], torch.zeros(0), "hitting wood", "clip", 0.0, spec.duration_s)
     batch = collate([item] * n_clips)
     features = encode_features(model, collate([item]).to(module.device))
     repeated = {key: value.repeat(n_clips, *[1] * (value.ndim - 1)) for key, value in features.items()}
     return module, replace(batch, wave=None, frames=None, features=repeated).to(module.device)
-
-
-def _height_width(size_px: int | tuple[int, int]) -> tuple[int, int]:
-    return (size_px, size_px) if isinstance(size_px, int) else (size_px[1], size_px[0])
 
 
 def training_step(module: FoleyTraining, batch: FoleyBatch, dtype: torch.dtype | None = None) -> Callable[[], None]:

@@ -267,6 +267,10 @@ def test_a_moved_video_is_found_and_another_one_refused(work, video, tmp_path):
         ('{"version": 1, "tracks": [{"name": "a", "volume": 3}]}', "volume"),
         ('{"version": 1, "tracks": []}', "damaged"),
         (
+            '{"version": 1, "tracks": [], "video": "", "fingerprint": "", "start_s": 0, "duration_s": 1, "model": {}}',
+            "checkpoint",
+        ),
+        (
             '{"version": 1, "tracks": [{"name": "../a"}], "video": "", "fingerprint": "", "start_s": 0, '
             '"duration_s": 1, "model": {}}',
             r"\.\./a",
@@ -310,6 +314,7 @@ def test_the_commands_do_the_same_and_refuse_in_one_sentence(tmp_path, video, ca
         (("keep", folder, "7", "--track", "main"), "7"),
         (("generate", folder), "--track"),
         (("show", tmp_path / "none"), "none"),
+        (("show", folder, "--track", "high"), "high"),
         (("new", folder, "--video", video), "not empty"),
         (("export", folder, "--output-dir", folder / "out"), "within the session"),
         (("set", folder, "--track", "low", "--pan", "2"), "2"),

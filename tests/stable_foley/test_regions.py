@@ -40,8 +40,7 @@ def hits(*times_s, duration_s=DURATION_S):
 
 
 def generated(generator, envelope, duration_s=DURATION_S, **options):
-    pieces = list(generator.stream(envelope, duration_s, **options))
-    return Generated(torch.cat([p.sound for p in pieces], dim=1), torch.cat([p.latents for p in pieces]))
+    return Generated.of(generator.stream(envelope, duration_s, **options))
 
 
 @pytest.fixture(scope="module")
