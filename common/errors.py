@@ -89,8 +89,9 @@ def user_errors() -> Iterator[None]:
             is longer than the system allows; status 130 after an interrupt from the keyboard. Every other exception
             passes through, since it is a fault of the program.
     """
+    takes_over = signal.getsignal(signal.SIGINT) is _end_interrupted
     try:
-        if signal.getsignal(signal.SIGINT) is _end_interrupted:
+        if takes_over:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         yield
     except InputError as error:
@@ -105,3 +106,6 @@ def user_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         raise SystemExit(130) from None
+    finally:
+        if takes_over:
+            signal.signal(signal.SIGINT, _end_interrupted)  # while the process ends

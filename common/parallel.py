@@ -99,12 +99,17 @@ def _prepare(watched: Connection) -> None:
     import torch  # not above: every command line imports this module
 
     torch.set_num_threads(1)
-    threading.Thread(target=_end_with, args=(watched,), daemon=True).start()
+    end_with(watched)
 
 
-def _end_with(watched: Connection) -> None:
-    watched.poll(None)
-    os._exit(1)
+def end_with(watched: Connection) -> None:
+    """Make this process end when the other end of a pipe is closed, as it is when the process that holds it is gone."""
+
+    def wait() -> None:
+        watched.poll(None)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 @contextmanager

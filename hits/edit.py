@@ -181,6 +181,26 @@ class HitEnvelope:
         """
         return self.scale(time_s, 0.0)
 
+    def set_level(self, time_s: float, level: float) -> Self:
+        """Give a hit another level.
+
+        Raises:
+            InputError: There is no such hit, or the level is not 0 to 1000.
+        """
+        check_range("--level", level, 0, HIGHEST_LEVEL)
+        hit = self.named(time_s)
+        return self if level == hit.level else self._with(hit, replace(hit, level=level))
+
+    def set_decay(self, time_s: float, decay_s: float) -> Self:
+        """Give a hit another decay; it becomes a sudden start and an exponential.
+
+        Raises:
+            InputError: There is no such hit, or the decay is not 0.004 to 2 s.
+        """
+        check_range("--decay", decay_s, SHORTEST_DECAY_S, LONGEST_DECAY_S)
+        hit = self.named(time_s)
+        return self if decay_s == hit.decay_s else self._with(hit, replace(hit, decay_s=decay_s, share=None))
+
     def delete(self, time_s: float) -> Self:
         """Remove a hit; what else is heard there stays.
 

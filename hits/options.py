@@ -44,8 +44,16 @@ def add_edits(parser: argparse.ArgumentParser) -> None:
             name, action=_Append, edit=edit, dest="edits", nargs=nargs, metavar=metavar, default=[], help=help
         )
 
-    add("--move", _move, ("TIME", "TO"), "move a hit, with its shape", 2)
+    add("--move", partial(_to, HitEnvelope.move, "--move"), ("TIME", "TO"), "move a hit, with its shape", 2)
     add("--scale", _scale, ("TIME", "GAIN"), f"make a hit, or {ALL}, louder: +6dB, -3dB, or a factor such as 0.5", 2)
+    add("--level", partial(_to, HitEnvelope.set_level, "--level"), ("TIME", "LEVEL"), "give a hit another level", 2)
+    add(
+        "--decay",
+        partial(_to, HitEnvelope.set_decay, "--decay"),
+        ("TIME", "SECONDS"),
+        "give a hit another decay; it becomes a sudden start and an exponential",
+        2,
+    )
     add("--mute", partial(_at, HitEnvelope.mute, "--mute"), "TIME", "silence a hit; it stays in the table, at level 0")
     add("--delete", partial(_at, HitEnvelope.delete, "--delete"), "TIME", "remove a hit; what else sounds there stays")
     add("--add", _add, "VALUE", "add a hit: time, level and, if wanted, decay (default: the median of the others)", "+")
@@ -58,9 +66,9 @@ def add_edits(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _move(time: str, to: str) -> Edit:
-    time_s, to_s = _number("--move", time), _number("--move", to)
-    return lambda hits: hits.move(time_s, to_s)
+def _to(edit: Callable[[HitEnvelope, float, float], HitEnvelope], option: str, time: str, value: str) -> Edit:
+    time_s, new = _number(option, time), _number(option, value)
+    return lambda hits: edit(hits, time_s, new)
 
 
 def _scale(time: str, gain: str) -> Edit:

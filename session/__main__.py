@@ -35,9 +35,9 @@ from hits.options import add_edits
 from session.begin import begun
 from session.folder import SessionFolder
 from session.mixing import export
-from session.model import Session, Track
-from session.work import BUNDLED_NAME, Workshop, absolute
-from stable_foley.checkpoint import BUNDLED
+from session.model import Track
+from session.models import load_models
+from session.work import Workshop, absolute, shown_bar
 from video2audio.pipeline import FoleyPipeline
 from video2audio.request import FoleyRequest
 
@@ -116,6 +116,9 @@ def build_parser() -> argparse.ArgumentParser:
     which.add_argument("--heard-as", metavar="WORDS", help="all hits that sound more like these words than the prompt")
     _add_prompts(split)
     _add_place(split)
+    command("remove", "remove a track", _remove)
+    original = command("original", "mix the video's own sound in, or leave it out", _original, of_track=False)
+    original.add_argument("gain", metavar="DB", help="its gain in dB, or off")
     out = command("export", "write video, mix, stems, MIDI, labels and timelines", _export, of_track=False)
     add_output_dir(out, "outputs")
     out.add_argument("--name", metavar="NAME", help="name of the files (default: the video's)")
@@ -172,23 +175,8 @@ def _opened(args: argparse.Namespace) -> Iterator[Workshop]:
     """Open a session, with its models if the command generates, and let no other process change it meanwhile."""
     with SessionFolder.open(args.session, args.video).locked():
         place = SessionFolder.open(args.session, args.video)  # another process may have changed it until now
-        pipeline = _pipeline(place.session, args.device) if "device" in args else FoleyPipeline(None, None)
-        yield Workshop(place, pipeline, progress=True)
-
-
-def _pipeline(session: Session, device: str | None) -> FoleyPipeline:
-    """Load the model of a session.
-
-    Raises:
-        InputError: It is not there, or another one.
-    """
-    model = session.model
-    named = model["checkpoint"]
-    checkpoint = BUNDLED if named == BUNDLED_NAME else None if named is None else Path(named)
-    pipeline = FoleyPipeline.from_checkpoint(checkpoint, None, device, model["dtype"], model["set"])
-    if pipeline.origin["models"].get("checkpoint") != model["models"].get("checkpoint"):
-        raise InputError(f"{checkpoint} is another model than the session was made with: restore that file")
-    return pipeline
+        pipeline = load_models(place.session, args.device) if "device" in args else FoleyPipeline(None, None)
+        yield Workshop(place, pipeline, bars=shown_bar)
 
 
 def _changing(change: Callable[[Workshop, argparse.Namespace], Workshop]) -> Callable[[argparse.Namespace], None]:
@@ -211,6 +199,14 @@ def _edit_hits(work: Workshop, args: argparse.Namespace) -> Workshop:
     if args.envelope is not None:
         work = work.set_envelope(args.track, work.of_file(args.envelope))
     return work.edit(args.track, args.edits, args.words) if args.edits else work
+
+
+def _gain_db(text: str) -> float | None:
+    """Return the gain of the original sound; None: it is not heard."""
+    try:
+        return None if text == "off" else float(text.lower().removesuffix("db"))
+    except ValueError:
+        raise InputError(f"the gain {text!r} is not possible: give a number of dB, or off") from None
 
 
 def _split_hits(work: Workshop, args: argparse.Namespace) -> Workshop:
@@ -240,6 +236,8 @@ _discard = _changing(lambda work, args: work.discard(args.track, args.takes))
 _set = _changing(lambda work, args: work.change(args.track, **_values(args)))
 _add_track = _changing(lambda work, args: work.add(Track(args.name, **_values(args)), work.of_file(args.envelope)))
 _split = _changing(_split_hits)
+_remove = _changing(lambda work, args: work.remove(args.track))
+_original = _changing(lambda work, args: work.keep_original(_gain_db(args.gain)))
 
 
 def _show(args: argparse.Namespace) -> None:

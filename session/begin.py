@@ -7,7 +7,7 @@ from pathlib import Path
 from common.errors import InputError
 from session.folder import check_new
 from session.mixing import check_export, export
-from session.work import Workshop
+from session.work import Workshop, shown_bar
 from video2audio.command import check_seeds, load_pipeline, request_of
 from video2audio.request import FoleyRequest
 
@@ -70,6 +70,6 @@ def begun(args: argparse.Namespace, request: FoleyRequest) -> Workshop:
     check_seeds(args)
     request.check()
     check_new(args.session)
-    work = Workshop.begin(args.session, request, load_pipeline(args, request), progress=True)
+    work = Workshop.begin(args.session, request, load_pipeline(args, request), bars=shown_bar)
     with work.place.locked():
         return work.generate(None, range(args.seed, args.seed + args.num_samples))

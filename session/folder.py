@@ -72,17 +72,24 @@ class SessionFolder:
         return replace(self, session=session)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, *, wait: bool = False) -> Iterator[None]:
         """Let no other process change the session while the block runs.
 
+        Args:
+            wait: Whether to wait for one that does.
+
         Raises:
-            InputError: Another one does.
+            InputError: Another one does, and it is not waited for.
         """
-        with locked(self.folder / ".lock"):
+        with locked(self.folder / ".lock", wait=wait):
             yield
 
     def _place(self, track: Track) -> Path:
         return self.folder / "tracks" / track.name
+
+    def envelope_path(self, track: Track) -> Path:
+        """Return the path of the envelope of a track."""
+        return self._place(track) / "envelope.csv"
 
     def envelope(self, track: Track) -> Envelope:
         """Return the envelope of a track as it is now, rms (T,), from the start of the part on.
@@ -90,11 +97,11 @@ class SessionFolder:
         Raises:
             InputError: Its file is missing or damaged.
         """
-        return read_envelope_csv(self._place(track) / "envelope.csv")
+        return read_envelope_csv(self.envelope_path(track))
 
     def write_envelope(self, track: Track, envelope: Envelope) -> None:
         """Replace the envelope of a track."""
-        write_envelope_csv(self._place(track) / "envelope.csv", envelope)
+        write_envelope_csv(self.envelope_path(track), envelope)
 
     def take_envelope(self, track: Track, take: Take) -> Envelope:
         """Return the envelope that a take was made along.
@@ -103,6 +110,12 @@ class SessionFolder:
             InputError: Its file is missing or damaged.
         """
         return read_envelope_csv(self._place(track) / f"take-{take.number}.envelope.csv")
+
+    def next_number(self, track: Track) -> int:
+        """Return the number of the next take of a track: none that a take has, or of which a file is left."""
+        files = [path.name.split(".")[0].removeprefix("take-") for path in self._place(track).glob("take-*")]
+        numbers = [take.number for take in track.takes] + [int(number) for number in files if number.isdigit()]
+        return 1 + max(numbers, default=0)
 
     def sound_path(self, track: Track, take: Take) -> Path:
         """Return the path of the sound of a take."""

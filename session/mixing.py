@@ -20,11 +20,12 @@ from hits.timeline import Scene, write_edl, write_otio
 from media.clip import count_at_rate
 from media.levels import true_peak_db
 from media.muxing import mux, plan_mux
+from media.reading import read_sound
 from media.sound import resampled
 from media.stored import later
 from media.timecode import start_of_day_s
 from media.writing import DAY_S, write_sound
-from session.model import Session
+from session.model import ORIGINAL, Session
 from session.work import Workshop
 from video2audio.finish import faded
 
@@ -44,7 +45,7 @@ class Mix:
     Args:
         session: The session, with the headroom that was used.
         sound: The sum of all stems (2, N).
-        stems: Sound (2, N) of each track that is heard, by name, as it is in the mix.
+        stems: Sound (2, N) of each track that is heard, by name, as it is in the mix, and of `ORIGINAL` if it is kept.
         sample_rate_hz: Samples per second.
     """
 
@@ -55,7 +56,7 @@ class Mix:
 
 
 def mixed(work: Workshop, sample_rate_hz: int | None = None) -> Mix:
-    """Mix the kept takes of all tracks that are not muted.
+    """Mix the kept takes of all tracks that are not muted, and the original sound of the video if it is kept.
 
     All tracks have one more gain, the headroom, so that neither the mix nor a stem exceeds -1 dBTP; stems therefore add
     up to the mix. It stays the same from mix to mix unless it no longer suffices, so that an edit changes the mix only
@@ -79,6 +80,8 @@ def mixed(work: Workshop, sample_rate_hz: int | None = None) -> Mix:
         own_rate_hz = place.sample_rate_hz(track, take)
         sound = faded(place.generated(track, take).sound[:, :], own_rate_hz)
         stems[track.name] = placed(resampled(sound, own_rate_hz, rate_hz, n_samples), track.gain_db, track.pan)
+    if session.original_gain_db is not None:
+        stems[ORIGINAL] = placed(original(session, rate_hz, n_samples), session.original_gain_db, 0.0)
     sound = torch.stack(list(stems.values())).sum(dim=0)
     peaks_db = [peak for each in (sound, *stems.values()) if (peak := true_peak_db(each)) is not None]
     needed_db = min(0.0, PEAK_DB - max(peaks_db, default=-math.inf))
@@ -90,6 +93,18 @@ def mixed(work: Workshop, sample_rate_hz: int | None = None) -> Mix:
     gain = 10 ** ((headroom_db or 0.0) / 20)
     quieter = {name: stem * gain for name, stem in stems.items()}
     return Mix(replace(session, headroom_db=headroom_db), sound * gain, quieter, rate_hz)
+
+
+def original(session: Session, sample_rate_hz: int, n_samples: int) -> Tensor:
+    """Return the original sound of the part of the video (2, N), with silence where it has none."""
+    part = read_sound(
+        Path(session.video),
+        sample_rate_hz=sample_rate_hz,
+        n_channels=2,
+        start_s=session.start_s,
+        duration_s=session.duration_s,
+    )
+    return torch.nn.functional.pad(part, (0, n_samples - part.shape[1]))  # also crops
 
 
 def placed(sound: Tensor, gain_db: float, pan: float) -> Tensor:
@@ -172,7 +187,7 @@ def export(
         for stem, sound in mix.stems.items():
             stems.append(path(f"{stem}.wav"))
             write_sound(stems[-1], sound, rate_hz, start_of_day_s=reference_s)
-        hits = {stem: work.hits(mix.session.track(stem)) for stem in mix.stems}
+        hits = {stem: work.hits(mix.session.track(stem)) for stem in mix.stems if stem != ORIGINAL}
         for stem, of_track in hits.items():
             if len(of_track.as_hits):
                 write_midi(path(f"{stem}.mid"), of_track.as_hits)

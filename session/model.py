@@ -13,6 +13,8 @@ from common.files import atomic_path
 VERSION = 1
 FILE = "session.json"
 LARGEST_GAIN_DB = 40.0
+ORIGINAL = "original-sound"
+"""Name of the stem of the video's own sound; no track has it."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,40}")
 
 
@@ -74,7 +76,7 @@ class Track:
         Raises:
             InputError: The error names the value.
         """
-        if not _NAME.fullmatch(self.name):
+        if not _NAME.fullmatch(self.name) or self.name == ORIGINAL:
             raise InputError(f"the track {self.name!r} has no possible name: give letters, digits, - and _, at most 41")
         check_range("--gain", self.gain_db, -LARGEST_GAIN_DB, LARGEST_GAIN_DB)
         check_range("--pan", self.pan, -1, 1)
@@ -91,11 +93,6 @@ class Track:
         there = ", ".join(str(take.number) for take in self.takes) or "none"
         raise InputError(f"the track {self.name} has no take {number}: the takes are {there}")
 
-    @property
-    def next_number(self) -> int:
-        """Number of the next take; numbers of discarded takes are not used again."""
-        return 1 + max((take.number for take in self.takes), default=0)
-
 
 @dataclass(frozen=True)
 class Session:
@@ -110,6 +107,7 @@ class Session:
         settings: Changes to the settings of the sampler, as in `FoleyRequest`, and `control_strength`.
         tracks: Its tracks.
         headroom_db: Gain of the whole mix, at most 0, so that it fits full scale; None: not needed yet.
+        original_gain_db: Gain of the original sound of the video in the mix; None: it is not heard.
     """
 
     video: str
@@ -120,6 +118,7 @@ class Session:
     settings: Mapping[str, Any] = field(default_factory=dict)
     tracks: tuple[Track, ...] = ()
     headroom_db: float | None = None
+    original_gain_db: float | None = None
 
     def track(self, name: str | None) -> Track:
         """Return a track, or the only one if no name is given.
@@ -145,8 +144,10 @@ class Session:
         """Write session.json, which appears as a whole.
 
         Raises:
-            InputError: The folder cannot be written.
+            InputError: A value is not possible, or the folder cannot be written.
         """
+        if self.original_gain_db is not None:
+            check_range("--original", self.original_gain_db, -LARGEST_GAIN_DB, LARGEST_GAIN_DB)
         content = {"version": VERSION, **asdict(self)}
         with atomic_path(folder / FILE) as temporary:
             temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

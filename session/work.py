@@ -8,31 +8,30 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
-from common.errors import InputError, check_seed
+from common.errors import InputError, check_range, check_seed
 from hits.edit import Hit, HitEnvelope
 from hits.options import Edit, applied
-from media.envelope import FINE_RATE_HZ, Envelope, fine_envelope
+from media.envelope import FINE_RATE_HZ, Envelope
+from media.reading import probe
 from media.sound_part import SoundPart
 from session.folder import SessionFolder
 from session.model import Session, Take, Track
-from stable_foley.checkpoint import BUNDLED
-from stable_foley.generator import SoundGenerator
+from session.models import model_record
+from session.scores import scored
+from stable_foley.generator import MAX_CONTROL_STRENGTH, SoundGenerator
 from stable_foley.regions import Generated, changed_regions, regenerate
+from stable_foley.sampler import Progress, SamplerSettings
 from stable_foley.windows import prompt_features
 from video2audio.inputs import Inputs, read_inputs
 from video2audio.pipeline import FoleyPipeline
 from video2audio.record import fingerprint
 from video2audio.request import FoleyRequest
-from video2rms.predict import BUNDLED_VIDEO2RMS
 
 FIRST_TRACK = "main"
-BUNDLED_NAME = "bundled"
-"""Name of a bundled model."""
-AUDIBLE_DB = 40.0
-"""How far below its highest level an envelope counts for the level error of a take."""
+Bars = Callable[[str], Progress]
+"""What shows the progress of sampling steps, by what they are for."""
 HEARD_S = 0.5
 """Sound after a hit by which CAVP or CLAP tell what it is."""
 
@@ -44,12 +43,12 @@ class Workshop:
     Args:
         place: The session.
         pipeline: The models.
-        progress: Whether to show progress bars.
+        bars: Show progress; None: it is not shown.
     """
 
     place: SessionFolder
     pipeline: FoleyPipeline
-    progress: bool = False
+    bars: Bars | None = None
 
     @property
     def session(self) -> Session:
@@ -64,7 +63,13 @@ class Workshop:
 
     @classmethod
     def begin(
-        cls, folder: Path, request: FoleyRequest, pipeline: FoleyPipeline, *, progress: bool = False
+        cls,
+        folder: Path,
+        request: FoleyRequest,
+        pipeline: FoleyPipeline,
+        *,
+        bars: Bars | None = None,
+        on_progress: Callable[[float], None] | None = None,
     ) -> "Workshop":
         """Begin a session with one track, whose envelope is predicted from the picture or given.
 
@@ -73,17 +78,14 @@ class Workshop:
             request: The video, its part (from a multiple of 8 ms on), prompts, envelope and settings; prompts must be
                 words or files.
             pipeline: The models.
-            progress: Whether to show progress bars.
+            bars: Show progress; None: it is not shown.
+            on_progress: Called with the share of the prediction that is done.
 
         Raises:
             InputError: The folder is not empty, or a file cannot be used.
         """
         if abs(request.section.start_s * FINE_RATE_HZ - round(request.section.start_s * FINE_RATE_HZ)) > 1e-6:
             raise InputError(f"--start {request.section.start_s:g} is no multiple of 0.008 s: give one for a session")
-        origin = {key: pipeline.origin[key] for key in ("checkpoint", "video2rms", "set", "dtype", "models")}
-        names = {BUNDLED: BUNDLED_NAME, BUNDLED_VIDEO2RMS: BUNDLED_NAME, None: None}  # the session may be moved
-        for key in ("checkpoint", "video2rms"):
-            origin[key] = names.get(origin[key], str(origin[key]))
         section = request.section
         settings = {key: value for key, value in request.sampler_changes.items() if value is not None}
         session = Session(
@@ -91,15 +93,17 @@ class Workshop:
             fingerprint=fingerprint(request.video),
             start_s=section.start_s,
             duration_s=section.duration_s,
-            model=origin,
+            model=model_record(pipeline),
             settings={**settings, "control_strength": request.control_strength},
         )
-        inputs = read_inputs(request, pipeline.generator, pipeline.video2rms, progress=progress)
+        inputs = read_inputs(
+            request, pipeline.generator, pipeline.video2rms, progress=bars is not None, on_progress=on_progress
+        )
         sounds = tuple(absolute(str(each)) for each in request.audio_prompts)
         track = Track(FIRST_TRACK, request.prompt, request.negative_prompt, sounds)
         place = SessionFolder.new(folder, session)
         place.write_envelope(track, inputs.envelope)
-        return cls(place.saved(session.changed(track)), pipeline, progress)
+        return cls(place.saved(session.changed(track)), pipeline, bars)
 
     def _with(self, session: Session) -> "Workshop":
         return replace(self, place=self.place.saved(session))
@@ -276,6 +280,40 @@ class Workshop:
         """
         return self._with(self.session.changed(replace(self.session.track(name), **values)))
 
+    def remove(self, name: str | None) -> "Workshop":
+        """Remove a track; the files of its takes stay until the session is removed.
+
+        Raises:
+            InputError: There is no such track.
+        """
+        track = self.session.track(name)
+        rest = tuple(other for other in self.session.tracks if other.name != track.name)
+        return self._with(replace(self.session, tracks=rest))
+
+    def configure(self, **settings: Any) -> "Workshop":
+        """Change settings of the sampler and `control_strength`, for sounds that are generated from then on.
+
+        Args:
+            **settings: Settings by name, see `Session`; None: the checkpoint's.
+
+        Raises:
+            InputError: A value is not possible.
+        """
+        merged = {key: value for key, value in (dict(self.session.settings) | settings).items() if value is not None}
+        check_range("control_strength", merged.get("control_strength", 1.0), 0, MAX_CONTROL_STRENGTH)
+        SamplerSettings().changed(**{key: value for key, value in merged.items() if key != "control_strength"})
+        return self._with(replace(self.session, settings=merged))
+
+    def keep_original(self, gain_db: float | None) -> "Workshop":
+        """Mix the original sound of the video in, at a gain; None: leave it out.
+
+        Raises:
+            InputError: The video has no sound, or the gain is not possible.
+        """
+        if gain_db is not None and not probe(Path(self.session.video)).has_sound:
+            raise InputError(f"{self.session.video} has no sound to mix in: leave it out")
+        return self._with(replace(self.session, original_gain_db=gain_db))
+
     def keep(self, name: str | None, number: int) -> "Workshop":
         """Choose the take that is heard; the track gets its envelope back. This undoes edits.
 
@@ -286,8 +324,13 @@ class Workshop:
         self.place.write_envelope(track, self.place.take_envelope(track, track.take(number)))
         return self._with(self.session.changed(replace(track, kept=number)))
 
-    def discard(self, name: str | None, numbers: Sequence[int]) -> "Workshop":
-        """Remove takes with their files; the kept one cannot be removed.
+    def discard(self, name: str | None, numbers: Sequence[int], *, keep_files: bool = False) -> "Workshop":
+        """Remove takes; the kept one cannot be removed.
+
+        Args:
+            name: The track.
+            numbers: Numbers of the takes.
+            keep_files: Whether their files stay, so that an earlier state of the session finds them.
 
         Raises:
             InputError: There is no such take, or it is kept.
@@ -298,7 +341,8 @@ class Workshop:
             raise InputError(f"take {track.kept} of the track {track.name} is kept: keep another one first")
         rest = tuple(take for take in track.takes if take.number not in numbers)
         work = self._with(self.session.changed(replace(track, takes=rest)))
-        self.place.remove_takes(track, takes)
+        if not keep_files:
+            self.place.remove_takes(track, takes)
         return work
 
     def _with_envelope(self, track: Track, envelope: Envelope, origin: dict[str, Any]) -> "Workshop":
@@ -344,7 +388,7 @@ class Workshop:
             start_s=self.session.start_s,
             duration_s=self.session.duration_s,
         )
-        return read_inputs(request, self.generator, None, progress=self.progress)
+        return read_inputs(request, self.generator, None)
 
     def _wanted(self, inputs: Inputs, seed: int) -> dict[str, Any]:
         """Return what a sound is made from, beside its envelope."""
@@ -358,41 +402,25 @@ class Workshop:
         }
 
     def _bar(self, description: str) -> dict[str, Any]:
-        return {"progress": partial(tqdm, desc=description, unit="step", disable=not self.progress)}
+        return {} if self.bars is None else {"progress": self.bars(description)}
 
     def _add(
         self, track: Track, made: Generated, envelope: Envelope, inputs: Inputs, seed: int, origin: dict[str, Any]
     ) -> tuple["Workshop", Track]:
         """Keep a sound as a new take of a track."""
-        take = scored(self.generator, Take(track.next_number, seed, origin), made.sound[:, :], envelope, inputs)
+        take = scored(
+            self.generator, Take(self.place.next_number(track), seed, origin), made.sound[:, :], envelope, inputs
+        )
         track = self.place.write_take(track, take, made, envelope, self.generator.sample_rate_hz)
         return self._with(self.session.changed(track)), track
+
+
+def shown_bar(description: str) -> Progress:
+    """Return what shows the progress of sampling steps in a terminal."""
+    return partial(tqdm, desc=description, unit="step")
 
 
 def absolute(name: str) -> str:
     """Return the name of a sound, or of a part of one, that holds in any folder."""
     part = SoundPart.parse(name)
     return str(replace(part, path=part.path.resolve()))
-
-
-def scored(generator: SoundGenerator, take: Take, sound: Tensor, envelope: Envelope, inputs: Inputs) -> Take:
-    """Return a take with its scores, see `Take`."""
-    from evaluation.onsets import detect_onsets, onset_f1  # not above: librosa takes long
-
-    rate_hz = generator.sample_rate_hz
-    hits = HitEnvelope.of(envelope).as_hits
-    found = onset_f1(hits.times_s.numpy(), detect_onsets(sound, rate_hz).times_s) if len(hits) else None
-    level = fine_envelope(sound, rate_hz).rms
-    n = min(len(level), len(envelope.rms))
-    floor = float(envelope.rms.max()) * 10 ** (-AUDIBLE_DB / 20)
-    audible = envelope.rms[:n] > max(floor, 1e-9)
-    ratio = (level[:n].clamp(min=1e-9) / envelope.rms[:n].clamp(min=1e-9))[audible]
-    error_db = float((20 * ratio.log10()).abs().mean()) if len(ratio) else 0.0
-    likeness = None
-    prompt = prompt_features(generator.model, inputs.prompts.text, inputs.prompts.sounds)
-    if prompt is not None:
-        heard = prompt_features(generator.model, None, [sound])
-        assert heard is not None
-        likeness = float((heard * prompt).sum())
-    f1 = None if found is None else found.f1
-    return replace(take, onset_f1=f1, level_error_db=error_db, likeness=likeness)

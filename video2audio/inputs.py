@@ -1,7 +1,7 @@
 """Owns reading the inputs of a sound; the picture is decoded once for all networks that read it."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,7 @@ def read_inputs(
     video2rms: Video2Rms[Any] | None,
     *,
     progress: bool = False,
+    on_progress: Callable[[float], None] | None = None,
     watch: Stopwatch | None = None,
     unfinished: Unfinished | None = None,
 ) -> Inputs:
@@ -80,6 +81,7 @@ def read_inputs(
         generator: the model that the inputs are for; None: nothing is generated.
         video2rms: predicts the envelope if none is given.
         progress: whether to show the progress of the prediction.
+        on_progress: called with the share of the prediction that is done.
         watch: records the duration of the stages ``prompts``, ``envelope``, ``network``, ``video`` and ``frames``.
         unfinished: keeps frames and the prediction on disk, and knows those of an interrupted run; None: in memory.
 
@@ -101,7 +103,8 @@ def read_inputs(
             control = envelope = Envelope(known["rms"], FINE_RATE_HZ)
             hits, frames = Hits(*(known[name] for name in _HITS)), seen
         elif request.envelope is None:
-            control, hits = _predict(request, prompts, generator, video2rms, seen, progress=progress, watch=watch)
+            shown: dict[str, Any] = {"progress": progress, "on_progress": on_progress, "watch": watch}
+            control, hits = _predict(request, prompts, generator, video2rms, seen, **shown)
             envelope, frames = control, seen
             if unfinished:
                 unfinished.save(_INPUTS, {"rms": control.rms, **{name: getattr(hits, name) for name in _HITS}}, seen)
@@ -149,9 +152,7 @@ def _predict(
     generator: SoundGenerator | None,
     video2rms: Video2Rms[Any] | None,
     seen: StoredRows | None,
-    *,
-    progress: bool,
-    watch: Stopwatch,
+    **shown: Any,
 ) -> tuple[Envelope, Hits]:
     """Return the predicted envelope and hits; the generator's frames are added to `seen` in the same decoding."""
     section, seed = request.section, request.envelope_seed
@@ -171,9 +172,7 @@ def _predict(
             else:
                 yield window
 
-    found = predict_from_frames(
-        video2rms, windows(), to_predict, section.start_s, seed=seed, progress=progress, watch=watch
-    )
+    found = predict_from_frames(video2rms, windows(), to_predict, section.start_s, seed=seed, **shown)
     decay_s = None if generator is None else ring_s(prompts, generator)
     if decay_s is not None:
         found = found.ringing(decay_s)

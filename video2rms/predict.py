@@ -11,7 +11,7 @@ if __name__ == "__main__":  # before the slow imports
 import logging
 import math
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -174,6 +174,7 @@ def predict_from_frames(
     *,
     seed: int | None = None,
     progress: bool = False,
+    on_progress: Callable[[float], None] | None = None,
     watch: Stopwatch | None = None,
 ) -> PredictedEnvelope:
     """Predict the envelope of a part of a video from its frames.
@@ -185,6 +186,8 @@ def predict_from_frames(
         start_s: Start of the part in seconds.
         seed: Draws the level of each hit from its distribution; None: the median.
         progress: Whether to show a progress bar, if there is more than one window.
+        on_progress: Called with the share of the frames that have been read, from 0 to 1; it may end the prediction by
+            an exception.
         watch: Records the durations of the stages `video` (reading frames) and `network`.
     """
     watch = watch or Stopwatch()
@@ -192,7 +195,7 @@ def predict_from_frames(
     n_frames = count_at_rate(request.duration_s, FRAME_RATE_HZ)
     stamps: set[int] = set()
     with tqdm(total=n_frames, unit="frame", desc="envelope", disable=not progress or n_frames <= WINDOW_FRAMES) as bar:
-        read = _watched(watch.timed("video", windows), bar, stamps)
+        read = _watched(watch.timed("video", windows), bar, stamps, on_progress)
         levels = join_levels(watch.timed("network", predict_levels(model, read, seed=seed)))
     rate_hz = len(stamps) / request.duration_s
     if len(stamps) > 1 and rate_hz < LEAST_RATE_HZ - 0.5:
@@ -206,10 +209,19 @@ def predict_from_frames(
     return PredictedEnvelope(levels.louder(-model.headroom_db), round(lead_s * FINE_RATE_HZ))
 
 
-def _watched(windows: Iterable[FrameWindow], bar: "tqdm[Any]", stamps: set[int]) -> Iterator[FrameWindow]:
+def _watched(
+    windows: Iterable[FrameWindow],
+    bar: "tqdm[Any]",
+    stamps: set[int],
+    on_progress: Callable[[float], None] | None,
+) -> Iterator[FrameWindow]:
     """Yield windows, and add the times at which their frames are shown, in milliseconds, to `stamps`."""
+    n_frames = 0
     for window in windows:
         bar.update(len(window.frames))
+        n_frames += len(window.frames)
+        if on_progress is not None:
+            on_progress(min(1.0, n_frames / bar.total))
         grid_s = (window.first + torch.arange(len(window.frames))) / FRAME_RATE_HZ
         stamps.update((1000 * (grid_s - window.lateness_s)).round().int().tolist())
         yield window

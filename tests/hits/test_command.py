@@ -39,7 +39,8 @@ def test_it_prints_the_hits(envelope_csv, capsys):
 
 def test_it_writes_the_edited_envelope_and_its_table(envelope_csv, tmp_path, capsys):
     before = envelope_csv.read_bytes()
-    edits = "--move 3.0 3.15 --scale 3.15 -6dB --scale 3.15 0.5 --add 3.4 0.05 0.1 --mute 3.4 --delete 3.4"
+    edits = "--move 3.0 3.15 --scale 3.15 -6dB --scale 3.15 0.5 --add 3.4 0.05 0.1 --level 3.4 0.2 --decay 3.4 0.3"
+    edits += " --mute 3.4 --delete 3.4"
     files = ["--output", str(tmp_path / "out.csv"), "--table", str(tmp_path / "hits.csv")]
     main([str(envelope_csv), *edits.split(), *files])
     printed = table(capsys.readouterr().out)

@@ -37,6 +37,8 @@ def changed_s(before, after):
 EDITS = {
     "move": lambda hits: hits.move(3.0, 3.15),
     "scale": lambda hits: hits.scale(3.0, 2.0),
+    "level": lambda hits: hits.set_level(3.0, 0.2),
+    "decay": lambda hits: hits.set_decay(3.0, 0.03),
     "mute": lambda hits: hits.mute(3.0),
     "delete": lambda hits: hits.delete(3.0),
     "add": lambda hits: hits.add(3.1, 0.2, 0.05),
@@ -109,6 +111,18 @@ def test_gains_are_exact():
     torch.testing.assert_close(everything.envelope.rms, envelope.rms / 2, atol=1e-3, rtol=0.02)
 
 
+def test_a_level_and_a_decay_are_what_was_given():
+    read = HitEnvelope.of(level(*ROWS))
+    assert read.mute(3.0).set_level(3.0, 0.2).named(3.0).level == 0.2
+    louder = read.set_level(3.0, 2 * read.named(3.0).level)
+    torch.testing.assert_close(louder.envelope.rms, read.scale(3.0, 2.0).envelope.rms)
+    longer = HitEnvelope.of(read.set_decay(3.0, 0.2).envelope).named(3.0)
+    assert longer.decay_s == pytest.approx(0.2, rel=0.1)
+    assert longer.level == pytest.approx(read.named(3.0).level, rel=0.05)
+    same = read.named(3.0)
+    assert read.set_level(3.0, same.level).set_decay(3.0, same.decay_s) is read
+
+
 def test_edits_apply_in_their_order():
     read = HitEnvelope.of(level(*ROWS))
     assert read.move(3.0, 3.5).scale(3.5, 2.0).hits[-1].level == pytest.approx(2 * read.hits[-1].level)
@@ -138,6 +152,8 @@ def test_a_hit_is_named_by_a_time_within_50_ms():
         (lambda hits: hits.shift(1.5), "4.5"),
         (lambda hits: hits.scale(0.5, -1.0), "-1.0"),
         (lambda hits: hits.scale(0.5, math.nan), "nan"),
+        (lambda hits: hits.set_level(0.5, -1.0), "-1.0"),
+        (lambda hits: hits.set_decay(0.5, 5.0), "5.0"),
         (lambda hits: hits.add(9.0, 0.1), "9.0"),
         (lambda hits: hits.add(1.0, -0.1), "-0.1"),
         (lambda hits: hits.add(1.0, 0.1, 5.0), "5.0"),

@@ -15,12 +15,13 @@ from common.errors import InputError
 from evaluation.onsets import detect_onsets
 from hits.edit import HitEnvelope
 from hits.level import Hits
+from media.muxing import mux
 from media.reading import probe, read_sound
 from media.writing import write_video
 from session import __main__ as command
 from session.folder import SessionFolder
 from session.mixing import PEAK_DB, export, mixed, placed
-from session.model import FILE, Session, Track
+from session.model import FILE, ORIGINAL, Session, Track
 from session.work import Workshop
 from video2audio import FoleyPipeline, FoleyRequest
 
@@ -283,6 +284,39 @@ def test_a_damaged_session_is_refused(tmp_path, content, named):
         Session.read(tmp_path)
 
 
+def test_the_original_sound_is_a_stem_of_the_mix(work, video, tmp_path):
+    tone = 0.1 * torch.sin(2 * torch.pi * 440 * torch.arange(round(3.0 * RATE_HZ)) / RATE_HZ).expand(2, -1)
+    heard = tmp_path / "heard.mkv"
+    mux(video, tone, RATE_HZ, heard)
+    place = SessionFolder(work.place.folder, replace(work.session, video=str(heard)))
+    with_sound = replace(work, place=place).keep_original(-6.0)
+    mix = mixed(with_sound)
+    gain = 10 ** ((mix.session.headroom_db or 0) / 20)
+    stem = mix.stems[ORIGINAL]
+    torch.testing.assert_close(sum(mix.stems.values()), mix.sound)
+    wanted = 0.1 * 10 ** (-6 / 20) * gain
+    assert float(stem[:, RATE_HZ : 2 * RATE_HZ].abs().max()) == pytest.approx(wanted, rel=0.1)
+    assert stem.shape == mix.sound.shape
+    assert float(stem[:, round(3.1 * RATE_HZ) :].abs().max()) < 1e-3
+    assert ORIGINAL not in mixed(with_sound.keep_original(None)).stems
+    with pytest.raises(InputError, match="99"):
+        with_sound.keep_original(99.0)
+    with pytest.raises(InputError, match="name"):
+        Track(ORIGINAL).check()
+
+
+def test_settings_act_on_what_is_generated_from_then_on(work):
+    configured = work.configure(n_steps=3, level_match_db=0.0)
+    assert configured.session.settings["n_steps"] == 3
+    again = configured.generate(None, [1])
+    assert not torch.equal(sound_of(again), sound_of(work))
+    back = again.configure(n_steps=None, level_match_db=None).generate(None, [1])
+    assert torch.equal(sound_of(back), sound_of(work))
+    for wrong in ({"n_steps": 0}, {"control_strength": 11.0}, {"cfg_scale": -1.0}):
+        with pytest.raises(InputError):
+            work.configure(**wrong)
+
+
 def test_the_commands_do_the_same_and_refuse_in_one_sentence(tmp_path, video, capsys):
     folder, table = tmp_path / "session", tmp_path / "hits.csv"
     table.write_text("time_s,level,decay_s\n0.4,0.1,0.05\n2.0,0.1,0.05\n")
@@ -303,6 +337,8 @@ def test_the_commands_do_the_same_and_refuse_in_one_sentence(tmp_path, video, ca
         "split", folder, "--name", "low", "--hits", "2.2", "--prompt", "hitting cloth", "--pan", "-0.5"
     )
     assert "muted" in run("set", folder, "--track", "low", "--mute")
+    run("add", folder, "--name", "third", "--envelope", table)
+    assert "third" not in run("remove", folder, "--track", "third")
     times_s = [float(line.split(",")[0]) for line in run("show", folder).splitlines() if line[:1].isdigit()]
     assert times_s == pytest.approx([0.4, 2.2], abs=0.005)
     run("export", folder, "--output-dir", tmp_path / "out")
@@ -318,6 +354,9 @@ def test_the_commands_do_the_same_and_refuse_in_one_sentence(tmp_path, video, ca
         (("new", folder, "--video", video), "not empty"),
         (("export", folder, "--output-dir", folder / "out"), "within the session"),
         (("set", folder, "--track", "low", "--pan", "2"), "2"),
+        (("original", folder, "loud"), "loud"),
+        (("original", folder, "0"), "no sound"),
+        (("remove", folder, "--track", "high"), "high"),
         (("export", folder, "--output-dir", tmp_path / "out"), "film."),
         (("export", folder, "--output-dir", video.parent, "--overwrite"), "film.mp4"),
     ):
