@@ -1,4 +1,4 @@
-# setup · demo · test · test-fast · lint · bench · results · docs, each usable on a fresh machine with Python 3.11 to 3.13 and git
+# setup · demo · studio · test · test-fast · lint · bench · results · docs, each usable on a fresh machine with Python 3.11 to 3.13 and git
 VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/installed
@@ -9,7 +9,7 @@ FITS := import sys, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (
 # librosa has numba compile itself at its first use; processes that do so at once spoil each other's cache, and crash
 WARM_UP := import torch; from evaluation.onsets import detect_onsets; detect_onsets(torch.rand(1, 44100), 44100)
 
-.PHONY: setup demo test test-fast lint bench results docs
+.PHONY: setup demo studio test test-fast lint bench results docs
 
 setup: $(STAMP)
 
@@ -28,6 +28,10 @@ $(STAMP): requirements.txt requirements-nodeps.txt | $(RUN)
 
 demo: setup
 	$(RUN) demo.py
+
+# the page on which sounds are shaped by hand; ARGS="--port 9000" and so on
+studio: setup
+	$(RUN) studio.py $(ARGS)
 
 # one process a core, at most four (each takes up to 4 GB), with one thread of torch each
 test: setup

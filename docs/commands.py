@@ -18,7 +18,7 @@ from common.options import command_parser
 from training.config import REPOSITORY
 
 COMMANDS = {
-    "Make sounds": ("demo", "infer", "session", "hits", "video2rms.predict", "stable_foley.generate_split"),
+    "Make sounds": ("demo", "infer", "studio", "session", "hits", "video2rms.predict", "stable_foley.generate_split"),
     "Measure sounds and data": ("evaluate", "data.report", "synthetic.report", "tests.parity"),
     "Prepare data": ("data.preprocess", "synthetic", "training.cache", "training.shards"),
     "Convert checkpoints": ("stable_foley.checkpoint", "training.bundle"),

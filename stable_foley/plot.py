@@ -19,7 +19,7 @@ _MIN_DB = -80.0
 _MOST_COLUMNS = 2000  # two for each pixel
 _LEAST_SAMPLES = 400  # in a column, from which on no more than their range can be seen
 _BLOCK_COLUMNS = 200
-_BLOCK_SAMPLES = 2**21
+_BLOCK_SAMPLES = 2**18
 _ENVELOPE_PART_S = 60
 
 

@@ -1,0 +1,1 @@
+"""The studio: see, hear and shape the sound of a video in a browser."""
