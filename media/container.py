@@ -26,6 +26,7 @@ MATROSKA = "matroska,webm"
 _LEAVES_OUT_DAMAGE = {MATROSKA, "mpegts"}  # FFmpeg skips damage in these; only a gap in all streams shows it
 _EXACT_SEEK = {MP4, MATROSKA, "wav", "w64", "aiff", "flac"}  # others (raw MP3, MPEG-TS) are read from the start
 _NO_MEDIA = {"tty", "image2"}  # FFmpeg reads any text as an animation
+_PLAYLISTS = {"hls", "concat", "dash", "imf"}  # they name other files, anywhere
 _SEEK_LEAD_S = 1  # sound decoders need some time before the first sample, and frames are stored out of order
 _ONE_FRAME_A_PACKET = {"h264", "hevc", "vp9", "av1"}  # other codecs have packets that repeat the last frame
 _MOST_FRAMES_LOST = 2  # in a row; the second field of an interlaced frame may be a packet without its own frame
@@ -53,6 +54,8 @@ def opened(path: Path) -> Iterator[InputContainer]:
         with av.open(name, metadata_errors="replace") as container:
             if container.format.name in _NO_MEDIA or container.format.name.endswith("_pipe"):
                 raise InputError(f"{path} is a text or a picture, not a video or a sound: give another file")
+            if container.format.name in _PLAYLISTS:
+                raise InputError(f"{path} is a playlist: give the video or sound that it names")
             if _stated_size(path, container) > path.stat().st_size:
                 raise InputError(f"{path} is cut off before its end: copy or download it again")
             yield container

@@ -65,7 +65,7 @@ def sessions(studio: TheStudio) -> list[SessionRow]:
 def new_session(video: UploadFile, studio: TheStudio) -> Opened:
     """Begin a session with a video."""
     studio.library.check_room(video.size or 0)
-    name = video.filename or "video"
+    name = (video.filename or "").replace("\\", "/").rsplit("/", 1)[-1] or "video"
     suffix = Path(name).suffix.lower()
     place = studio.library.new()
     try:

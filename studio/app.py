@@ -14,7 +14,7 @@ from common.errors import InputError
 from common.files import LockedError
 from studio.api import router
 from studio.guard import Guard
-from studio.jobs import QueueFullError
+from studio.jobs import QueueFullError, for_page
 from studio.pictures import PreviewError
 from studio.server import Studio, StudioSettings
 
@@ -61,7 +61,7 @@ def _add_errors(app: FastAPI) -> None:
         return JSONResponse({"error": sentence}, status)
 
     app.add_exception_handler(
-        InputError, lambda _, error: answer(409 if isinstance(error, LockedError) else 400, str(error))
+        InputError, lambda _, error: answer(409 if isinstance(error, LockedError) else 400, for_page(str(error)))
     )
     app.add_exception_handler(
         QueueFullError, lambda *_: answer(429, "too many jobs are waiting: cancel some, or wait until they are done")
@@ -77,6 +77,8 @@ def _add_errors(app: FastAPI) -> None:
     def not_valid(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            return answer(422, "the request is no JSON")
         place = ".".join(str(part) for part in first["loc"][1:]) or "the request"
         return answer(422, f"{place} is not possible: {first['msg']}")
 

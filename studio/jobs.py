@@ -1,6 +1,7 @@
 """The queue of jobs, and the worker process that runs them one after the other."""
 
 import multiprocessing
+import re
 import secrets
 import threading
 import time
@@ -22,6 +23,7 @@ KEPT_S = 60.0
 PATIENCE_S = 2.0
 """Time that a cancelled job has to end by itself; then the worker is replaced."""
 
+_OPTION = re.compile(r"(?<![\w-])--(?=[a-z])")
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
 
 
@@ -59,13 +61,19 @@ class Job:
 
     def end(self, status: Status, error: str | None = None) -> None:
         """Say how it ended."""
-        self.status, self.error, self.stage, self.fraction = status, error, None, None
+        self.status, self.stage, self.fraction = status, None, None
+        self.error = None if error is None else for_page(error)
         self.ended_s = time.monotonic()
 
     @property
     def is_open(self) -> bool:
         """Whether it waits or runs."""
         return self.status in ("queued", "running")
+
+
+def for_page(sentence: str) -> str:
+    """Return an error without the dashes of options, which the page does not have."""
+    return _OPTION.sub("", sentence)
 
 
 class QueueFullError(Exception):

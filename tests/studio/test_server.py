@@ -19,6 +19,7 @@ from media.writing import write_sound
 from tests.studio.conftest import DURATION_S, RATE_HZ, TIMES_S, change, hit_envelope, new_session, running, until
 
 pytestmark = pytest.mark.slow
+PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:3.6,\nFILE\n#EXT-X-ENDLIST\n"
 
 
 def sound_of(client, session, name="main", number=None):
@@ -135,6 +136,7 @@ def test_changes_of_the_mix_are_quick_and_checked(client, begun):
         answer = client.post(f"/api/sessions/{begun}/jobs", json=body)
         assert answer.status_code in (400, 422), body
         assert named in answer.json()["error"]
+        assert "--" not in answer.json()["error"]  # the page has no options
 
 
 def test_a_job_that_is_not_possible_fails_with_a_sentence(client, begun):
@@ -255,9 +257,23 @@ def test_a_killed_worker_fails_its_job_and_the_next_one_runs(client, begun):
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("broken.mp4", b"no video at all"), ("empty.mp4", b""), ("../../up.mp4", b"nothing"), ("sound.wav", None)],
+    [
+        ("broken.mp4", b"no video at all"),
+        ("empty.mp4", b""),
+        ("../../up.mp4", b"nothing"),
+        ("sound.wav", None),
+        ("list.m3u8", PLAYLIST),
+    ],
 )
-def test_what_is_no_video_is_refused_and_nothing_is_kept(client, name, content, tmp_path):
+def test_what_is_no_video_is_refused_and_nothing_is_kept(client, name, content, tmp_path, film):
+    if content is PLAYLIST:  # names a file of somebody else
+        content = PLAYLIST.replace(b"FILE", bytes(film.with_suffix(".ts")))
+        with av.open(str(film)) as source, av.open(str(film.with_suffix(".ts")), "w") as copy:
+            stream = copy.add_stream_from_template(source.streams.video[0])
+            for packet in source.demux(video=0):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    copy.mux(packet)
     if content is None:
         write_sound(tmp_path / name, torch.zeros(2, 4410), 44_100)
         content = (tmp_path / name).read_bytes()
