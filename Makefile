@@ -62,6 +62,7 @@ results: setup
 	$(RUN) -m benchmarks.video2rms
 	$(RUN) -m benchmarks.cavp
 	$(RUN) -m benchmarks.control
+	$(RUN) -m benchmarks.region_ends
 
 docs: setup
 	$(RUN) -m docs.commands

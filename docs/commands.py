@@ -35,6 +35,7 @@ COMMANDS = {
         "benchmarks.preprocess",
         "benchmarks.prompts",
         "benchmarks.readers",
+        "benchmarks.region_ends",
         "benchmarks.ring",
         "benchmarks.real_clips",
         "benchmarks.speed",
