@@ -1,10 +1,11 @@
-"""Scores of takes: agreement with hits and level of their envelope, and likeness to their prompt."""
+"""Scores of takes: agreement with the hits and the level of their envelope, likeness to their prompt; of hits too."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from torch import Tensor
 
-from hits.edit import HitEnvelope
+from hits.edit import Hit, HitEnvelope
 from media.envelope import Envelope, fine_envelope
 from session.model import Take
 from stable_foley.generator import SoundGenerator
@@ -13,6 +14,9 @@ from video2audio.inputs import Inputs
 
 AUDIBLE_DB = 40.0
 """How far below its highest level an envelope counts for the level error of a take."""
+HEARD_S = 0.5
+"""Sound after a hit by which CAVP or CLAP tell what it is."""
+_LEAD_S = 0.02
 
 
 def scored(generator: SoundGenerator, take: Take, sound: Tensor, envelope: Envelope, inputs: Inputs) -> Take:
@@ -45,3 +49,32 @@ def _likeness(generator: SoundGenerator, sound: Tensor, inputs: Inputs) -> float
     heard = prompt_features(generator.model, None, [sound])
     assert heard is not None
     return float((heard * prompt).sum())
+
+
+def sounds_nearer(
+    generator: SoundGenerator, sound: Tensor, start_s: float, words: str, other_words: str
+) -> Callable[[Hit], bool]:
+    """Return what tells whether a hit in a sound is nearer to words than to other words.
+
+    Args:
+        generator: Its model embeds sounds and words.
+        sound: (C, N).
+        start_s: Time of its first sample, where the times of hits are those of the video.
+        words: The words.
+        other_words: The other words.
+
+    Raises:
+        InputError: The model does not know the words.
+    """
+    model, rate_hz = generator.model, generator.sample_rate_hz
+    wanted, other = (prompt_features(model, text, ()) for text in (words, other_words))
+    assert wanted is not None
+    assert other is not None
+
+    def is_nearer(hit: Hit) -> bool:
+        start = max(0, round((hit.time_s - start_s - _LEAD_S) * rate_hz))
+        heard = prompt_features(model, None, [sound[:, start : start + round(HEARD_S * rate_hz)]])
+        assert heard is not None
+        return float((heard * wanted).sum()) > float((heard * other).sum())
+
+    return is_nearer

@@ -19,11 +19,10 @@ from media.sound_part import SoundPart
 from session.folder import SessionFolder
 from session.model import Session, Take, Track
 from session.models import model_record
-from session.scores import scored
+from session.scores import scored, sounds_nearer
 from stable_foley.generator import MAX_CONTROL_STRENGTH, SoundGenerator
 from stable_foley.regions import Generated, changed_regions, regenerate
 from stable_foley.sampler import Progress, SamplerSettings
-from stable_foley.windows import prompt_features
 from video2audio.inputs import Inputs, read_inputs
 from video2audio.pipeline import FoleyPipeline
 from video2audio.record import fingerprint
@@ -32,8 +31,6 @@ from video2audio.request import FoleyRequest
 FIRST_TRACK = "main"
 Bars = Callable[[str], Progress]
 """What shows the progress of sampling steps, by what they are for."""
-HEARD_S = 0.5
-"""Sound after a hit by which CAVP or CLAP tell what it is."""
 
 
 @dataclass(frozen=True)
@@ -258,19 +255,8 @@ class Workshop:
         track, take = self._kept(name)
         if not track.prompt:
             raise InputError(f"the track {track.name} has no words to compare with: give it a prompt by `set --prompt`")
-        model, rate_hz = self.generator.model, self.generator.sample_rate_hz
         sound = self.place.generated(track, take).sound[:, :]
-        own, other = (prompt_features(model, text, ()) for text in (track.prompt, words))
-        assert own is not None
-        assert other is not None
-
-        def is_nearer(hit: Hit) -> bool:
-            start = max(0, round((hit.time_s - self.session.start_s - 0.02) * rate_hz))
-            heard = prompt_features(model, None, [sound[:, start : start + round(HEARD_S * rate_hz)]])
-            assert heard is not None
-            return float((heard * other).sum()) > float((heard * own).sum())
-
-        return is_nearer
+        return sounds_nearer(self.generator, sound, self.session.start_s, words, track.prompt)
 
     def change(self, name: str | None, **values: Any) -> "Workshop":
         """Change prompts, gain, pan or mute of a track; prompts act on takes that are generated from then on.
