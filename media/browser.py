@@ -14,6 +14,7 @@ from media.reading import probe, read_frames
 _TYPES = {"mov,mp4,m4a,3gp,3g2,mj2": "video/mp4", "matroska,webm": "video/webm"}
 _CODECS = ("h264", "vp8", "vp9", "av1")
 _PIXELS = ("yuv420p", "yuvj420p")
+_WIDEST = 4
 ALL_DECODED_S = 60.0
 """Duration up to which thumbnails are exact; those of longer videos are key frames."""
 
@@ -38,7 +39,7 @@ def thumbnails(path: Path, most: int, height_px: int) -> tuple[list[float], Tens
     Args:
         path: A video.
         most: Largest number of pictures; there are at most four a second.
-        height_px: Their height; the width follows from the picture.
+        height_px: Their height; the width follows from the picture, but is at most 4 times the height.
 
     Returns:
         Their times in seconds, and the pictures (T, 3, H, W), uint8, RGB.
@@ -49,7 +50,8 @@ def thumbnails(path: Path, most: int, height_px: int) -> tuple[list[float], Tens
     info = probe(path)
     n_pictures = max(1, min(most, int(4 * info.duration_s)))
     rate_hz = n_pictures / info.duration_s
-    size_px = (max(1, round(height_px * info.width / info.height)), height_px)
+    width_px = min(_WIDEST * height_px, max(1, round(height_px * info.width / info.height)))
+    size_px = (width_px, height_px)
     times_s = [number / rate_hz for number in range(n_pictures)]
     if info.duration_s > ALL_DECODED_S:
         return times_s, torch.stack(list(_key_frames(path, times_s, size_px)))

@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
-from common.errors import InputError, check_range
+from common.errors import InputError, check_choice, check_range, check_seed
 from common.files import atomic_path
 
 VERSION = 1
 FILE = "session.json"
 LARGEST_GAIN_DB = 40.0
+LONGEST_S = 86_400.0
+_LONGEST_TEXT = 10_000
 ORIGINAL = "original-sound"
 """Name of the stem of the video's own sound; no track has it."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,40}")
@@ -42,6 +44,24 @@ class Take:
     def rank(self) -> tuple[float, float, float]:
         """What takes are sorted by, the best first: onsets, then likeness, then level."""
         return -(self.onset_f1 or 0.0), -(self.likeness or 0.0), self.level_error_db
+
+    def check(self) -> None:
+        """Refuse values that are not possible.
+
+        Raises:
+            InputError: The error names the value.
+        """
+        check_range("number", self.number, 1, 10**9, whole=True)
+        check_seed(self.seed, "seed")
+        for key, least, most in (("onset_f1", 0, 1), ("level_error_db", 0, 1000), ("likeness", -1.01, 1.01)):
+            if getattr(self, key) is not None:
+                check_range(key, getattr(self, key), least, most)
+        if not isinstance(self.origin, Mapping):
+            raise InputError("origin is no table of values")
+        for region in [self.origin["region_s"]] if "region_s" in self.origin else self.origin.get("regions_s", []):
+            start_s, end_s = region
+            check_range("region", start_s, 0, LONGEST_S)
+            check_range("region", end_s, 0, LONGEST_S)
 
 
 @dataclass(frozen=True)
@@ -76,10 +96,22 @@ class Track:
         Raises:
             InputError: The error names the value.
         """
+        _check_text("name", self.name)
         if not _NAME.fullmatch(self.name) or self.name == ORIGINAL:
             raise InputError(f"the track {self.name!r} has no possible name: give letters, digits, - and _, at most 41")
         check_range("--gain", self.gain_db, -LARGEST_GAIN_DB, LARGEST_GAIN_DB)
         check_range("--pan", self.pan, -1, 1)
+        for key in ("prompt", "negative_prompt"):
+            if getattr(self, key) is not None:
+                _check_text(key, getattr(self, key))
+        for prompt in self.audio_prompts:
+            _check_text("audio_prompts", prompt)
+        check_choice("muted", self.muted, (True, False))
+        for take in self.takes:
+            take.check()
+        numbers = [take.number for take in self.takes]
+        if len(set(numbers)) < len(numbers) or self.kept not in (None, *numbers):
+            raise InputError(f"the track {self.name} has two takes of one number, or keeps one that is not there")
 
     def take(self, number: int) -> Take:
         """Return a take.
@@ -119,6 +151,28 @@ class Session:
     tracks: tuple[Track, ...] = ()
     headroom_db: float | None = None
     original_gain_db: float | None = None
+
+    def check(self) -> None:
+        """Refuse values that are not possible.
+
+        Raises:
+            InputError: The error names the value.
+        """
+        for key in ("video", "fingerprint"):
+            _check_text(key, getattr(self, key))
+        check_range("start_s", self.start_s, 0, LONGEST_S)
+        check_range("duration_s", self.duration_s, 1e-3, LONGEST_S)
+        for key in ("headroom_db", "original_gain_db"):
+            if getattr(self, key) is not None:
+                check_range(key, getattr(self, key), -200, LARGEST_GAIN_DB)
+        for key in ("model", "settings"):
+            if not isinstance(getattr(self, key), Mapping):
+                raise InputError(f"{key} is no table of values")
+        names = [track.name for track in self.tracks]
+        if len(set(names)) < len(names):
+            raise InputError("two tracks have one name")
+        for track in self.tracks:
+            track.check()
 
     def track(self, name: str | None) -> Track:
         """Return a track, or the only one if no name is given.
@@ -175,11 +229,13 @@ class Session:
                 for track in content["tracks"]
             )
             session = cls(**{key: value for key, value in content.items() if key not in ("version", "tracks")})
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise InputError(f"{path} is damaged ({error}): restore it, or make a new session") from None
         session = replace(session, tracks=tracks)
-        for track in tracks:
-            track.check()
+        try:
+            session.check()
+        except (TypeError, AttributeError, ValueError) as error:
+            raise InputError(f"{path} is damaged ({error}): restore it, or make a new session") from None
         missing = [key for key in ("checkpoint", "set", "dtype", "models") if key not in session.model]
         if missing:
             raise InputError(f"{path} is damaged (model lacks {missing[0]}): restore it, or make a new session")
@@ -192,3 +248,13 @@ def _made(kind: type, content: Mapping[str, Any], **convert: Callable[[Any], Any
     if unknown:
         raise KeyError(", ".join(sorted(unknown)))
     return kind(**{key: convert[key](value) if key in convert else value for key, value in content.items()})
+
+
+def _check_text(name: str, value: object) -> None:
+    """Refuse what is no text, or too long a one."""
+    try:
+        if isinstance(value, str) and len(value.encode("utf-8")) <= _LONGEST_TEXT:
+            return
+    except UnicodeEncodeError:
+        pass
+    raise InputError(f"{name} is no possible text")

@@ -1,5 +1,6 @@
 """The JSON requests of the page."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from studio.pictures import original_sound, spectrogram_tile, thumbnail_sheet
 from studio.schema import About, JobsView, JobView, Limits, Opened, SessionRow, SessionView, Uploaded, revision
 from studio.server import Studio
 
+_SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
 _FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 
@@ -54,7 +56,7 @@ def sessions(studio: TheStudio) -> list[SessionRow]:
     for place in studio.library:
         try:
             rows.append(SessionRow.of(place))
-        except InputError:  # damaged: it can still be deleted
+        except Exception:  # noqa: BLE001 (damaged, however that happened: it can still be deleted)
             rows.append(
                 SessionRow(id=place.id, name=place.name, duration_s=None, changed=place.changed, n_takes=0, bytes=0)
             )
@@ -69,7 +71,7 @@ def new_session(video: UploadFile, studio: TheStudio) -> Opened:
     suffix = Path(name).suffix.lower()
     place = studio.library.new()
     try:
-        path = place.folder / f"video{suffix if suffix[1:].isalnum() and suffix.isascii() else '.mp4'}"
+        path = place.folder / f"video{suffix if _SUFFIX.fullmatch(suffix) else '.mp4'}"
         with path.open("wb") as file:
             shutil.copyfileobj(video.file, file)
         _check_video(path, name, studio.settings.longest_s)

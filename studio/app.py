@@ -60,9 +60,11 @@ def _add_errors(app: FastAPI) -> None:
     def answer(status: int, sentence: str) -> JSONResponse:
         return JSONResponse({"error": sentence}, status)
 
-    app.add_exception_handler(
-        InputError, lambda _, error: answer(409 if isinstance(error, LockedError) else 400, for_page(str(error)))
-    )
+    def input_error(request: Request, error: Exception) -> JSONResponse:
+        folder = request.app.state.studio.library.folder
+        return answer(409 if isinstance(error, LockedError) else 400, for_page(str(error), folder))
+
+    app.add_exception_handler(InputError, input_error)
     app.add_exception_handler(
         QueueFullError, lambda *_: answer(429, "too many jobs are waiting: cancel some, or wait until they are done")
     )

@@ -3,8 +3,10 @@
 import re
 import shutil
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
+from lzma import LZMAError
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from common.errors import InputError
 from common.files import atomic_path
 from media.reading import probe
 from media.sound_part import SoundPart
+from session.folder import SessionFolder
 from session.model import FILE, Session
 from session.models import generates_for
 from studio.history import History
@@ -58,6 +61,7 @@ def read_archive(library: Library, path: Path, name: str, origin: Mapping[str, A
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
             _check_members(members, library.most_bytes)
+            library.check_room(sum(member.file_size for member in members))
             for member in members:
                 target = place.folder / member.filename
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +72,9 @@ def read_archive(library: Library, path: Path, name: str, origin: Mapping[str, A
         library.keep(place, name)
     except BaseException as error:
         library.remove(place)
-        if isinstance(error, zipfile.BadZipFile | NotImplementedError | OSError | RuntimeError):
+        if isinstance(
+            error, zipfile.BadZipFile | NotImplementedError | OSError | RuntimeError | zlib.error | LZMAError
+        ):
             raise InputError(f"{name} cannot be read ({error}): give a session.zip of the studio") from None
         raise
     return place
@@ -91,10 +97,19 @@ def _check_members(members: list[zipfile.ZipInfo], most_bytes: int) -> None:
 def _adopt(place: Place, origin: Mapping[str, Any]) -> None:
     """Make the paths of a session that comes from elsewhere those of its files here, whatever they were."""
     session, video = Session.read(place.session_folder), place.video
-    if not probe(video).has_video or fingerprint(video) != session.fingerprint:
+    info = probe(video)
+    if not info.has_video or fingerprint(video) != session.fingerprint:
         raise InputError("the video in the archive is not that of the session: export the session again")
     if not generates_for(origin, session):
         raise InputError("the session was made with another model: start the studio with its --checkpoint")
+    if session.start_s + session.duration_s > info.duration_s + 0.1:
+        raise InputError("the session is longer than its video: export the session again")
+    opened = SessionFolder(place.session_folder, session)
+    for track in session.tracks:
+        opened.envelope(track)
+        for take in track.takes:
+            opened.take_envelope(track, take)
+            opened.generated(track, take)
     tracks = []
     for track in session.tracks:
         names = [SoundPart.parse(prompt).path.name for prompt in track.audio_prompts]

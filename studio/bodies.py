@@ -18,6 +18,7 @@ Level = Annotated[float, Field(ge=0, le=HIGHEST_LEVEL, allow_inf_nan=False)]
 Gain = Annotated[float, Field(ge=-LARGEST_GAIN_DB, le=LARGEST_GAIN_DB, allow_inf_nan=False)]
 Words = Annotated[str, Field(max_length=_LONGEST_PROMPT)]
 Name = Annotated[str, Field(max_length=64)]
+FileName = Annotated[str, Field(max_length=120)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 
 
@@ -127,7 +128,7 @@ class OfFile(Body):
     """An uploaded file."""
 
     kind: Literal["file"]
-    name: Name
+    name: FileName
 
 
 class OfTake(Body):

@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 
 from common.errors import InputError
+from common.files import atomic_folder
 from media.clip import count_at_rate
 from media.envelope import FINE_RATE_HZ, Envelope
 from media.reading import read_sound
@@ -33,6 +34,7 @@ from studio.history import History
 from studio.library import Place
 
 MOST_TAKES = 32
+LEAST_PROMPT_S = 0.1
 
 
 _VERBS = {
@@ -64,12 +66,19 @@ class _Change(Body):
         return self.named.format(**dict(self))
 
     def run(self, work: Workshop, place: Place) -> None:
-        """Change the session, and record the new state for `Undo`.
+        """Change the session, and record the new state for `Undo`; a change that fails leaves the state before.
 
         Raises:
             InputError: The change is not possible.
         """
-        self._run(work, place)
+        try:
+            self._run(work, place)
+        except BaseException:
+            self._failed(History(place.open()))
+            raise
+
+    def _failed(self, history: History) -> None:
+        history.restore()
 
     def _run(self, work: Workshop, place: Place) -> None:
         changed = self._applied(work, place)
@@ -107,6 +116,9 @@ class Generate(_Generating):
 
     def _title(self) -> str:
         return f"Generate {'a take' if self.n_takes == 1 else f'{self.n_takes} takes'} of {self.track}"
+
+    def _failed(self, history: History) -> None:
+        history.catch_up()  # takes that are complete stay
 
     def _applied(self, work: Workshop, place: Place) -> Workshop:
         return work.generate(self.track, range(self.seed, self.seed + self.n_takes))
@@ -348,8 +360,10 @@ class Export(_Change):
     is_quick: ClassVar[bool] = False
 
     def _run(self, work: Workshop, place: Place) -> None:
+        with atomic_folder(place.cache / "exports") as folder:
+            export(work, folder, place.stem, self.sample_rate_hz, overwrite=True)
         place.clear_exports()
-        export(work, place.exports, place.stem, self.sample_rate_hz, overwrite=True)
+        (place.cache / "exports").replace(place.exports)
 
 
 Change = Annotated[
@@ -380,7 +394,7 @@ def _cut(work: Workshop, place: Place, region: OfTake) -> Path:
     rate_hz = work.place.sample_rate_hz(track, take)
     sound = read_sound(work.place.sound_path(track, take), sample_rate_hz=rate_hz)
     first, last = (round((each - work.session.start_s) * rate_hz) for each in (region.start_s, region.end_s))
-    if not 0 <= first < last:
+    if not 0 <= first < last - LEAST_PROMPT_S * rate_hz or last > sound.shape[1] + rate_hz:
         raise InputError(f"the region from {region.start_s:g} to {region.end_s:g} s is not possible: mark a longer one")
     path = place.new_file(f"{region.track}-{region.take}-{region.start_s:.2f}-{region.end_s:.2f}.wav")
     write_sound(path, sound[:, first:last], rate_hz)

@@ -1,5 +1,6 @@
 """Undo and redo: the states that a session had, as copies of its session.json and of the envelopes of its tracks."""
 
+import filecmp
 import json
 import shutil
 from dataclasses import dataclass, replace
@@ -62,6 +63,25 @@ class History:
         self._set_now(number)
         for state in self._states()[:-MOST_STATES]:
             shutil.rmtree(state)
+
+    def catch_up(self) -> None:
+        """Record what changed since the last state: a change that was interrupted, or one from outside the studio."""
+        states = self._states()
+        if states and not self._is_state(states[self._now()]):
+            self.record("Change from outside, or interrupted")
+
+    def _is_state(self, state: Path) -> bool:
+        """Return whether the session is as it was in a state; the headroom and the place of the video do not count."""
+        now, before = self.place.session, Session.read(state)
+        if replace(now, headroom_db=None, video="") != replace(before, headroom_db=None, video=""):
+            return False
+        paths = ((self.place.envelope_path(track), state / f"{track.name}.csv") for track in now.tracks)
+        return all(filecmp.cmp(path, kept, shallow=False) for path, kept in paths)
+
+    def restore(self) -> None:
+        """Return to the present state, after a change that did not succeed."""
+        if self._states():
+            self._restored(self._now())
 
     def undoes(self) -> str | None:
         """Return what `undo` would undo; None: nothing."""

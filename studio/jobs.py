@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any, Literal
 
 from common.errors import InputError
@@ -62,7 +63,7 @@ class Job:
     def end(self, status: Status, error: str | None = None) -> None:
         """Say how it ended."""
         self.status, self.stage, self.fraction = status, None, None
-        self.error = None if error is None else for_page(error)
+        self.error = None if error is None else for_page(error, self.place.folder.parent)
         self.ended_s = time.monotonic()
 
     @property
@@ -71,9 +72,14 @@ class Job:
         return self.status in ("queued", "running")
 
 
-def for_page(sentence: str) -> str:
-    """Return an error without the dashes of options, which the page does not have."""
-    return _OPTION.sub("", sentence)
+def for_page(sentence: str, folder: Path) -> str:
+    """Return an error without the dashes of options, which the page does not have, and without the server's folders.
+
+    Args:
+        sentence: The error.
+        folder: The folder of all sessions.
+    """
+    return _OPTION.sub("", re.sub(rf"{re.escape(str(folder))}/[0-9a-f]+/", "", sentence))
 
 
 class QueueFullError(Exception):
@@ -88,7 +94,7 @@ class Worker:
         self._choice = choice
         self.about: dict[str, Any] | None = None
         """What it says of its models, see `studio.worker.about`; None: it still loads them."""
-        self.cancelled = self._context.Event()
+        self.cancelled = self._context.RawValue("b", 0)  # without a lock, which a killed process would keep
         self._process: BaseProcess | None = None
         self._messages: Connection | None = None
         self._alive: Connection | None = None
@@ -149,7 +155,7 @@ class Worker:
         except (EOFError, OSError):
             self.end()
             if job.status == "running":
-                if self.cancelled.is_set():
+                if self.cancelled.value:
                     job.end("cancelled")
                 else:
                     job.end("failed", "the worker process ended (is memory short?): give the job again")
@@ -233,15 +239,19 @@ class Jobs:
     def cancel(self, job: Job) -> None:
         """Cancel a job; one that runs ends soon, after which the models may have to be loaded again."""
         with self._changed:
-            if job.status == "queued":
+            was_queued = job.status == "queued"
+            if was_queued:
                 job.end("cancelled")
+        if was_queued:
+            self._on_end(job)
+        with self._changed:
             if job.status != "running":
                 return
-            self._worker.cancelled.set()
+            self._worker.cancelled.value = 1
         threading.Timer(PATIENCE_S, self._insist, (job,)).start()
 
     def _insist(self, job: Job) -> None:
-        if job.status == "running" and self._worker.cancelled.is_set():
+        if job.status == "running" and self._worker.cancelled.value:
             self._worker.kill()
 
     def wait_idle(self, place: Place) -> None:
@@ -257,7 +267,7 @@ class Jobs:
             while not self._closed:
                 for job in self._jobs:
                     if job.status == "queued":
-                        self._worker.cancelled.clear()
+                        self._worker.cancelled.value = 0
                         job.start()
                         return job
                 self._changed.wait()

@@ -216,7 +216,8 @@ class Library:
             shutil.rmtree(place.cache, ignore_errors=True)
             with suppress(InputError):  # a damaged session
                 if place.is_begun:
-                    History(place.open()).forget_takes()
+                    with place.open().locked():  # one that is being changed is left as it is
+                        History(place.open()).forget_takes()
         if self._used + n_bytes > self.most_bytes:
             raise InputError(
                 f"sessions take {self._used / GIB:.1f} of {self.most_bytes / GIB:.1f} GiB: delete some of them, or "
@@ -234,6 +235,6 @@ def _is_kept(folder: Path) -> bool:
 
 def safe_name(name: str) -> str:
     """Return a name for a file that is like one given by a person, without folders or unusual characters."""
-    plain = _UNSAFE.sub("-", name.replace("\\", "/").rsplit("/", 1)[-1]).strip(" .-") or "file"
+    plain = _UNSAFE.sub("-", name.replace("\\", "/").rsplit("/", 1)[-1]).strip(" ._-") or "file"
     path = Path(plain)
     return f"{path.stem[:_LONGEST_NAME]}{path.suffix[:10]}"

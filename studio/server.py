@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import HTTPException
 
+from common.files import LockedError
 from studio.changes import Begin
 from studio.jobs import Job, Jobs
 from studio.library import Library, Place
@@ -74,7 +75,10 @@ class Studio:
             return self.jobs.add(place, change)
         job = Job(place, change)
         job.start()
-        run(change, place, FoleyPipeline(None, None))
+        try:
+            run(change, place, FoleyPipeline(None, None), wait=False)
+        except LockedError:
+            return self.jobs.add(place, change)
         job.end("done")
         return job
 

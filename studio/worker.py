@@ -53,11 +53,9 @@ class CancelledError(Exception):
 
 
 class Flag(Protocol):
-    """What says whether the job is to be cancelled, such as an event of multiprocessing."""
+    """What says whether the job is to be cancelled: a value in shared memory, not 0 if it is."""
 
-    def is_set(self) -> bool:
-        """Return whether it is."""
-        ...
+    value: int
 
 
 class Runnable(Protocol):
@@ -147,7 +145,9 @@ def _begin(place: Place, pipeline: FoleyPipeline, on_progress: Callable[[float],
     History(begun.place).record("Open the video")
 
 
-def run(change: Runnable, place: Place, pipeline: FoleyPipeline, bars: Bars | None = None) -> None:
+def run(
+    change: Runnable, place: Place, pipeline: FoleyPipeline, bars: Bars | None = None, *, wait: bool = True
+) -> None:
     """Run a change of a session.
 
     Args:
@@ -155,13 +155,16 @@ def run(change: Runnable, place: Place, pipeline: FoleyPipeline, bars: Bars | No
         place: Where the session is.
         pipeline: The models; none are needed for changes without `needs_model`.
         bars: Show progress, see `Workshop`.
+        wait: Whether to wait for another process that changes the session.
 
     Raises:
+        LockedError: Another process changes the session, and it is not waited for.
         InputError: The change is not possible, or the session was made with other models.
     """
     opened = place.open()
-    with opened.locked(wait=True):
+    with opened.locked(wait=wait):
         opened = place.open()
+        History(opened).catch_up()
         if change.needs_model and not generates_for(pipeline.origin, opened.session):
             raise InputError(
                 f"this session was made with another model ({opened.session.model['checkpoint']}): start the studio "
@@ -172,7 +175,7 @@ def run(change: Runnable, place: Place, pipeline: FoleyPipeline, bars: Bars | No
 
 def _told(messages: Connection, cancelled: Flag, stage: str, share: float | None) -> None:
     """Say how far a stage is, or end the job when it is cancelled."""
-    if cancelled.is_set():
+    if cancelled.value:
         raise CancelledError
     messages.send(("progress", stage, share))
 

@@ -36,6 +36,8 @@ def test_the_page_itself_may_do_everything():
         {"Origin": "http://evil.example"},
         {"Origin": "null"},
         {"Origin": "http://testserver:81"},
+        {"Origin": "https://testserver"},
+        {"Origin": "http://[::1"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site", "Origin": "http://testserver"},
     ],
@@ -70,6 +72,22 @@ def test_a_token_is_asked_for_and_kept_in_a_cookie_that_scripts_cannot_read():
     assert "samesite=strict" in cookie
     assert client.get("/api/sessions").status_code == 200
     assert client.post("/api/sessions", headers={"Origin": "http://evil.example"}).status_code == 403
+
+
+def test_cookies_of_other_programs_and_odd_tokens_do_no_harm():
+    client = client_of(hosts=None, token=TOKEN)
+    assert client.get("/", headers={"Cookie": f'other={{"a":1}}; a[b]=1; {COOKIE}={TOKEN}'}).status_code == 200
+    assert client.get("/?token=\u00e9").status_code == 401
+    assert client.get("/", headers={b"Cookie": f"{COOKIE}=".encode() + b"\xe9"}).status_code == 401
+
+
+def test_json_may_not_be_as_large_as_a_file(monkeypatch):
+    monkeypatch.setattr("studio.guard.MOST_JSON_BYTES", 100)
+    client = client_of()
+    multipart = {"Content-Type": "multipart/form-data; boundary=x"}
+    assert client.post("/api/sessions/1/jobs", content=b"x" * 101).status_code == 413
+    assert client.post("/api/sessions/1/jobs", content=b"x" * 101, headers=multipart).status_code == 413
+    assert client.post("/api/sessions", content=b"x" * 101, headers=multipart).status_code == 200
 
 
 def test_a_large_body_is_refused_whether_or_not_it_says_its_size():

@@ -1,5 +1,6 @@
 """The folder of the studio, archives of sessions, and undo, without models."""
 
+import json
 import shutil
 import zipfile
 from dataclasses import replace
@@ -11,7 +12,7 @@ import torch
 from common.errors import InputError
 from media.writing import write_sound
 from session.folder import SessionFolder
-from session.model import Session, Take, Track
+from session.model import FILE, Session, Take, Track
 from stable_foley.regions import Generated
 from studio.archive import read_archive, write_archive
 from studio.history import MOST_STATES, History
@@ -58,6 +59,7 @@ def place(library, film):
         ("a\x00b\n?.wav", "a-b-.wav"),
         ("", "file"),
         ("ä.wav", "wav"),
+        ("_x.wav", "x.wav"),
     ],
 )
 def test_names_of_people_become_names_of_files(name, wanted):
@@ -167,8 +169,63 @@ def test_an_archive_that_cannot_be_used_is_refused(library, place, tmp_path):
     assert len(list(library)) == 1
 
 
-def names_of(session):
-    return [track.name for track in session.tracks]
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("duration_s", "x"),
+        ("duration_s", None),
+        ("duration_s", 1e9),
+        ("duration_s", 60.0),
+        ("start_s", -3),
+        ("start_s", 1e7),
+        ("headroom_db", "x"),
+        ("settings", []),
+        ("prompt", 5),
+        ("prompt", "\ud800"),
+        ("muted", "x"),
+        ("kept", 99),
+        ("number", "1"),
+        ("number", -1),
+        ("seed", "x"),
+        ("onset_f1", "x"),
+        ("origin", []),
+        ("origin", {"region_s": [1]}),
+    ],
+)
+def test_a_session_with_impossible_values_is_refused_and_not_listed(library, place, tmp_path, key, value):
+    packed = write_archive(place)
+    content = json.loads((place.session_folder / FILE).read_text())
+    track = content["tracks"][0]
+    where = next(each for each in (content, track, track["takes"][0]) if key in each)
+    where[key] = value
+    name = f"session/{FILE}"
+    path = changed_archive(packed, tmp_path, [(name, json.dumps(content))], without=[name])
+    with pytest.raises(InputError):
+        read_archive(library, path, "again", ORIGIN)
+    assert len(list(library.folder.iterdir())) == 1
+
+
+def test_an_archive_whose_sounds_are_damaged_is_refused(library, place, tmp_path):
+    name = "session/tracks/main/take-1.wav"
+    path = changed_archive(write_archive(place), tmp_path, [(name, b"RIFF")], without=[name])
+    with pytest.raises(InputError):
+        read_archive(library, path, "again", ORIGIN)
+    assert len(list(library.folder.iterdir())) == 1
+
+
+def test_a_change_that_history_does_not_know_is_a_state_of_its_own(place):
+    opened = place.open()
+    History(opened).catch_up()
+    assert History(opened).undoes() is None
+    track = replace(opened.session.tracks[0], gain_db=-5.0)
+    opened = opened.saved(opened.session.changed(track))  # as `python -m session set` does, or a killed worker
+    History(opened).catch_up()
+    assert "outside" in History(opened).undoes()
+    opened.write_envelope(track, hit_envelope(0.9))
+    History(opened).restore()
+    assert float(opened.envelope(track).rms.argmax()) != float(hit_envelope(0.9).rms.argmax())
+    back = History(opened).undo()
+    assert back.session.tracks[0].gain_db == 0.0
 
 
 def test_every_state_comes_back_and_a_new_one_forgets_what_was_undone(place):

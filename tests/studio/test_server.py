@@ -16,7 +16,7 @@ from evaluation.onsets import detect_onsets
 from media.envelope import write_envelope_csv
 from media.reading import probe
 from media.writing import write_sound
-from tests.studio.conftest import DURATION_S, RATE_HZ, TIMES_S, change, hit_envelope, new_session, running, until
+from tests.studio.conftest import DURATION_S, RATE_HZ, TIMES_S, change, ended, hit_envelope, new_session, running, until
 
 pytestmark = pytest.mark.slow
 PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:3.6,\nFILE\n#EXT-X-ENDLIST\n"
@@ -137,6 +137,7 @@ def test_changes_of_the_mix_are_quick_and_checked(client, begun):
         assert answer.status_code in (400, 422), body
         assert named in answer.json()["error"]
         assert "--" not in answer.json()["error"]  # the page has no options
+        assert str(client.app.state.studio.library.folder) not in answer.json()["error"]
 
 
 def test_a_job_that_is_not_possible_fails_with_a_sentence(client, begun):
@@ -222,6 +223,37 @@ def test_a_job_can_be_cancelled_and_the_worker_goes_on(client, begun):
     change(client, begun, kind="undo")
     _, after = change(client, begun, kind="undo")
     assert track_of(after, "hits")["takes"] == track_of(before, "hits")["takes"]
+
+
+def test_takes_of_a_cancelled_job_are_a_state_of_their_own(client, begun):
+    before = session_of(client, begun)
+    change(client, begun, kind="change", track="hits", prompt="hitting metal")
+    change(client, begun, kind="settings", n_steps=40)
+    job = client.post(
+        f"/api/sessions/{begun}/jobs", json={"kind": "generate", "track": "hits", "n_takes": 30, "seed": 50}
+    ).json()
+    n_before = len(track_of(before, "hits")["takes"])
+    until(lambda: len(track_of(session_of(client, begun), "hits")["takes"]) > n_before)
+    client.delete(f"/api/sessions/{begun}/jobs/{job['id']}")
+    until(lambda: ended(client, begun, job["id"]))
+    after = session_of(client, begun)
+    assert len(track_of(after, "hits")["takes"]) > n_before
+    _, back = change(client, begun, kind="undo")
+    assert track_of(back, "hits")["takes"] == track_of(before, "hits")["takes"]
+    assert track_of(back, "hits")["prompt"] == "hitting metal"
+    _, again = change(client, begun, kind="again")
+    assert track_of(again, "hits")["takes"] == track_of(after, "hits")["takes"]
+    for _ in range(3):
+        change(client, begun, kind="undo")
+
+
+def test_a_session_that_another_program_changes_does_not_stop_the_studio(client, begun):
+    with client.app.state.studio.library.place(begun).open().locked():
+        answer = client.post(f"/api/sessions/{begun}/jobs", json={"kind": "change", "track": "hits", "pan": 0.3})
+        assert answer.json()["status"] == "queued"
+        assert client.get("/api/about").status_code == 200
+    until(lambda: track_of(session_of(client, begun), "hits")["pan"] == 0.3)
+    change(client, begun, kind="undo")
 
 
 def worker_of(client):
