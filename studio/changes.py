@@ -8,7 +8,6 @@ import torch
 from pydantic import Field
 
 from common.errors import InputError
-from common.files import atomic_folder
 from media.clip import count_at_rate
 from media.envelope import FINE_RATE_HZ, Envelope
 from media.reading import read_sound
@@ -360,10 +359,9 @@ class Export(_Change):
     is_quick: ClassVar[bool] = False
 
     def _run(self, work: Workshop, place: Place) -> None:
-        with atomic_folder(place.cache / "exports") as folder:
-            export(work, folder, place.stem, self.sample_rate_hz, overwrite=True)
-        place.clear_exports()
-        (place.cache / "exports").replace(place.exports)
+        written = export(work, place.exports, place.stem, self.sample_rate_hz, overwrite=True)
+        for path in {*place.exports.glob("*")} - {*written}:
+            path.unlink()
 
 
 Change = Annotated[

@@ -122,10 +122,6 @@ class Place:
             number += 1
         return path
 
-    def clear_exports(self) -> None:
-        """Remove the files of the last export."""
-        shutil.rmtree(self.exports, ignore_errors=True)
-
     @property
     def n_bytes(self) -> int:
         """Size of all its files; one that has several names counts once."""

@@ -71,7 +71,7 @@ class Studio:
         Raises:
             InputError: A quick change is not possible.
         """
-        if not (change.is_quick and not isinstance(change, Begin)) or self.jobs.is_busy(place):
+        if not change.is_quick or self.jobs.is_busy(place):
             return self.jobs.add(place, change)
         job = Job(place, change)
         job.start()

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from common.errors import InputError
 from common.parallel import end_with
-from session.models import generates_for, model_record
+from session.models import generates_for
 from session.work import Bars, Workshop
 from stable_foley.checkpoint import BUNDLED, default_checkpoint
 from studio.changes import Begin
@@ -87,7 +87,6 @@ def about(pipeline: FoleyPipeline) -> dict[str, Any]:
         },
         "guidance": bool(generator.model.conditioner.prompts),
         "sample_rate_hz": generator.sample_rate_hz,
-        "record": model_record(pipeline),
         "origin": {key: pipeline.origin[key] for key in ("set", "dtype", "models")},
     }
 

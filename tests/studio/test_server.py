@@ -191,6 +191,8 @@ def test_hits_split_to_a_track_are_exported_and_the_session_opens_again(client, 
     assert len(notes) == 1
     mix, rate_hz = soundfile.read(io.BytesIO(client.get(f"/api/sessions/{begun}/exports/film.wav").content))
     assert (rate_hz, len(mix)) == (48_000, round(DURATION_S * 48_000))
+    timeline = client.get(f"/api/sessions/{begun}/exports/film.otio").text
+    assert f"{begun}/exports/film.metal.wav" in timeline
     packed = client.get(f"/api/sessions/{begun}/archive").content
     answer = client.post("/api/sessions/open", files={"archive": ("film.session.zip", packed)})
     assert answer.status_code == 201, answer.text
