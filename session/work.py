@@ -182,10 +182,8 @@ class Workshop:
         return self._with_envelope(track, self._of_part(after.envelope), {"edits": list(words)})
 
     def hits(self, track: Track) -> HitEnvelope:
-        """Return the hits of a track with times of the video; its envelope begins with silence before the part."""
-        envelope = self.place.envelope(track)
-        lead = torch.zeros(round(self.session.start_s * envelope.rate_hz))
-        return HitEnvelope.of(replace(envelope, rms=torch.cat([lead, envelope.rms])))
+        """Return the hits of a track with times of the video."""
+        return hits_in_video(self.place.envelope(track), self.session.start_s)
 
     def _of_part(self, envelope: Envelope) -> Envelope:
         """Return an envelope of the video from the start of the part on."""
@@ -399,6 +397,12 @@ class Workshop:
         )
         track = self.place.write_take(track, take, made, envelope, self.generator.sample_rate_hz)
         return self._with(self.session.changed(track)), track
+
+
+def hits_in_video(envelope: Envelope, start_s: float) -> HitEnvelope:
+    """Return the hits of an envelope with times of the video; it gets silence before the part that begins at a time."""
+    lead = torch.zeros(round(start_s * envelope.rate_hz))
+    return HitEnvelope.of(replace(envelope, rms=torch.cat([lead, envelope.rms])))
 
 
 def shown_bar(description: str) -> Progress:

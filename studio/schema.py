@@ -1,20 +1,18 @@
 """What the server tells the page, as JSON; times are seconds of the video."""
 
-from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import BaseModel
 
-from hits.edit import HitEnvelope
 from media.envelope import read_envelope_csv
 from media.reading import MediaInfo, probe
 from media.sound_part import SoundPart
 from session.folder import SessionFolder
 from session.model import FILE, Session, Take, Track
+from session.work import hits_in_video
 from studio.history import HISTORY, NOW, History
 from studio.jobs import Job
 from studio.library import Place
@@ -293,8 +291,7 @@ def revision(place: Place) -> str:
 def _hits(path: Path, version: int, start_s: float) -> tuple[float, list[tuple[float, float, float]]]:
     """Return rate and hits of an envelope; the version tells that a file is another one."""
     envelope = read_envelope_csv(path)
-    lead = torch.zeros(round(start_s * envelope.rate_hz))
-    hits = HitEnvelope.of(replace(envelope, rms=torch.cat([lead, envelope.rms]))).hits
+    hits = hits_in_video(envelope, start_s).hits
     return envelope.rate_hz, [(hit.time_s, hit.level, hit.decay_s) for hit in hits]
 
 
