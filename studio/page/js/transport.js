@@ -6,26 +6,20 @@ import { isSeen, reveal } from "./axis.js";
 import { $, clamp, say } from "./dom.js";
 import { grain, mixer, start, stop } from "./mixer.js";
 import { set, state } from "./state.js";
+import { Follower } from "./sync.js";
 
-const NEAR_S = 0.008, FAR_S = 0.15, MOST_RATE = 0.04, LEAST_RATE = 0.002, PER_S = 1, FRAMES = 15, LEARN_FRAMES = 5;
-const SETTLE_MS = 400, PATIENCE_MS = 400, AHEAD_S = 0.08, GRAIN_MS = 60;
+const PATIENCE_MS = 400, AHEAD_S = 0.08, GRAIN_MS = 60;
 
 /** @type {HTMLVideoElement} */
 const video = $("video");
 let position_s = 0;
 let attempt = 0;
-/** How long the video takes to start or to seek; learned, since it depends on the machine. */
-const leads_s = { start: 0.06, startAfterSeek: 0.03, seek: 0.06 };
-/** @type {"start" | "startAfterSeek" | "seek" | null} what is to be learned next */
-let learned = null;
-let sought_ms = -1e9;
+const follower = new Follower();
 let grain_ms = 0;
 let shown_s = 0;
 /** @type {number | null} where the video is to go after a seek that is under way */
 let wanted_s = null;
 let wasPlaying = false;
-/** @type {number[]} last offsets, in seconds */
-let offsets_s = [];
 
 export const transport = {
   /** Time of the video that is heard and seen now. */
@@ -34,15 +28,11 @@ export const transport = {
   },
   /** How much the picture is ahead of the sound: the median of the last frames. */
   get offset_ms() {
-    return offsets_s.length ? 1000 * median(offsets_s) : null;
+    const { offset_s } = follower;
+    return offset_s === null ? null : 1000 * offset_s;
   },
   video,
 };
-
-function median(values) {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)];
-}
 
 /** Return the time of the context whose sound leaves the loudspeaker at a time of `performance.now()`. */
 function heardAt(now_ms) {
@@ -81,11 +71,9 @@ export async function play() {
   if (mine !== attempt) return;
   const when = mixer.context.currentTime + AHEAD_S;
   start(position_s, when, looped);
-  setTimeout(playVideo, 1000 * (when - heardAt(performance.now()) - leads_s[kind]), mine);
-  offsets_s = [];
+  setTimeout(playVideo, 1000 * (when - heardAt(performance.now()) - follower.leads_s[kind]), mine);
   shown_s = position_s;
-  learned = kind;
-  sought_ms = performance.now();
+  follower.begin(kind, performance.now());
   say("Playing");
 }
 
@@ -167,23 +155,9 @@ function follow(now_ms, media_s, display_ms) {
   if (!mixer.hasStarted || video.seeking || video.paused) return;
   const heard = heardAt(display_ms), target_s = mixer.positionAt(heard);
   if (heard < mixer.when || target_s >= end_s() - 0.05) return;
-  const off_s = media_s - target_s, hasSettled = now_ms - sought_ms > SETTLE_MS;
-  if (Math.abs(off_s) > FAR_S) {
-    if (!hasSettled) return;
-    learned = "seek";
-    sought_ms = now_ms;
-    offsets_s = [];
-    video.currentTime = target_s + leads_s.seek;
-    return;
-  }
-  offsets_s = [...offsets_s.slice(1 - FRAMES), off_s];
-  if (learned && offsets_s.length === LEARN_FRAMES) {
-    leads_s[learned] = clamp(leads_s[learned] - median(offsets_s), 0, 0.4);
-    learned = null;
-  }
-  const usual_s = median(offsets_s); // single frames are shown early or late by a refresh of the screen
-  const wanted = Math.abs(usual_s) < NEAR_S ? 1 : 1 - clamp(PER_S * usual_s, -MOST_RATE, MOST_RATE);
-  if (Math.abs(video.playbackRate - wanted) > LEAST_RATE) video.playbackRate = wanted;
+  const rate = follower.follow(media_s - target_s, now_ms);
+  if (rate === null) video.currentTime = target_s + follower.leads_s.seek;
+  else if (video.playbackRate !== rate) video.playbackRate = rate;
 }
 
 function eachFrame(now_ms, frame) {
