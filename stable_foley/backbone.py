@@ -95,6 +95,9 @@ class LatentCodec(Protocol):
     def encode(self, wave: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Map sound (B, C, N) to latents (B, Z, L): ``parameters_of``, then ``draw``."""
 
+    def settle(self, latent: Tensor, level: Tensor) -> Tensor:
+        """Return generated latents (B, Z, L) as the codec corrects them for the level (B, N) that was asked for."""
+
     def decode(self, latent: Tensor) -> Tensor:
         """Map latents (B, Z, L) to sound (B, C, L · samples_per_step)."""
 
@@ -237,6 +240,10 @@ class VaeLatent(nn.Module):
     def encode(self, wave: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw a latent (B, Z, L) for sound (B, C, N)."""
         return self.draw(self.parameters_of(wave), generator)
+
+    def settle(self, latent: Tensor, level: Tensor) -> Tensor:
+        """Return latents (B, Z, L) as they are: a step of this codec is not divided into places."""
+        return latent
 
     def decode(self, latent: Tensor) -> Tensor:
         """Map latents (B, Z, L) to sound (B, C, L · samples_per_step); one clip at a time to save memory."""

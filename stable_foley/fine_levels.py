@@ -35,6 +35,7 @@ class FineLevels(nn.Module):
     """
 
     n_channels = _N_ORDERS * _SLOTS_PER_STEP
+    slots_per_step = _SLOTS_PER_STEP
     samples_per_slot = _HOP * _FRAMES_PER_SLOT
 
     window: Tensor

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torchaudio.functional import create_dct, melscale_fbanks
 
 from stable_foley.fine_levels import FineLevels
+from stable_foley.rhythm import steady_steps, without_rhythm
 
 _N_FFT = 2048
 _HOP = 512
@@ -135,6 +136,18 @@ class MelLatent(nn.Module):
             values = log_amplitude.clamp(min=_LOG_FLOOR) - _LOG_MEAN
             cepstrum = self.cosines @ rearrange(values, "b f (l t) -> b (f t) l", t=_N_FRAMES) / self.spread
             return torch.cat((cepstrum, self.fine.encode(mono)), dim=1)
+
+    def settle(self, latent: Tensor, level: Tensor) -> Tensor:
+        """Return latents (B, 304, L) without the rhythm of their steps where a level (B, N) is steady."""
+        parts = latent.split((_N_BANDS * _N_FRAMES, FineLevels.n_channels), dim=1)
+        steady = steady_steps(level[:, : self.samples_per_step * latent.shape[-1]], self.samples_per_step)
+        settled = [
+            without_rhythm(part * spread, per_step, steady) / spread
+            for part, spread, per_step in zip(
+                parts, (self.spread, self.fine.spread), (_N_FRAMES, FineLevels.slots_per_step), strict=True
+            )
+        ]
+        return torch.cat(settled, dim=1).where(steady[:, None], latent)
 
     @torch.no_grad()
     def decode(self, latent: Tensor) -> Tensor:

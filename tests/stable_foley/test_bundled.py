@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchaudio.transforms import MelSpectrogram
 
-from benchmarks.sounds import f1_within_100_ms, lag_s, level_db, onset_times_s, shifted, silenced
+from benchmarks.sounds import f1_within_100_ms, lag_s, level_db, onset_times_s, pulsation_db, shifted, silenced
 from evaluation.levels import rms_correlation
 from media.envelope import Envelope, fine_envelope
 from stable_foley.generator import Prompts, SoundGenerator
@@ -73,6 +73,14 @@ def centroid_hz(wave):
     """Mean frequency of a sound (C, N), by amplitude."""
     spectrum = torch.fft.rfft(wave.mean(dim=0)).abs()
     return float((torch.fft.rfftfreq(wave.shape[-1], 1 / SAMPLE_RATE_HZ) * spectrum).sum() / spectrum.sum())
+
+
+def test_a_sound_of_one_level_does_not_pulsate_with_the_tokens(pipeline):
+    steady = Envelope(torch.full((1250,), 0.05), 125)
+    token_hz = SAMPLE_RATE_HZ / pipeline.model.backbone.samples_per_token
+    for words in ("hitting metal", "scratching wood"):
+        sound = pipeline.generate(steady, DURATION_S, prompts=Prompts(words))
+        assert pulsation_db(sound, token_hz) < 6
 
 
 def test_the_timbre_goes_on_from_window_to_window(pipeline):
