@@ -29,13 +29,13 @@ from media.reading import read_sound
 from stable_foley.checkpoint import BUNDLED
 from stable_foley.generator import Prompts, SoundGenerator
 from synthetic import SAMPLE_RATE_HZ
-from video2audio.ring import ring_s
+from video2audio.ring import Ring, ring_of
 
 HITS_S = torch.tensor([0.5, 1.5, 2.5, 3.5])
 DURATION_S = 4.5
-RMS, RING = 0.1, 0.6
-"""Level of a hit, and share of it that rings: about what recorded hits have."""
-USUAL_DECAY_S = 0.04
+RMS = 0.1
+USUAL_RING = Ring(decay_s=0.04, share=0.6)
+"""About what recorded hits have."""
 STEADY_RMS = 0.05
 SMOOTH_DECAY_S = 0.25
 FRAME_SAMPLES = 512
@@ -55,9 +55,9 @@ def read_single_hits(folder: Path) -> dict[str, Tensor]:
 
 def hits_along(generator: SoundGenerator, prompts: Prompts, seed: int) -> Tensor:
     """Return the four hits (C, N) that a prompt asks for."""
-    decay_s = ring_s(prompts, generator) or USUAL_DECAY_S
+    ring = ring_of(prompts, generator) or USUAL_RING
     ones = torch.ones_like(HITS_S)
-    hits = Hits(HITS_S, RMS * ones, decay_s * ones, RING * ones)
+    hits = Hits(HITS_S, RMS * ones, ring.decay_s * ones, ring.share * ones)
     envelope = Envelope(level_of_hits(hits, round(DURATION_S * FINE_RATE_HZ)), FINE_RATE_HZ)
     return generator.generate(envelope, DURATION_S, prompts=prompts, seed=seed)
 

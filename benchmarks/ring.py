@@ -1,40 +1,43 @@
-"""Measure how long single hits of each material ring in synthetic clips: ``python -m benchmarks.ring``.
+"""Measure how single hits of each material ring in synthetic clips: ``python -m benchmarks.ring``.
 
-Prints the median decay of each material, where the stick leaves it at once, as a Markdown table.
-`video2audio.ring.DECAYS_S` holds these values.
+The hits are dry, as Foley is recorded close to the microphone and gets its room in the mix. Prints the medians of each
+material, where the stick leaves it at once, as a Markdown table. `video2audio.ring.RINGS` holds these values.
 """
 
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import astuple
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from benchmarks.tools import table
 from common.errors import user_errors
 from common.options import add_clips, add_seed, command_parser
-from hits.level import measure_hits
-from synthetic import SyntheticSpec, render_clip
+from synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
+from synthetic.sound import draw_voice, strike_sound
+from video2audio.ring import Ring, ring_of_hit
 
-ALONE_S = 0.3  # from a hit to the next, which would hide how it rings
+TAIL_S = 1.0  # of silence after a hit, in which it is known to be over
 
 
-def median_decays_s(n_clips: int, seed: int) -> dict[str, tuple[float, int]]:
-    """Return the median decay in seconds and the number of hits of each material in synthetic clips."""
-    decays_s = defaultdict[str, list[float]](list)
+def median_rings(n_clips: int, seed: int) -> dict[str, tuple[Ring, int]]:
+    """Return the median ring and the number of hits of each material in synthetic clips."""
+    rings = defaultdict[str, list[Ring]](list)
     for index in tqdm(range(n_clips), desc="rendering", unit="clip"):
-        clip = render_clip(SyntheticSpec(duration_s=6.0), seed, index, picture=False)
-        assert clip.envelope is not None
-        strikes = sorted(clip.plan.strikes, key=lambda strike: strike.time_s)
-        hits = measure_hits(clip.envelope.rms, torch.tensor([strike.time_s for strike in strikes]))
-        ends_s = [strike.time_s for strike in strikes[1:]] + [np.inf]
-        for strike, end_s, decay_s in zip(strikes, ends_s, hits.decay_s.tolist(), strict=True):
-            is_free = strike.action == "hit" and strike.dwell_s == 0 and end_s - strike.time_s > ALONE_S
-            if is_free and np.isfinite(decay_s):
-                decays_s[strike.material].append(decay_s)
-    return {name: (float(np.median(found)), len(found)) for name, found in sorted(decays_s.items())}
+        plan = render_clip(SyntheticSpec(duration_s=6.0), seed, index, picture=False, sound=False).plan
+        rng = np.random.default_rng((seed, index))
+        voices = [draw_voice(np.random.default_rng(thing.seed), thing) for thing in plan.scene.things]
+        for strike in plan.strikes:
+            if strike.action == "hit" and strike.dwell_s == 0:
+                dry = np.pad(strike_sound(voices[strike.thing], strike, rng), (0, round(TAIL_S * SAMPLE_RATE_HZ)))
+                if ring := ring_of_hit(dry[np.abs(dry).argmax() :], SAMPLE_RATE_HZ):
+                    rings[strike.material].append(ring)
+    return {
+        name: (Ring(*(float(np.median(values)) for values in zip(*map(astuple, found), strict=True))), len(found))
+        for name, found in sorted(rings.items())
+    }
 
 
 @user_errors()
@@ -44,9 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_clips(parser, default=1500)
     add_seed(parser, "the clips")
     args = parser.parse_args(arguments)
-    found = median_decays_s(args.clips, args.seed)
-    rows = [(name, f"{decay_s:.3f}", str(n_hits)) for name, (decay_s, n_hits) in found.items()]
-    sys.stdout.write(table(["material", "decay to 1 / e (s)", "hits"], rows))
+    found = median_rings(args.clips, args.seed)
+    rows = [(name, f"{ring.decay_s:.3f}", f"{ring.share:.2f}", str(n)) for name, (ring, n) in found.items()]
+    sys.stdout.write(table(["material", "decay to 1 / e (s)", "share of the ring", "hits"], rows))
 
 
 if __name__ == "__main__":

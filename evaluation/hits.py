@@ -6,6 +6,7 @@ from dataclasses import astuple, dataclass, fields
 import numpy as np
 from torch import Tensor
 
+from evaluation.decay import DROP_DB, energy_to_come, fall_s
 from evaluation.onsets import match_onsets
 
 WINDOW_S = 0.002
@@ -13,7 +14,6 @@ HOP_S = 0.0005
 BEFORE_S = 0.05
 """How far before its onset the peak of a hit may lie: detectors are late."""
 AFTER_S = 0.1
-DROP_DB = 20.0
 BRIGHTNESS_S = 0.1
 BRIGHTNESS_LEAD_S = 0.005
 
@@ -24,7 +24,8 @@ class HitShape:
 
     Args:
         attack_ms: From where its level last rises through 20 dB below its peak to the peak.
-        decay_ms: From the peak to where its level first falls through 20 dB below it, at most to the next hit.
+        decay_ms: From the peak to when all but 1 % of its energy is over, at most to the next hit: where an exponential
+            has fallen by 20 dB. The background is subtracted.
         brightness_hz: Spectral centroid of the 100 ms from 5 ms before the peak.
         level_db: Level at the peak, in dB of full scale.
 
@@ -54,9 +55,10 @@ def hit_shapes(wave: Tensor, sample_rate_hz: int, onsets_s: np.ndarray) -> list[
     bounds_s = [-np.inf, *onsets_s, np.inf]
     shapes = []
     for before_s, onset_s, after_s in zip(bounds_s, onsets_s, bounds_s[2:], strict=False):
+        next_s = max(after_s - BEFORE_S, (onset_s + after_s) / 2)  # from here on, the next hit may be heard
         first = max(0, round((max(onset_s - BEFORE_S, (before_s + onset_s) / 2)) * rate_hz))
-        end = min(len(level), round(min(onset_s + AFTER_S, max(after_s - BEFORE_S, (onset_s + after_s) / 2)) * rate_hz))
-        last = len(level) if np.isinf(after_s) else min(len(level), round(after_s * rate_hz))
+        end = min(len(level), round(min(onset_s + AFTER_S, next_s) * rate_hz))
+        last = len(level) if np.isinf(after_s) else min(len(level), round(next_s * rate_hz))
         since = 0 if np.isinf(before_s) else round(before_s * rate_hz)
         shapes.append(_shape(mono, sample_rate_hz, level, (since, first, max(first + 1, end), last)))
     return shapes
@@ -147,13 +149,13 @@ def _shape(mono: np.ndarray, sample_rate_hz: int, level: np.ndarray, bounds: tup
     peak = first + int(np.argmax(level[first:end]))
     limit = level[peak] * 10 ** (-DROP_DB / 20)
     below_before = np.flatnonzero(level[since:peak] < limit)
-    below_after = np.flatnonzero(level[peak:last] < limit)
     attack = peak - (since + below_before[-1] + 1) if len(below_before) else np.nan
-    decay = below_after[0] if len(below_after) else last - peak
+    first_sample, last_sample = (round(place * HOP_S * sample_rate_hz) for place in (peak, last))
+    decay_s = fall_s(energy_to_come(mono[first_sample:last_sample], sample_rate_hz), sample_rate_hz)
     start = max(0, round((peak * HOP_S - BRIGHTNESS_LEAD_S) * sample_rate_hz))
     return HitShape(
         attack_ms=float(attack * HOP_S * 1000),
-        decay_ms=float(decay * HOP_S * 1000),
+        decay_ms=1000 * decay_s,
         brightness_hz=_centroid_hz(mono[start : start + round(BRIGHTNESS_S * sample_rate_hz)], sample_rate_hz),
         level_db=float(20 * np.log10(level[peak])),
     )

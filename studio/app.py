@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
 
 from fastapi import FastAPI, Request
@@ -20,6 +21,7 @@ from studio.server import Studio, StudioSettings
 
 PAGE = Path(__file__).parent / "page"
 _MULTIPART_BYTES = 2**16
+_LONGEST_PLACE = 80  # characters of a name that a request made up
 _NEVER = {"Cache-Control": "no-cache"}
 
 
@@ -72,9 +74,12 @@ def _add_errors(app: FastAPI) -> None:
         PreviewError, lambda *_: answer(503, "the video is being converted so that the browser can play it")
     )
 
-    def http_error(_: Request, error: Exception) -> JSONResponse:
+    def http_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        return answer(error.status_code, str(error.detail))
+        if error.detail != HTTPStatus(error.status_code).phrase:
+            return answer(error.status_code, str(error.detail))
+        sentences = {404: "there is nothing at this address", 405: f"this address takes no {request.method}"}
+        return answer(error.status_code, sentences.get(error.status_code, "the request cannot be answered"))
 
     def not_valid(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
@@ -82,7 +87,7 @@ def _add_errors(app: FastAPI) -> None:
         if first["type"] == "json_invalid":
             return answer(422, "the request is no JSON")
         place = ".".join(str(part) for part in first["loc"][1:]) or "the request"
-        return answer(422, f"{place} is not possible: {first['msg']}")
+        return answer(422, f"{place[:_LONGEST_PLACE]} is not possible: {first['msg']}")
 
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, not_valid)

@@ -4,6 +4,7 @@ import json
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from studio.history import HISTORY, NOW, History
 _ID = re.compile(r"[0-9a-f]{16}")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._ -]+")
 _LONGEST_NAME = 80
+_REMOVALS, _BETWEEN_S = 20, 0.1
 ABOUT = "about.json"
 GIB = 2**30
 
@@ -177,7 +179,11 @@ class Library:
     def remove(self, place: Place) -> None:
         """Remove a session with all its files."""
         (place.folder / ABOUT).unlink(missing_ok=True)  # so that it is not listed while it is removed
-        shutil.rmtree(place.folder, ignore_errors=True)
+        for _ in range(_REMOVALS):
+            shutil.rmtree(place.folder, ignore_errors=True)
+            if not place.folder.exists():
+                return
+            time.sleep(_BETWEEN_S)  # a change that had begun before may still write
 
     @contextmanager
     def upload(self, source: IO[bytes]) -> Iterator[Path]:

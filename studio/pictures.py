@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torchaudio.functional import melscale_fbanks
 
+from common.errors import InputError
 from common.files import atomic_files, atomic_path
 from media.browser import browser_type, thumbnails
 from media.clip import count_at_rate
@@ -35,6 +36,7 @@ RANGE_DB = 80.0
 _FFT = 2048
 _AT_ONCE = 2000
 _SILENCE_RATE_HZ = 44_100
+_making = threading.Lock()  # of what two requests at once would make twice
 
 
 class PreviewError(Exception):
@@ -46,6 +48,7 @@ class Previews:
 
     def __init__(self) -> None:
         self._busy: set[str] = set()
+        self._failed: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def playable(self, place: Place) -> tuple[Path, str]:
@@ -53,7 +56,7 @@ class Previews:
 
         Raises:
             PreviewError: The preview is still being made; ask again.
-            InputError: The video is gone or cannot be read.
+            InputError: The video is gone, cannot be read, or could not be converted.
         """
         video, preview = place.video, place.cache / "preview.mp4"
         mime = browser_type(video)
@@ -62,6 +65,8 @@ class Previews:
         if preview.is_file():
             return preview, "video/mp4"
         with self._lock:
+            if place.id in self._failed:
+                raise InputError(f"this video cannot be shown here, but its sound is heard: {self._failed[place.id]}")
             if place.id not in self._busy:
                 self._busy.add(place.id)
                 threading.Thread(target=self._make, args=(place, video, preview), daemon=True).start()
@@ -72,8 +77,9 @@ class Previews:
             n_samples = max(1, round(probe(video).duration_s * _SILENCE_RATE_HZ))
             silence = torch.zeros(2, 1).expand(2, n_samples)
             mux(video, silence, _SILENCE_RATE_HZ, preview, plan_mux(video, codec="h264", suffix=".mp4"))
-        except Exception:
+        except Exception as error:
             log.exception("the preview of %s failed", place.name)
+            self._failed[place.id] = str(error)
         finally:
             with self._lock:
                 self._busy.discard(place.id)
@@ -86,19 +92,25 @@ def thumbnail_sheet(place: Place) -> tuple[dict[str, Any], Path]:
         InputError: The video is gone or cannot be read.
     """
     about, sheet = place.cache / "thumbnails.json", place.cache / "thumbnails.jpg"
-    if not about.is_file():
-        times_s, frames = thumbnails(place.video, MOST_THUMBNAILS, THUMBNAIL_HEIGHT_PX)
-        n_pictures, _, height, width = frames.shape
-        rows = -(-n_pictures // _COLUMNS)
-        canvas = torch.zeros(rows * _COLUMNS, 3, height, width, dtype=torch.uint8)
-        canvas[:n_pictures] = frames
-        grid = canvas.reshape(rows, _COLUMNS, 3, height, width).permute(0, 3, 1, 4, 2)
-        content = {"times_s": times_s, "width": width, "height": height, "columns": _COLUMNS}
-        with atomic_files(place.cache) as folder:
-            image = Image.fromarray(grid.reshape(rows * height, _COLUMNS * width, 3).numpy())
-            image.save(folder / sheet.name, quality=80)
-            (folder / about.name).write_text(json.dumps(content), encoding="utf-8")
+    with _making:
+        if not about.is_file():
+            _make_sheet(place, about, sheet)
     return json.loads(about.read_text(encoding="utf-8")), sheet
+
+
+def _make_sheet(place: Place, about: Path, sheet: Path) -> None:
+    """Make the sheet of thumbnails and the file that describes it."""
+    times_s, frames = thumbnails(place.video, MOST_THUMBNAILS, THUMBNAIL_HEIGHT_PX)
+    n_pictures, _, height, width = frames.shape
+    rows = -(-n_pictures // _COLUMNS)
+    canvas = torch.zeros(rows * _COLUMNS, 3, height, width, dtype=torch.uint8)
+    canvas[:n_pictures] = frames
+    grid = canvas.reshape(rows, _COLUMNS, 3, height, width).permute(0, 3, 1, 4, 2)
+    content = {"times_s": times_s, "width": width, "height": height, "columns": _COLUMNS}
+    with atomic_files(place.cache) as folder:
+        image = Image.fromarray(grid.reshape(rows * height, _COLUMNS * width, 3).numpy())
+        image.save(folder / sheet.name, quality=80)
+        (folder / about.name).write_text(json.dumps(content), encoding="utf-8")
 
 
 def original_sound(place: Place) -> Path | None:

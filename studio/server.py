@@ -54,7 +54,7 @@ class Studio:
         self.previews = Previews()
 
     def _ended(self, job: Job) -> None:
-        """Remove a new session whose video cannot be used, so that nothing of it is left."""
+        """Remove a new session whose prediction was cancelled; one that failed stays, and can be opened or deleted."""
         if isinstance(job.change, Begin) and job.status == "cancelled":
             self.library.remove(job.place)
 

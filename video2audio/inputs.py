@@ -24,7 +24,7 @@ from media.stored import StoredRows
 from stable_foley.generator import SoundGenerator
 from stable_foley.windows import Frames, Prompts
 from video2audio.request import FoleyRequest, Section
-from video2audio.ring import ring_s
+from video2audio.ring import ring_of
 from video2audio.unfinished import Unfinished
 from video2rms.model import Video2Rms
 from video2rms.predict import frames_to_predict, predict_from_frames
@@ -173,9 +173,9 @@ def _predict(
                 yield window
 
     found = predict_from_frames(video2rms, windows(), to_predict, section.start_s, seed=seed, **shown)
-    decay_s = None if generator is None else ring_s(prompts, generator)
-    if decay_s is not None:
-        found = found.ringing(decay_s)
+    ring = None if generator is None else ring_of(prompts, generator)
+    if ring is not None:
+        found = found.ringing(ring.decay_s, ring.share)
     return found.envelope, found.hits
 
 

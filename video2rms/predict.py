@@ -75,13 +75,14 @@ class PredictedEnvelope:
         """Times of the hits (K,), in seconds."""
         return self.hits.times_s
 
-    def ringing(self, decay_s: float) -> "PredictedEnvelope":
-        """Return the same hits with other decays, whose median is `decay_s`."""
+    def ringing(self, decay_s: float, share: float) -> "PredictedEnvelope":
+        """Return the same hits with other decays, whose median is `decay_s`, and with the same share of the ring."""
         hits = self.levels.hits
         if len(hits) == 0:
             return self
-        longer = hits.decay_s * (decay_s / hits.decay_s.median())
-        return replace(self, levels=replace(self.levels, hits=replace(hits, decay_s=longer)))
+        decays_s = hits.decay_s * (decay_s / hits.decay_s.median())
+        ringing = replace(hits, decay_s=decays_s, ring=torch.full_like(hits.ring, share))
+        return replace(self, levels=replace(self.levels, hits=ringing))
 
 
 def load_video2rms(checkpoint: Path = BUNDLED_VIDEO2RMS, device: str | torch.device = "cpu") -> Video2Rms[Any]:

@@ -41,9 +41,26 @@ def test_attacks_are_told_apart_wherever_the_detector_puts_the_onset(attack_ms):
 
 
 def test_a_decay_ends_at_the_next_hit():
+    """All but 1 % of the energy, which falls by 20 dB in 2 s and is cut off, is over."""
     first, second = hit_shapes(hits([0.5, 0.9], decay_ms=2000), RATE_HZ, np.array([0.5, 0.9]))
-    assert first.decay_ms == pytest.approx(400, abs=2)
-    assert second.decay_ms == pytest.approx(1100, abs=2)  # to the end of the sound
+    for shape, end_s in ((first, 0.35), (second, 1.1)):  # from 50 ms before the next, that may be heard already
+        share_at_end = 10 ** (-2 * end_s / 2)
+        expected_s = -np.log10(share_at_end + 0.01 * (1 - share_at_end))
+        assert shape.decay_ms == pytest.approx(1000 * expected_s, abs=3)
+
+
+def test_a_gap_in_a_ring_does_not_end_it():
+    sound = hits([0.5], decay_ms=200).clone()
+    sound[:, round(0.52 * RATE_HZ) : round(0.53 * RATE_HZ)] = 0
+    (shape,) = hit_shapes(sound, RATE_HZ, np.array([0.5]))
+    assert shape.decay_ms == pytest.approx(200, abs=8)
+
+
+@pytest.mark.parametrize("background_db", [-60, -30])
+def test_the_background_is_not_part_of_a_decay(background_db):
+    noise = 0.5 * 10 ** (background_db / 20) * torch.randn(2 * RATE_HZ, generator=torch.Generator().manual_seed(0))
+    (shape,) = hit_shapes(hits([0.5]) + noise, RATE_HZ, np.array([0.5]))
+    assert shape.decay_ms == pytest.approx(80, rel=0.15)
 
 
 def test_silence_has_no_shape_and_no_hits_have_no_median():

@@ -1,14 +1,19 @@
 """Pictures for the page: spectrograms against closed forms, thumbnails, and which videos browsers play."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import av
 import numpy as np
 import pytest
 import torch
 from torchaudio.functional import melscale_fbanks
 
+from common.errors import InputError
 from media.browser import browser_type, thumbnails
 from media.writing import write_video
-from studio.pictures import COLUMN_RATE_HZ, N_MELS, mel_levels
+from studio.library import Place
+from studio.pictures import COLUMN_RATE_HZ, N_MELS, PreviewError, Previews, mel_levels, thumbnail_sheet
+from tests.studio.conftest import until
 
 RATE_HZ = 44_100
 
@@ -82,3 +87,34 @@ def written(path, codec, pixels="yuv420p", options=None):
 )
 def test_what_browsers_play(tmp_path, name, codec, pixels, mime):
     assert browser_type(written(tmp_path / name, codec, pixels)) == mime
+
+
+def test_a_preview_that_fails_is_said_and_not_tried_for_ever(tmp_path, monkeypatch):
+    def fails(*_):
+        raise InputError("the disk is full")
+
+    monkeypatch.setattr("studio.pictures.mux", fails)
+    place, previews = Place(tmp_path), Previews()
+    written(tmp_path / "video.avi", "mpeg4")
+    with pytest.raises(PreviewError):
+        previews.playable(place)
+
+    def has_failed():
+        try:
+            previews.playable(place)
+        except PreviewError:
+            return False
+        except InputError as error:
+            return "the disk is full" in str(error)
+
+    until(has_failed)
+
+
+def test_two_requests_at_once_make_thumbnails_once(tmp_path, monkeypatch):
+    place, made = Place(tmp_path), []
+    write_video(tmp_path / "video.mp4", torch.zeros(25, 3, 32, 32, dtype=torch.uint8), 25.0)
+    monkeypatch.setattr("studio.pictures.thumbnails", lambda *args: made.append(args) or thumbnails(*args))
+    with ThreadPoolExecutor(4) as threads:
+        sheets = [sheet for _, sheet in threads.map(thumbnail_sheet, [place] * 4)]
+    assert len(made) == 1
+    assert sheets[0].is_file()

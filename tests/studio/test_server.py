@@ -355,3 +355,10 @@ def test_a_picture_that_browsers_do_not_play_is_converted(client, tmp_path):
     preview.write_bytes(client.get(f"/api/sessions/{session_id}/video").content)
     assert probe(preview).duration_s == pytest.approx(1.0, abs=0.05)
     client.delete(f"/api/sessions/{session_id}")
+
+
+def test_errors_of_the_framework_are_sentences(client):
+    for method, path in (("GET", "/api/nothing"), ("PUT", "/api/sessions"), ("GET", "/page/none.js")):
+        answer = client.request(method, path)
+        assert answer.status_code in (404, 405)
+        assert answer.json()["error"][0].islower()
