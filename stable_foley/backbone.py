@@ -33,14 +33,14 @@ from stable_foley.mel_latent import MelLatent
 def _without_what_is_not_used() -> Iterator[None]:
     """Make imports of stable-audio-tools within the block silent, and three times as fast.
 
-    The library would load torch's compiler to set its options, and Lightning for callbacks of its own training. If the
-    compiler cannot be imported, it continues, but its message sets up logging for the whole program. It also prints a
-    line for every CUDA kernel that is not installed.
+    The library would load torch's compiler to set its options, attention for sliding windows, for which it has another
+    way, and Lightning for callbacks of its own training. If the compiler cannot be imported, it continues, but its
+    message sets up logging for the whole program. It also prints a line for every CUDA kernel that is not installed.
     """
     handlers = list(logging.root.handlers)
     callbacks = ModuleType("stable_audio_tools.models.lora.callbacks")
     vars(callbacks).update(LoRASafetensorsCheckpoint=None, StepOffsetCallback=None)
-    held_back = {callbacks.__name__: callbacks, "torch._dynamo": None}
+    held_back = {callbacks.__name__: callbacks, "torch._dynamo": None, "torch.nn.attention.flex_attention": None}
     hidden = {name: module for name, module in held_back.items() if name not in sys.modules}
     sys.modules.update(hidden)  # type: ignore[arg-type]
     try:
@@ -54,7 +54,6 @@ def _without_what_is_not_used() -> Iterator[None]:
 
 with _without_what_is_not_used():
     from stable_audio_tools.models.adp import NumberEmbedder
-    from stable_audio_tools.models.autoencoders import create_autoencoder_from_config
     from stable_audio_tools.models.dit import DiffusionTransformer
 
 log = logging.getLogger(__name__)
@@ -217,6 +216,8 @@ class VaeLatent(nn.Module):
 
     def __init__(self, config: Mapping[str, Any], sample_rate_hz: int) -> None:
         super().__init__()
+        with _without_what_is_not_used():  # here, since it takes as long as torch, and mini needs none
+            from stable_audio_tools.models.autoencoders import create_autoencoder_from_config
         with warnings.catch_warnings():  # about the form of weight normalisation in published weights
             warnings.simplefilter("ignore", FutureWarning)
             self.model = create_autoencoder_from_config({"sample_rate": sample_rate_hz, "model": config})

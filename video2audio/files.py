@@ -18,7 +18,6 @@ from media.muxing import MuxPlan, mux, plan_mux
 from media.stored import Sound
 from media.timecode import start_of_day_s
 from media.writing import DAY_S, write_sound, write_video
-from stable_foley.plot import comparison_figure
 from video2audio.record import fingerprint, same_settings
 from video2audio.request import FoleyRequest
 
@@ -188,6 +187,8 @@ def write_files(
         if not files.keeps_csv:
             write_envelope_csv(csv, envelope, request.section.start_s)
             csv_sha256 = file_sha256(csv)
+        from stable_foley.plot import comparison_figure  # not above: Matplotlib takes long, beside the picture less so
+
         with atomic_path(png) as temporary:
             comparison_figure({"sound": sound}, rate_hz, control=envelope).savefig(temporary)
         muxed.result()

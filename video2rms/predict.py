@@ -36,7 +36,6 @@ from training.checkpoint import read_content, weights_to_use
 from training.config import REPOSITORY, build_model, describing
 from training.stored_config import MOVED, kept_sections, resolved
 from video2rms.features.base import FRAME_RATE_HZ
-from video2rms.figure import envelope_figure
 from video2rms.levels import Levels, join_levels
 from video2rms.model import Video2Rms
 from video2rms.recordings import LEAST_RATE_HZ
@@ -254,6 +253,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     write_envelope_csv(args.output, found.envelope, args.start)
     if args.figure:
+        from video2rms.figure import envelope_figure  # not above: Matplotlib takes long
+
         with atomic_path(args.figure) as temporary:
             envelope_figure(found.envelope, found.onsets_s).savefig(temporary, dpi=110, format="png")
     sys.stdout.write(
