@@ -17,10 +17,10 @@ from pathlib import Path
 from common.choices import (
     BIT_DEPTHS,
     DEFAULT_QUALITY,
-    DTYPES,
     PEAKS,
     PICTURE_CODECS,
     SAMPLERS,
+    SAMPLING_DTYPES,
     SOUND_FORMATS,
     VIDEO_FORMATS,
 )
@@ -152,7 +152,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--overwrite", action="store_true", help="make results again that are there with the same settings")
     add_device(parser)
-    add_dtype(parser, DTYPES)
+    add_dtype(parser, SAMPLING_DTYPES)
     add_output_dir(parser, "outputs")
     add_set(parser)
     return parser

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.tools import ratio, seconds_in_turn, table
-from common.choices import DTYPES
+from common.choices import SAMPLING_DTYPES
 from common.errors import InputError, user_errors
 from common.options import add_dtype, add_set, add_steps, command_parser
 from stable_foley.checkpoint import load_model
@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
     parser = command_parser("python -m benchmarks.full_size", __doc__)
     parser.add_argument("--video", type=Path, required=True, metavar="FILE", help="video file")
-    add_dtype(parser, DTYPES, default="bfloat16")
+    add_dtype(parser, SAMPLING_DTYPES, default="bfloat16")
     add_steps(parser, default=3)
     add_set(parser, default=RANDOM)
     args = parser.parse_args(arguments)

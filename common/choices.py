@@ -4,6 +4,9 @@ from typing import Literal, get_args
 
 SAMPLERS = ("dpmpp-3m-sde", "dpmpp-2m", "euler")
 DTYPES = ("float32", "bfloat16", "float16")
+INT8 = "int8"
+"""8-bit weights of the layers, and bfloat16 elsewhere: for sampling on a processor."""
+SAMPLING_DTYPES = (*DTYPES, INT8)
 SOUND_FORMATS = ("wav", "flac")
 BIT_DEPTHS = (16, 24, 32)
 VIDEO_FORMATS = ("mp4", "mov", "mkv")

@@ -1,7 +1,7 @@
 """Writing media files: sound, and video without sound; media/muxing.py writes video with sound."""
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -121,19 +121,20 @@ def mp3_bytes(wave: Tensor, sample_rate_hz: int) -> bytes:
     return buffer.getvalue()
 
 
-def write_video(path: Path, frames: Tensor, frame_rate_hz: float) -> None:
+def write_video(path: Path, frames: Tensor | Sequence[Tensor], frame_rate_hz: float) -> None:
     """Write frames as a silent H.264 video; the same frames give the same bytes.
 
     Args:
         path: File to write, with the suffix .mp4, .mov or .mkv.
-        frames: Frames (T, 3, H, W), uint8, RGB; an odd last row or column is doubled, since H.264 needs even sizes.
+        frames: T frames (3, H, W), uint8, RGB, at least one; an odd last row or column is doubled, since H.264 needs
+            even sizes.
         frame_rate_hz: Frames per second, above 0.
 
     Raises:
         InputError: The path cannot be written.
     """
     check_suffix(path)
-    height, width = frames.shape[2:]
+    height, width = frames[0].shape[1:]
     writing = told_while_writing(f"{path} cannot be written")
     with writing, atomic_path(path) as temporary, av.open(str(temporary), "w") as target:
         stream = target.add_stream("libx264", Fraction(frame_rate_hz).limit_denominator(1001), _H264_OPTIONS)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from common.choices import DTYPES
+from common.choices import SAMPLING_DTYPES
 from common.errors import InputError, user_errors
 from common.options import (
     add_device,
@@ -79,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     new.add_argument("--cfg", type=float, metavar="SCALE", help="guidance scale (default: the checkpoint's)")
     new.set_defaults(video2rms=None)
     new.add_argument("--checkpoint", type=Path, metavar="FILE", help="checkpoint (default: the bundled mini)")
-    add_dtype(new, DTYPES)
+    add_dtype(new, SAMPLING_DTYPES)
     add_set(new)
 
     command("show", "list tracks, takes (the best first) and hits", _show)

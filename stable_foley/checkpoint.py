@@ -17,12 +17,14 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from common.choices import INT8
 from common.errors import InputError, user_errors
 from common.files import check_writable_folder
 from common.options import add_checkpoint, add_output, command_parser
 from common.weights import state_dict_of
 from stable_foley.backbone import DIT, backbone_sha256
 from stable_foley.config import MAIN_EXPERIMENT, NEEDED, build_checked, inference_config
+from stable_foley.int8 import round_to_int8
 from stable_foley.model import CONTROL_PARTS, FoleyModel
 from stable_foley.published import Published, is_published, read_published
 from training.checkpoint import Checkpoint, check_new, read_content, save_checkpoint, weights_to_use
@@ -78,7 +80,7 @@ def load_model(
         path: checkpoint file; None: a model with random weights, as the configuration alone describes it; the
             overrides must say ``paths.random_weights=true``.
         overrides: changes to its configuration, ``key.sub=value``, e.g. where the backbone's weights are now.
-        dtype: of the transformer and its control branch, see ``build_backbone``.
+        dtype: of the transformer and its control branch, one of ``SAMPLING_DTYPES``.
 
     Returns:
         The model, in eval mode, on the CPU, and the configuration used: the sections ``NEEDED``, without references.
@@ -86,17 +88,21 @@ def load_model(
     Raises:
         InputError: file, override or weights are wrong.
     """
+    loaded = "bfloat16" if dtype == INT8 else dtype
     if path is None:
         if default_checkpoint(overrides) is not None:
             raise InputError(
                 "Without a checkpoint weights are random, to measure and not to listen: say so with "
                 "--set paths.random_weights=true, or give --checkpoint FILE."
             )
-        model, config = build_checked(_main_config(overrides), dtype, "--set")
+        model, config = build_checked(_main_config(overrides), loaded, "--set")
     else:
         checkpoint = read_checkpoint(path)
-        model, config = build_checked(change(OmegaConf.create(checkpoint.config), overrides), dtype, path)
+        model, config = build_checked(change(OmegaConf.create(checkpoint.config), overrides), loaded, path)
         model.load_trained_state(checkpoint.weights, source=path)
+    if dtype == INT8:
+        for dit in filter(None, (model.model.model, model.model.controlnet)):
+            round_to_int8(dit)
     return model.eval().requires_grad_(False), config
 
 

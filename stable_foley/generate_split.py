@@ -25,7 +25,7 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
-from common.choices import DTYPES, SAMPLERS
+from common.choices import SAMPLERS, SAMPLING_DTYPES
 from common.errors import InputError, user_errors
 from common.files import atomic_path, check_writable_folder, locked, only_run_in
 from common.options import (
@@ -236,7 +236,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_shard(parser)
     add_join(parser)
     add_device(parser)
-    add_dtype(parser, DTYPES)
+    add_dtype(parser, SAMPLING_DTYPES)
     add_set(parser)
     return parser
 

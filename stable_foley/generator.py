@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from common.choices import INT8
 from common.devices import pick_device
 from common.errors import InputError, check_range, check_seed
 from common.stopwatch import Stopwatch
@@ -88,9 +89,17 @@ class SoundGenerator:
         Args:
             path: the checkpoint, by default the bundled one; None: random weights, see ``load_model``.
             device: see the class.
-            dtype: precision of the transformer and its control branch: ``float32``, ``bfloat16`` or ``float16``.
+            dtype: precision of the transformer and its control branch, one of ``SAMPLING_DTYPES``.
             overrides: see ``load_model``.
+
+        Raises:
+            InputError: file, override, weights or device are wrong.
         """
+        if dtype == INT8 and pick_device(device).type != "cpu":
+            raise InputError(
+                f"dtype (--dtype) {INT8} is for processors, and the device is {pick_device(device)}; give --dtype "
+                "bfloat16, or --device cpu."
+            )
         model, config = load_model(None if path is None else Path(path), overrides, dtype)
         spec, settings = instantiate(config.dataset.spec), instantiate(config.sampler)
         for key, part, kind in (("dataset.spec", spec, ClipSpec), ("sampler", settings, SamplerSettings)):

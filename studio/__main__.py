@@ -22,7 +22,7 @@ from pathlib import Path
 
 import uvicorn
 
-from common.choices import DTYPES
+from common.choices import SAMPLING_DTYPES
 from common.errors import InputError, check_range, user_errors
 from common.files import check_writable_folder, locked
 from common.options import add_device, add_dtype, add_number, add_set, command_parser
@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--checkpoint", type=Path, metavar="FILE", help="checkpoint (default: the bundled mini)")
     add("--video2rms", type=Path, metavar="FILE", help="checkpoint of Video2RMS (default: the bundled one)")
     add_device(parser)
-    add_dtype(parser, DTYPES)
+    add_dtype(parser, SAMPLING_DTYPES)
     add_set(parser)
     add_number(parser, "--longest", 1, 36_000, default=600, help="longest video in seconds")
     add_number(parser, "--most-upload-mib", 1, 100_000, default=2048, help="largest file that is taken, in MiB")

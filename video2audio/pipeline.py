@@ -79,7 +79,7 @@ class FoleyPipeline:
                 ``stable_foley.checkpoint.load_model``.
             video2rms: checkpoint of Video2RMS, by default the bundled one; None: envelopes must be given.
             device: ``cuda``, ``mps``, ``cpu``; None: the first available of these.
-            dtype: precision of the transformer and its control branch: ``float32``, ``bfloat16`` or ``float16``.
+            dtype: precision of the transformer and its control branch, one of ``SAMPLING_DTYPES``.
             overrides: changes to the configuration of the Foley model, ``key.sub=value``.
 
         Raises:

@@ -85,11 +85,11 @@ def _film(folder: Path, duration_s: float) -> Path:
 
     from media.writing import write_video
 
-    n_frames = round(duration_s * FILM_RATE_HZ)
-    frames = torch.full((n_frames, 3, 180, 320), 60, dtype=torch.uint8)
-    for number in range(n_frames):
-        place = round(70 + 60 * abs((number / 8) % 2 - 1))
-        frames[number, :, place : place + 40, 140:180] = 200
+    cycle = torch.full((16, 3, 180, 320), 60, dtype=torch.uint8)
+    for number, frame in enumerate(cycle):
+        place = round(70 + 60 * abs(number / 8 - 1))
+        frame[:, place : place + 40, 140:180] = 200
+    frames = [cycle[number % 16] for number in range(round(duration_s * FILM_RATE_HZ))]
     write_video(folder / "film.mp4", frames, FILM_RATE_HZ)
     return folder / "film.mp4"
 
@@ -120,6 +120,14 @@ def _controlled_step(backbone: str, dtype: str) -> Measured:
     ours = models.step(model, controlled=True)
     ways = {"ours": ours, "without control": models.step(model, controlled=False)}
     return _in_turn(ways, flop=models.flop(ours), ceiling_flops=models.ceiling_flops(model))
+
+
+def _step_in(backbone: str, dtype: str, other: str) -> Measured:
+    """Time a sampling step with guidance and the control branch in two precisions."""
+    from benchmarks.speed import models
+
+    steps = {each: models.step(models.load(backbone, each), controlled=True) for each in (dtype, other)}
+    return _in_turn({"ours": steps[dtype], other: steps[other]})
 
 
 def _training_both() -> Measured:
@@ -229,6 +237,11 @@ ROWS = {
     "full-step": Row(
         "full size, 1 step with guidance and control, bfloat16",
         lambda: _controlled_step("stable_audio_open", "bfloat16"),
+        is_quick=False,
+    ),
+    "full-int8": Row(
+        "full size, 1 step with guidance and control, int8",
+        lambda: _step_in("stable_audio_open", "int8", "bfloat16"),
         is_quick=False,
     ),
     "full-encode": Row(
