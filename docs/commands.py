@@ -36,6 +36,7 @@ COMMANDS = {
         "benchmarks.prompts",
         "benchmarks.readers",
         "benchmarks.region_ends",
+        "benchmarks.steps",
         "benchmarks.ring",
         "benchmarks.real_clips",
         "benchmarks.speed",

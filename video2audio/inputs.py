@@ -1,12 +1,11 @@
 """Owns reading the inputs of a sound; the picture is decoded once for all networks that read it."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from common.errors import InputError, check_range, printable
@@ -16,18 +15,17 @@ from hits.files import is_table, read_envelope, read_hits
 from hits.find import find_hits
 from hits.level import Hits
 from media.clip import ClipSpec
-from media.envelope import FINE_RATE_HZ, Envelope, fine_envelope
-from media.frames import FrameWindow
-from media.reading import FrameRequest, iter_frames, iter_requests
+from media.envelope import Envelope, fine_envelope
+from media.reading import iter_frames
 from media.sound_part import SoundPart, read_part, read_part_for, sound_end_s
 from media.stored import StoredRows
 from stable_foley.generator import SoundGenerator
 from stable_foley.windows import Frames, Prompts
+from video2audio.prediction import Kept, predict
 from video2audio.request import FoleyRequest, Section
 from video2audio.ring import ring_of
 from video2audio.unfinished import Unfinished
 from video2rms.model import Video2Rms
-from video2rms.predict import frames_to_predict, predict_from_frames
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +35,6 @@ MEASURED_RATE_HZ = 44_100
 """Sample rate at which a sound is read whose envelope is measured for no model."""
 MAX_PEAK = 1000.0
 """Largest peak of an input sound, where 1 is full scale: 60 dB above it, as in CSVs."""
-
-
-_INPUTS = "inputs"
-_HITS = ("times_s", "rms", "decay_s", "ring")
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,31 +86,22 @@ def read_inputs(
     prompts = Prompts() if generator is None else _read_prompts(request, generator, watch)
     frames: Frames | None = None
     hits: Hits | None = None
-    known = unfinished.load(_INPUTS) if unfinished else {}
-    if not {"rms", *_HITS} <= known.keys():  # of another version
-        known = {}
-    seen = None
-    if generator is not None and generator.reads_frames:
-        seen = _frame_store(generator.spec, unfinished, known)
+    kept = Kept(unfinished, generator.spec if generator is not None and generator.reads_frames else None)
     with watch.stage("envelope"):
-        if known:
-            control = envelope = Envelope(known["rms"], FINE_RATE_HZ)
-            hits, frames = Hits(*(known[name] for name in _HITS)), seen
-        elif request.envelope is None:
+        if request.envelope is None:
             shown: dict[str, Any] = {"progress": progress, "on_progress": on_progress, "watch": watch}
-            control, hits = _predict(request, prompts, generator, video2rms, seen, **shown)
-            envelope, frames = control, seen
-            if unfinished:
-                unfinished.save(_INPUTS, {"rms": control.rms, **{name: getattr(hits, name) for name in _HITS}}, seen)
+            ring = None if generator is None else ring_of(prompts, generator)
+            control, hits = predict(request, generator, video2rms, kept, ring, **shown)
+            envelope, frames = control, kept.frames
         elif isinstance(request.envelope, Envelope):
             control, envelope = request.envelope, _mono(request.envelope)
         else:
             control, envelope = _read_envelope(request, generator)
     onsets_s = None if hits is None else hits.times_s
-    if frames is None and generator is not None and seen is not None:
+    if frames is None and generator is not None and kept.frames is not None:
         with watch.stage("frames"):
-            _read_frames(section, generator.spec, seen)
-            frames = seen
+            _read_frames(section, generator.spec, kept.frames)
+            frames = kept.frames
     if not envelope.rms.any():
         source = request.envelope_file or f"the picture of {request.video}"
         log.warning("the envelope of %s is zero throughout, which asks the model for silence", printable(source))
@@ -134,49 +119,10 @@ def _hits(request: FoleyRequest, envelope: Envelope) -> Hits:
     return find_hits(envelope) if stated is None else stated.later(-request.section.start_s)
 
 
-def _frame_store(spec: ClipSpec, unfinished: Unfinished | None, known: Mapping[str, Tensor]) -> StoredRows:
-    """Return where the generator's frames are kept."""
-    width, height = spec.frame_width_height
-    return (unfinished or Unfinished()).rows(_INPUTS, (3, height, width), torch.uint8, known)
-
-
 def _mono(envelope: Envelope) -> Envelope:
     """Return an envelope averaged over channels as the root of their mean square."""
     rms = envelope.rms
     return Envelope(rms if rms.ndim == 1 else rms.square().mean(0).sqrt(), envelope.rate_hz)
-
-
-def _predict(
-    request: FoleyRequest,
-    prompts: Prompts,
-    generator: SoundGenerator | None,
-    video2rms: Video2Rms[Any] | None,
-    seen: StoredRows | None,
-    **shown: Any,
-) -> tuple[Envelope, Hits]:
-    """Return the predicted envelope and hits; the generator's frames are added to `seen` in the same decoding."""
-    section, seed = request.section, request.envelope_seed
-    path = section.clip.video_path
-    if video2rms is None or path is None:
-        raise InputError("An envelope is predicted only from a video and with Video2RMS; give an envelope.")
-    to_predict = frames_to_predict(video2rms, section.start_s, section.duration_s)
-    requests = [to_predict]
-    if generator is not None and seen is not None:
-        spec = generator.spec
-        requests.append(FrameRequest(spec.frame_rate_hz, spec.frame_size_px, section.start_s, section.duration_s))
-
-    def windows() -> Iterator[FrameWindow]:
-        for number, window in iter_requests(path, requests):
-            if number and seen is not None:
-                seen.append(window.frames)
-            else:
-                yield window
-
-    found = predict_from_frames(video2rms, windows(), to_predict, section.start_s, seed=seed, **shown)
-    ring = None if generator is None else ring_of(prompts, generator)
-    if ring is not None:
-        found = found.ringing(ring.decay_s, ring.share)
-    return found.envelope, found.hits
 
 
 def _read_envelope(request: FoleyRequest, generator: SoundGenerator | None) -> tuple[Envelope, Envelope]:

@@ -166,6 +166,30 @@ def frames_to_predict(model: Video2Rms[Any], start_s: float, duration_s: float) 
     return FrameRequest(FRAME_RATE_HZ, model.features.size_px, start_s - lead_s, read_s, WINDOW_FRAMES)
 
 
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """A prediction of which the first windows of 20 s are known.
+
+    Args:
+        n_windows: Number of these windows, at least 1.
+        levels: What was predicted in them.
+    """
+
+    n_windows: int
+    levels: Levels
+
+    @property
+    def n_skipped(self) -> int:
+        """Number of frames that are not read again; the last window is, as the context of the next."""
+        return (self.n_windows - 1) * WINDOW_FRAMES
+
+    def rest_of(self, request: FrameRequest) -> FrameRequest:
+        """Return the part of a request from `frames_to_predict` that is still to be read."""
+        assert request.duration_s is not None
+        skipped_s = self.n_skipped / FRAME_RATE_HZ
+        return replace(request, start_s=request.start_s + skipped_s, duration_s=request.duration_s - skipped_s)
+
+
 def predict_from_frames(
     model: Video2Rms[Any],
     windows: Iterable[FrameWindow],
@@ -173,6 +197,8 @@ def predict_from_frames(
     start_s: float,
     *,
     seed: int | None = None,
+    begun: Begun | None = None,
+    on_window: Callable[[Begun], None] | None = None,
     progress: bool = False,
     on_progress: Callable[[float], None] | None = None,
     watch: Stopwatch | None = None,
@@ -181,10 +207,12 @@ def predict_from_frames(
 
     Args:
         model: The network, in eval mode.
-        windows: The requested frames.
+        windows: The requested frames; of a prediction that is begun, those of its `rest_of` the request.
         request: The request from `frames_to_predict`.
         start_s: Start of the part in seconds.
         seed: Draws the level of each hit from its distribution; None: the median.
+        begun: What is predicted already, with the same request and seed; None: nothing.
+        on_window: Called with all that is predicted so far, after each window.
         progress: Whether to show a progress bar, if there is more than one window.
         on_progress: Called with the share of the frames that have been read, from 0 to 1; it may end the prediction by
             an exception.
@@ -193,11 +221,20 @@ def predict_from_frames(
     watch = watch or Stopwatch()
     assert request.duration_s is not None
     n_frames = count_at_rate(request.duration_s, FRAME_RATE_HZ)
+    n_skipped = 0 if begun is None else begun.n_skipped
     stamps: set[int] = set()
-    with tqdm(total=n_frames, unit="frame", desc="envelope", disable=not progress or n_frames <= WINDOW_FRAMES) as bar:
-        read = _watched(watch.timed("video", windows), bar, stamps, on_progress)
-        levels = join_levels(watch.timed("network", predict_levels(model, read, seed=seed)))
-    rate_hz = len(stamps) / request.duration_s
+    is_short = n_frames <= WINDOW_FRAMES
+    with tqdm(
+        total=n_frames, initial=n_skipped, unit="frame", desc="envelope", disable=not progress or is_short
+    ) as bar:
+        shifted = (replace(window, first=window.first + n_skipped) for window in windows)
+        read = _watched(watch.timed("video", shifted), bar, stamps, on_progress)
+        for part in watch.timed("network", predict_levels(model, read, seed=seed, is_begun=begun is not None)):
+            begun = Begun(1, part) if begun is None else Begun(begun.n_windows + 1, join_levels([begun.levels, part]))
+            if on_window is not None:
+                on_window(begun)
+    assert begun is not None
+    rate_hz = len(stamps) / (request.duration_s - n_skipped / FRAME_RATE_HZ)
     if len(stamps) > 1 and rate_hz < LEAST_RATE_HZ - 0.5:
         _logger.warning(
             "the video has about %.2g frames per second; below %g many hits are missed or come late: give an envelope "
@@ -206,7 +243,7 @@ def predict_from_frames(
             LEAST_RATE_HZ,
         )
     lead_s = start_s - request.start_s
-    return PredictedEnvelope(levels.louder(-model.headroom_db), round(lead_s * FINE_RATE_HZ))
+    return PredictedEnvelope(begun.levels.louder(-model.headroom_db), round(lead_s * FINE_RATE_HZ))
 
 
 def _watched(
@@ -216,12 +253,10 @@ def _watched(
     on_progress: Callable[[float], None] | None,
 ) -> Iterator[FrameWindow]:
     """Yield windows, and add the times at which their frames are shown, in milliseconds, to `stamps`."""
-    n_frames = 0
     for window in windows:
         bar.update(len(window.frames))
-        n_frames += len(window.frames)
         if on_progress is not None:
-            on_progress(min(1.0, n_frames / bar.total))
+            on_progress(min(1.0, (window.first + len(window.frames)) / bar.total))
         grid_s = (window.first + torch.arange(len(window.frames))) / FRAME_RATE_HZ
         stamps.update((1000 * (grid_s - window.lateness_s)).round().int().tolist())
         yield window

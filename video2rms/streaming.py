@@ -30,7 +30,7 @@ def count_slots(n_frames: int) -> int:
 
 
 def predict_levels(
-    model: Video2Rms[Any], windows: Iterable[FrameWindow], *, seed: int | None = None
+    model: Video2Rms[Any], windows: Iterable[FrameWindow], *, seed: int | None = None, is_begun: bool = False
 ) -> Iterator[Levels]:
     """Predict levels window by window.
 
@@ -40,17 +40,19 @@ def predict_levels(
         model: The network, in eval mode.
         windows: Frames at 30 per second from the start on, `WINDOW_FRAMES` (a multiple of 6) in each but the last.
         seed: Draws the levels of hits; None: the most likely ones.
+        is_begun: Whether the first of these windows is predicted already, and is only the context of the next.
 
     Yields:
-        Levels of consecutive windows, without gaps; together `count_slots` of all frames.
+        Levels of consecutive windows, without gaps; together `count_slots` of all frames that are not predicted yet.
     """
     before: FrameWindow | None = None
     current: FrameWindow | None = None
     for following in windows:
-        if current is not None:
+        if current is not None and not is_begun:
             yield _predict(model, before, current, following, seed)
+        is_begun = is_begun and current is None
         before, current = current, following
-    if current is not None:
+    if current is not None and not is_begun:
         yield _predict(model, before, current, None, seed)
 
 
