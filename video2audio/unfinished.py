@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from common.files import atomic_path
+from common.memory import return_free_memory
 from media.stored import StoredRows, StoredSound
 from video2audio.record import same_settings
 
@@ -69,6 +70,7 @@ class Unfinished:
             size = {_ROWS: torch.tensor(n_rows), _BYTES: torch.tensor(n_bytes)}
             with atomic_path(self.folder / f"{name}.safetensors") as temporary:
                 save_file(content | size, temporary)
+        return_free_memory()  # window after window, else it grows with the length of the video
 
     def load(self, name: str) -> dict[str, Tensor]:
         """Return the state that was kept last; empty if there is none, or if its rows are gone."""
