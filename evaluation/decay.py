@@ -25,8 +25,9 @@ def energy_to_come(mono: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     per_window = max(1, round(WINDOW_S * sample_rate_hz))
     levels = power[: len(power) // per_window * per_window].reshape(-1, per_window).mean(axis=1)
     background = power[-math.ceil(END_SHARE * len(power)) :].mean()
-    if background > levels.max(initial=0.0) * 10 ** (-DROP_DB / 10):
-        background = 0.0  # it still rings
+    it_rings = background > levels.max(initial=0.0) * 10 ** (-DROP_DB / 10)
+    if it_rings or power.mean() <= background:  # or something else follows
+        background = 0.0
     return np.cumsum((power - background)[::-1])[::-1]
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from evaluation.decay import energy_to_come, fall_s
-from hits.level import LEAST_FALL, LOWEST_RING, QUIET, RING_AFTER_S, SHORTEST_DECAY_S, WINDOW_S
+from hits.level import LEAST_FALL, LONGEST_DECAY_S, LOWEST_RING, QUIET, RING_AFTER_S, SHORTEST_DECAY_S, WINDOW_S
 from stable_foley.generator import Prompts, SoundGenerator
 
 
@@ -93,16 +93,22 @@ def ring_of_hit(mono: np.ndarray, sample_rate_hz: int) -> Ring | None:
     if np.sqrt(np.mean(last**2)) > np.sqrt(np.mean(mono[:window] ** 2)) * math.exp(-LEAST_FALL):
         return None
     energy = energy_to_come(mono, sample_rate_hz)
-    decay_s = max(fall_s(energy, sample_rate_hz) / QUIET, SHORTEST_DECAY_S)
+    alone = Ring(_possible_s(fall_s(energy, sample_rate_hz) / QUIET), 1.0)
     if energy[over] <= 0:
-        return Ring(decay_s, 1.0)
+        return alone
     ring_s = max(fall_s(energy[over:], sample_rate_hz) / QUIET, SHORTEST_DECAY_S)
     of_ring = energy[over] * math.exp(2 * RING_AFTER_S / ring_s) * -math.expm1(-2 * WINDOW_S / ring_s)
-    share = math.sqrt(of_ring / (energy[0] - energy[window]))
-    if share >= 1:
-        return Ring(decay_s, 1.0)
+    struck = energy[0] - energy[window]
+    if of_ring >= struck:
+        return alone
+    share = math.sqrt(of_ring / struck)
     share = max(share, LOWEST_RING)
-    return Ring(max(ring_s * (1 + math.log(share) / QUIET), SHORTEST_DECAY_S), share)
+    return Ring(_possible_s(ring_s * (1 + math.log(share) / QUIET)), share)
+
+
+def _possible_s(decay_s: float) -> float:
+    """Return the nearest decay that a hit may have, in seconds."""
+    return min(max(decay_s, SHORTEST_DECAY_S), LONGEST_DECAY_S)
 
 
 def _mean(rings: list[Ring], weights: list[float] | None = None) -> Ring:

@@ -62,6 +62,16 @@ def test_noise_of_the_background_does_not_ring():
     assert ring.decay_s == pytest.approx(0.03, rel=0.3)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_odd_sounds_have_a_possible_ring_or_none(seed):
+    rng = np.random.default_rng(seed)
+    parts = [10 ** rng.uniform(-5, 0) * rng.standard_normal(rng.integers(1, 30_000)) for _ in range(rng.integers(1, 6))]
+    sound = np.concatenate(parts)
+    sound[rng.integers(len(sound))] = 1.0  # a click
+    for ring in (ring_of_hit(sound, RATE_HZ), ring_of_sound(torch.from_numpy(sound).float()[None], RATE_HZ)):
+        assert ring is None or (0.004 <= ring.decay_s <= 2 and 0.2 <= ring.share <= 1)
+
+
 def test_a_steady_sound_says_nothing_about_hits():
     steady = 0.1 * torch.randn(1, RATE_HZ, generator=torch.Generator().manual_seed(0))
     assert ring_of_sound(steady, RATE_HZ) is None
