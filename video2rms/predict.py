@@ -27,7 +27,7 @@ from common.files import atomic_path, check_writable_folder, same_file
 from common.options import add_checkpoint, add_device, add_output, add_part, command_parser
 from common.stopwatch import Stopwatch
 from common.weights import load_into
-from hits.level import Hits
+from hits.level import LONGEST_DECAY_S, SHORTEST_DECAY_S, Hits
 from media.clip import count_at_rate, part_duration_s
 from media.envelope import FINE_RATE_HZ, Envelope, write_envelope_csv
 from media.frames import FrameWindow
@@ -79,7 +79,7 @@ class PredictedEnvelope:
         hits = self.levels.hits
         if len(hits) == 0:
             return self
-        decays_s = hits.decay_s * (decay_s / hits.decay_s.median())
+        decays_s = (hits.decay_s * (decay_s / hits.decay_s.median())).clamp(SHORTEST_DECAY_S, LONGEST_DECAY_S)
         ringing = replace(hits, decay_s=decays_s, ring=torch.full_like(hits.ring, share))
         return replace(self, levels=replace(self.levels, hits=ringing))
 
