@@ -139,15 +139,16 @@ class MelLatent(nn.Module):
 
     def settle(self, latent: Tensor, level: Tensor) -> Tensor:
         """Return latents (B, 304, L) without the rhythm of their steps where a level (B, N) is steady."""
-        parts = latent.split((_N_BANDS * _N_FRAMES, FineLevels.n_channels), dim=1)
-        steady = steady_steps(level[:, : self.samples_per_step * latent.shape[-1]], self.samples_per_step)
+        on_cpu = latent.cpu()  # not every device has medians
+        parts = on_cpu.split((_N_BANDS * _N_FRAMES, FineLevels.n_channels), dim=1)
+        steady = steady_steps(level.cpu()[:, : self.samples_per_step * latent.shape[-1]], self.samples_per_step)
         settled = [
-            without_rhythm(part * spread, per_step, steady) / spread
+            without_rhythm(part * spread.cpu(), per_step, steady) / spread.cpu()
             for part, spread, per_step in zip(
                 parts, (self.spread, self.fine.spread), (_N_FRAMES, FineLevels.slots_per_step), strict=True
             )
         ]
-        return torch.cat(settled, dim=1).where(steady[:, None], latent)
+        return torch.cat(settled, dim=1).where(steady[:, None], on_cpu).to(latent.device)
 
     @torch.no_grad()
     def decode(self, latent: Tensor) -> Tensor:
