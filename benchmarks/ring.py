@@ -7,7 +7,6 @@ material, where the stick leaves it at once, as a Markdown table. `video2audio.r
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import astuple
 
 import numpy as np
 from tqdm import tqdm
@@ -17,7 +16,7 @@ from common.errors import user_errors
 from common.options import add_clips, add_seed, command_parser
 from synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
 from synthetic.sound import draw_voice, strike_sound
-from video2audio.ring import Ring, ring_of_hit
+from video2audio.ring import Ring, median_ring, ring_of_hit
 
 TAIL_S = 1.0  # of silence after a hit, in which it is known to be over
 
@@ -34,10 +33,7 @@ def median_rings(n_clips: int, seed: int) -> dict[str, tuple[Ring, int]]:
                 dry = np.pad(strike_sound(voices[strike.thing], strike, rng), (0, round(TAIL_S * SAMPLE_RATE_HZ)))
                 if ring := ring_of_hit(dry[np.abs(dry).argmax() :], SAMPLE_RATE_HZ):
                     rings[strike.material].append(ring)
-    return {
-        name: (Ring(*(float(np.median(values)) for values in zip(*map(astuple, found), strict=True))), len(found))
-        for name, found in sorted(rings.items())
-    }
+    return {name: (median_ring(found), len(found)) for name, found in sorted(rings.items())}
 
 
 @user_errors()

@@ -6,10 +6,9 @@ from dataclasses import astuple, dataclass, fields
 import numpy as np
 from torch import Tensor
 
-from evaluation.decay import DROP_DB, energy_to_come, fall_s
+from evaluation.decay import DROP_DB, WINDOW_S, energy_to_come, fall_s
 from evaluation.onsets import match_onsets
 
-WINDOW_S = 0.002
 HOP_S = 0.0005
 BEFORE_S = 0.05
 """How far before its onset the peak of a hit may lie: detectors are late."""

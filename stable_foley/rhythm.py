@@ -3,6 +3,8 @@
 Shapes: B batch, F orders over bands, P values of a band in a step, L latent steps.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -13,7 +15,7 @@ _N_STEPS_AROUND = 15
 """Steps over which a rhythm is measured, half a second for the mel latent: an odd number."""
 _STEADY_DB = 3.0
 """Largest range of a level over these steps that counts as steady."""
-_DB_PER_NEPER = 8.686
+_DB_PER_NEPER = 20 / math.log(10)
 
 
 def steady_steps(level: Tensor, samples_per_step: int) -> Tensor:

@@ -130,7 +130,7 @@ class WindowMaker:
                 overlap=overlap,
             )
         with self.watch.stage("decode"):
-            latent = codec.settle(latent, levels.to(latent).mean(dim=1))
+            latent = codec.settle(latent, levels.mean(dim=1))
             end = min(self.spec.n_samples, n_samples - start)
             sound = codec.decode(latent)[0, :, :end].float().cpu()
             if self.settings.level_match_db:

@@ -36,14 +36,15 @@ class Kept:
     """
 
     def __init__(self, unfinished: Unfinished | None, spec: ClipSpec | None) -> None:
-        self._unfinished = unfinished or Unfinished()
-        state = self._unfinished.load(_INPUTS)
+        self._unfinished = unfinished
+        store = unfinished or Unfinished()
+        state = store.load(_INPUTS)
         is_known = {"rms", *_HIT_VALUES} <= state.keys()  # else of another version
         self._state = state if is_known else {}
         self.frames = None
         if spec is not None:
             width, height = spec.frame_width_height
-            self.frames = self._unfinished.rows(_INPUTS, (3, height, width), torch.uint8, self._state)
+            self.frames = store.rows(_INPUTS, (3, height, width), torch.uint8, self._state)
 
     @property
     def _hits(self) -> Hits:
@@ -73,6 +74,8 @@ class Kept:
         self._save(hits, rms=envelope.rms)
 
     def _save(self, hits: Hits, **values: torch.Tensor) -> None:
+        if self._unfinished is None:
+            return  # a short sound, after which no memory has to be returned
         state = values | {key: getattr(hits, name) for key, name in zip(_HIT_VALUES, _HITS, strict=True)}
         self._unfinished.save(_INPUTS, state, self.frames)
 

@@ -1,7 +1,8 @@
 """How hits ring, by what they should sound like; the picture shows when something is hit, but hardly its ring."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -72,9 +73,12 @@ def ring_of_sound(sound: Tensor, sample_rate_hz: int) -> Ring | None:
     starts = np.maximum(onsets - round(_DETECTION_DELAY_S * sample_rate_hz), 0)
     hits = [mono[start:end] for start, end in pairwise([*starts, len(mono)])]
     found = [ring for hit in hits if len(hit) and (ring := ring_of_hit(hit[np.abs(hit).argmax() :], sample_rate_hz))]
-    if not found:
-        return None
-    return Ring(float(np.median([ring.decay_s for ring in found])), float(np.median([ring.share for ring in found])))
+    return median_ring(found) if found else None
+
+
+def median_ring(rings: Sequence[Ring]) -> Ring:
+    """Return the median of each value of at least one ring."""
+    return Ring(*(float(np.median(values)) for values in zip(*map(astuple, rings), strict=True)))
 
 
 def ring_of_hit(mono: np.ndarray, sample_rate_hz: int) -> Ring | None:
@@ -101,8 +105,7 @@ def ring_of_hit(mono: np.ndarray, sample_rate_hz: int) -> Ring | None:
     struck = energy[0] - energy[window]
     if of_ring >= struck:
         return alone
-    share = math.sqrt(of_ring / struck)
-    share = max(share, LOWEST_RING)
+    share = max(math.sqrt(of_ring / struck), LOWEST_RING)
     return Ring(_possible_s(ring_s * (1 + math.log(share) / QUIET)), share)
 
 
@@ -111,13 +114,10 @@ def _possible_s(decay_s: float) -> float:
     return min(max(decay_s, SHORTEST_DECAY_S), LONGEST_DECAY_S)
 
 
-def _mean(rings: list[Ring], weights: list[float] | None = None) -> Ring:
+def _mean(rings: Sequence[Ring], weights: Sequence[float] | None = None) -> Ring:
     """Return the geometric mean of rings, by default of equal weight."""
-    means = [
-        math.exp(float(np.average(np.log(values), weights=weights)))
-        for values in ([ring.decay_s for ring in rings], [ring.share for ring in rings])
-    ]
-    return Ring(*means)
+    logarithms = (np.log(values) for values in zip(*map(astuple, rings), strict=True))
+    return Ring(*(math.exp(float(np.average(each, weights=weights))) for each in logarithms))
 
 
 def ring_of_words(text: str, generator: SoundGenerator) -> Ring:
