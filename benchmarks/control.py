@@ -4,13 +4,14 @@ Synthetic clips that no training sees, written as videos, are given new sound: a
 along it later, louder, softer and silent in one half; asked by words or by another clip's sound for another material
 than the frames show; from the frames alone; with another seed; along an envelope that never changes; and along the one
 that is predicted from the picture. What a sound is made of is judged by the model's own CAVP, and by random trees that
-know true strikes alone. Rows of the true sounds say what such a judgement is worth. Prints a Markdown table of means,
-one value a clip, with 95 % intervals (bootstrap; Wilson's for shares).
+know true strikes alone. What such a judgement is worth is said by rows of true sounds: those of the clips, and true
+strikes on what the words asked for, as loud at each moment as the clip. No sound along its envelope can be expected to
+tell more than the latter. Prints a Markdown table of means, one value a clip, with 95 % intervals (bootstrap; Wilson's
+for shares).
 """
 
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -38,7 +39,7 @@ from cavp.retrieval import heard_materials
 from common.errors import InputError, user_errors
 from common.options import add_checkpoint, add_clips, add_steps, command_parser
 from data.dataset import read_timed_frames
-from data.greatest_hits import MATERIALS, Hit, label_of, read_clip
+from data.greatest_hits import MATERIALS, label_of, read_clip
 from evaluation.levels import e_l1_video_foley, rms_correlation
 from evaluation.spectra import log_mel_distance_db
 from evaluation.statistics import bootstrap_mean
@@ -49,6 +50,9 @@ from stable_foley.conditioners.cavp_prompt import CavpPromptConditioner
 from stable_foley.generator import Prompts, SoundGenerator
 from stable_foley.sampler import SamplerSettings
 from synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
+from synthetic.plan import Plan
+from synthetic.recast import along, recast
+from synthetic.sound import render_sound
 from video2rms.model import Video2Rms
 from video2rms.predict import load_video2rms, predict_envelope
 
@@ -56,6 +60,7 @@ SEED, FOREST_SEED = 3_000_003, 5_000_011  # of clips that no training configurat
 N_FOREST_CLIPS = 1500
 DURATION_S = 10.0
 FRAME_RATE_HZ = 30.0
+SPEC = SyntheticSpec(DURATION_S, FRAME_RATE_HZ, max_offset_s=0.0)
 PEAK = 10 ** (-12 / 20)  # of the clips' sounds: there is room for 12 dB more
 SHIFT_S = 0.504  # whole slots of the envelope
 STEADY_RMS = 0.05  # of full scale, -26 dB
@@ -70,41 +75,45 @@ class Clip:
     """A clip with its truth.
 
     Attributes:
+        plan: its strikes, rebounds too.
         wave: the strikes' sound (2, N), its peak at -12 dB.
         envelope: its envelope at 125 Hz.
         predicted: the envelope that is predicted from the picture.
         frames: (T, 3, H, W) as the model looks at them, 0..1.
-        hits: all strikes, rebounds too.
         label: text for what is struck most often.
     """
 
+    plan: Plan
     wave: Tensor
     envelope: Envelope
     predicted: Envelope
     frames: Tensor
-    hits: tuple[Hit, ...]
     label: str
 
     @property
     def material(self) -> str:
         """What is struck most often."""
-        return next(hit.material for hit in self.hits if hit.material and label_of([hit]) == self.label)
+        return next(hit.material for hit in self.plan.hits if hit.material and label_of([hit]) == self.label)
 
     @property
-    def materials(self) -> Counter[str]:
-        """Everything that is struck, with how often."""
-        return Counter(hit.material for hit in self.hits if hit.material)
+    def materials(self) -> set[str]:
+        """Everything that is struck."""
+        return {strike.material for strike in self.plan.strikes}
 
     @property
     def hits_s(self) -> np.ndarray:
         """Times of the strikes."""
-        return np.array([hit.time_s for hit in self.hits])
+        return np.array([strike.time_s for strike in self.plan.strikes])
+
+    def on(self, material: str, rng: np.random.Generator) -> Tensor:
+        """Return the sound (2, N) of the same strikes on another material, as loud at each moment as the clip's."""
+        sound = render_sound(recast(self.plan, rng, material), SPEC, rng).clean
+        return torch.from_numpy(along(sound, self.wave.numpy()))
 
 
 def held_out(number: int, pipeline: SoundGenerator, video2rms: Video2Rms, folder: Path) -> Clip:
     """Return a clip of the benchmark, looked at as a video of 30 frames a second."""
-    spec = SyntheticSpec(DURATION_S, FRAME_RATE_HZ, max_offset_s=0.0)
-    clip = render_clip(spec, SEED, number)
+    clip = render_clip(SPEC, SEED, number)
     assert clip.clean is not None
     assert clip.frames is not None
     video = folder / f"{number}.mp4"
@@ -113,9 +122,8 @@ def held_out(number: int, pipeline: SoundGenerator, video2rms: Video2Rms, folder
     frames = read_timed_frames(read_clip(video), 0.0, DURATION_S, frame_rate_hz=rate_hz, size_px=size_px).frames
     predicted = predict_envelope(video2rms, video).envelope
     wave = clip.clean * (PEAK / clip.clean.abs().max())
-    strikes = tuple(Hit(s.time_s, s.material, s.action, s.reaction) for s in clip.plan.strikes)
-    label = label_of(clip.plan.hits)
-    return Clip(wave, fine_envelope(wave, SAMPLE_RATE_HZ), predicted, frames.float() / 255, strikes, label)
+    envelope = fine_envelope(wave, SAMPLE_RATE_HZ)
+    return Clip(clip.plan, wave, envelope, predicted, frames.float() / 255, label_of(clip.plan.hits))
 
 
 class Judges:
@@ -182,12 +190,14 @@ def measure_envelope(clip: Clip, own: Tensor, sound: partial[Tensor], pulses_hz:
 
 def measure_prompts(clip: Clip, other: Clip, own: Tensor, sound: partial[Tensor], judges: Judges) -> Values:
     """Measure how prompts are followed; ``other`` gives a sound of another material."""
-    others = sorted(MATERIALS - clip.materials.keys())
-    asked = others[np.random.default_rng((SEED, round(1e3 * clip.hits[0].time_s))).integers(len(others))]
+    others = sorted(MATERIALS - clip.materials)
+    rng = np.random.default_rng((SEED, round(1e3 * clip.hits_s[0])))
+    asked = others[rng.integers(len(others))]
     words = clip.label.replace(clip.material.replace("-", " "), asked.replace("-", " "))
     seen = sound(envelope=clip.envelope)
     judged = {
         "asked for by words: heard": (sound(envelope=clip.envelope, words=words), asked),
+        "true strikes on it along the envelope: heard": (clip.on(asked, rng), asked),
         "the same, not asked for: heard": (seen, asked),
         "asked for by a sound: heard": (sound(envelope=clip.envelope, example=other.wave), other.material),
         "frames alone: heard": (seen, clip.material),

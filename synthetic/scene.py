@@ -124,7 +124,7 @@ def draw_scene(rng: np.random.Generator) -> Scene:
     table_m = TABLE_HEIGHT_M if view == "player" else 0.0
     if view == "player" and rng.random() < 0.35:
         material, shape = ("plastic", "drum") if rng.random() < 0.7 else ("metal", "disc")
-    things = [_thing(rng, material, shape, span_m, (0.0, 0.0, table_m))]
+    things = [new_thing(rng, material, shape, span_m, (0.0, 0.0, table_m))]
     n_more = 0 if shape in GROUND_SHAPES | {"pool"} else int(rng.choice(4, p=[0.5, 0.25, 0.15, 0.1]))
     for side in rng.permutation([-1, 1, 2])[:n_more]:
         if rng.random() < 0.5:
@@ -133,7 +133,7 @@ def draw_scene(rng: np.random.Generator) -> Scene:
         if standing and "pool" not in standing:
             reach_m = rng.uniform(0.25, 0.4) * min(span_m, 1.1)
             x, y = reach_m * np.array([side % 2 * side, 0.5 * (side == 2)])
-            things.append(_thing(rng, material, pick(rng, standing), span_m, (float(x), float(y), table_m)))
+            things.append(new_thing(rng, material, pick(rng, standing), span_m, (float(x), float(y), table_m)))
     ground = things[0].material if shape == "ground" else str(rng.choice(["wood", "carpet", "tile", "rock", "cloth"]))
     if shape not in GROUND_SHAPES and things[0].material in {"grass", "leaf", "dirt", "gravel", "water"}:
         ground = str(rng.choice(["grass", "dirt", "gravel", "leaf", "rock"]))
@@ -179,9 +179,10 @@ def _draw_side(rng: np.random.Generator, azimuth_rad: float, facing_wall: bool) 
     return float(-0.5 * math.pi + side * rng.uniform(0.2, 1.9 if rng.random() < 0.85 else math.pi) - azimuth_rad)
 
 
-def _thing(
+def new_thing(
     rng: np.random.Generator, material: str, shape: str, span_m: float, centre_m: tuple[float, float, float]
 ) -> Thing:
+    """Draw a thing of a material and a shape, of a size that fits into a view of `span_m`."""
     size = np.array([log_uniform(rng, limits) for limits in SIZES_M[shape]])
     if shape in ROUND_SHAPES:
         size[1] = size[0]
@@ -213,7 +214,7 @@ def _clutter(rng: np.random.Generator, span_m: float, table_m: float, facing_wal
         if facing_wall:  # on something in front of the wall
             y, height_m = -rng.uniform(0.1, 0.4) * span_m, rng.uniform(-0.3, 0.05)
         shape = "slab" if rng.random() < 0.25 else pick(rng, shapes)
-        clutter.append(_thing(rng, material, shape, span_m, (reach * math.cos(angle), y, height_m)))
+        clutter.append(new_thing(rng, material, shape, span_m, (reach * math.cos(angle), y, height_m)))
     return clutter
 
 
