@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from common.errors import InputError
 from data.batch import FoleyBatch
-from stable_foley.backbone import LatentCodec
+from stable_foley.codec import LatentCodec
 from stable_foley.conditioners.base import Conditioner, Place, SoundPrompt
 from stable_foley.conditioners.envelope import EnvelopeConditioner
 

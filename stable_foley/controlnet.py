@@ -3,7 +3,7 @@
 Source: L. Zhang et al., "Adding Conditional Control to Text-to-Image Diffusion Models", 2023 (arXiv 2302.05543), in the
 form of Stable-V2A (arXiv 2412.15023) for a diffusion transformer.
 
-Shapes: as in ``stable_foley.backbone``.
+Shapes: as in ``stable_foley.codec`` and ``stable_foley.dit``.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from common.errors import InputError
-from stable_foley.backbone import DiT
+from stable_foley.dit import DiT
 
 
 def zero_conv(n_channels: int, dtype: torch.dtype = torch.float32) -> nn.Conv1d:

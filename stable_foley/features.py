@@ -11,7 +11,7 @@ from torch import Tensor
 
 from data.batch import FoleyBatch
 from data.cache import SOUND, tensor_name
-from stable_foley.backbone import codec_id
+from stable_foley.codec import codec_id
 from stable_foley.model import FoleyModel
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from common.memory import return_free_memory
-from stable_foley.backbone import DiT
+from stable_foley.dit import DiT
 
 _LARGEST = 127
 _TINY = 1e-12

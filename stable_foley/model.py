@@ -3,7 +3,7 @@
 Sub-modules are named as in the published checkpoints: ``model.model`` (transformer), ``model.controlnet``,
 ``conditioner.conditioners.<id>``, ``pretransform`` (latent codec).
 
-Shapes: as in ``stable_foley.backbone``.
+Shapes: as in ``stable_foley.codec`` and ``stable_foley.dit``.
 """
 
 import math

@@ -28,7 +28,7 @@ MAY_IMPORT = {
 }
 """Every package and those that it may import, all of them above it: no circle can be stated here."""
 ONLY_IN = {
-    "stable_audio_tools": {"stable_foley/backbone.py"},
+    "stable_audio_tools": {"stable_foley/audio_tools.py"},
     "laion_clap": {"clap/encoder.py"},
     "av": {
         f"media/{name}.py"
@@ -57,7 +57,10 @@ ONLY_IN = {
     "opentimelineio": {"hits/timeline.py"},
 }
 MODELS_DO_NOT_READ_MEDIA = {
+    "audio_tools",
     "backbone",
+    "codec",
+    "dit",
     "controlnet",
     "model",
     "sampler",

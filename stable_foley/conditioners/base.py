@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from stable_foley.backbone import LatentCodec
+from stable_foley.codec import LatentCodec
 
 Place = Literal["cross_attention", "global", "control"]
 

@@ -4,7 +4,7 @@ There are two forms. ``VaeEnvelope`` encodes the envelope like a sound, as Stabl
 ``SampledEnvelope`` samples its level a fixed number of times per latent step and projects the values, without a VAE. A
 dropped envelope is -1 everywhere, which cannot be an RMS value.
 
-Shapes: as in ``stable_foley.backbone``.
+Shapes: as in ``stable_foley.codec`` and ``stable_foley.dit``.
 """
 
 from abc import abstractmethod
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from common.errors import InputError
 from media.envelope import Envelope, control_envelope
-from stable_foley.backbone import LatentCodec, codec_id
+from stable_foley.codec import LatentCodec, codec_id
 from stable_foley.conditioners.base import Conditioner
 
 DROPPED = -1.0

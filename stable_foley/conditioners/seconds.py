@@ -5,7 +5,7 @@ import math
 from torch import Tensor
 
 from common.errors import InputError
-from stable_foley.backbone import NumberEmbedder
+from stable_foley.audio_tools import NumberEmbedder
 from stable_foley.conditioners.base import Conditioner
 
 

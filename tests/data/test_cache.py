@@ -226,7 +226,7 @@ def test_no_encoder_runs_in_training_and_a_run_ends_as_without_a_cache(root, tmp
     def refuse(*_args, **_kwargs):
         raise AssertionError("a frozen encoder ran")
 
-    monkeypatch.setattr("stable_foley.backbone.VaeLatent.parameters_of", refuse)
+    monkeypatch.setattr("stable_foley.codec.VaeLatent.parameters_of", refuse)
     monkeypatch.setattr("cavp.Cavp.encode_video", refuse)
     monkeypatch.setattr("clap.encoder.ClapEncoder.embed_sound", refuse)
     train.train(compose(*options(root, tmp_path / "cache", "tag=cached", *run)))

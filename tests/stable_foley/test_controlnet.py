@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from common.errors import InputError
-from stable_foley.backbone import DiT
 from stable_foley.controlnet import ControlledDiT, ControlNet
+from stable_foley.dit import DiT
 
 CONFIG = {
     "io_channels": 8,

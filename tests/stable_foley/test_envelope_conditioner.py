@@ -12,7 +12,7 @@ from media.envelope import (
     fine_envelope,
     instant_envelope,
 )
-from stable_foley.backbone import build_codec
+from stable_foley.codec import build_codec
 from stable_foley.conditioners.envelope import SampledEnvelope, VaeEnvelope
 from training.config import compose
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from stable_foley.backbone import VaeLatent
+from stable_foley.codec import VaeLatent
 from tests.conftest import REPOSITORY
 
 RATE_HZ = 44_100
