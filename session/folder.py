@@ -1,5 +1,6 @@
 """The files of a session: the envelope of each track, and sound, latents and envelope of each take."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -113,9 +114,8 @@ class SessionFolder:
 
     def next_number(self, track: Track) -> int:
         """Return the number of the next take of a track: none that a take has, or of which a file is left."""
-        files = [path.name.split(".")[0].removeprefix("take-") for path in self._place(track).glob("take-*")]
-        numbers = [take.number for take in track.takes] + [int(number) for number in files if number.isdigit()]
-        return 1 + max(numbers, default=0)
+        of_files = [take_number(path) or 0 for path in self._place(track).glob("take-*")]
+        return 1 + max([take.number for take in track.takes] + of_files, default=0)
 
     def sound_path(self, track: Track, take: Take) -> Path:
         """Return the path of the sound of a take."""
@@ -160,6 +160,12 @@ class SessionFolder:
         for take in takes:
             for suffix in ("wav", "safetensors", "envelope.csv"):
                 (self._place(track) / f"take-{take.number}.{suffix}").unlink(missing_ok=True)
+
+
+def take_number(path: Path) -> int | None:
+    """Return the number of the take that a file of a track belongs to; None if it belongs to none."""
+    found = re.match(r"take-(\d+)\.", path.name)
+    return None if found is None else int(found[1])
 
 
 def check_new(folder: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from common.errors import InputError
 from common.files import atomic_folder, atomic_path
-from session.folder import SessionFolder
+from session.folder import SessionFolder, take_number
 from session.model import FILE, Session
 
 MOST_STATES = 200
@@ -134,9 +134,8 @@ class History:
         states = [self.place.session, *(Session.read(state) for state in self._states())]
         named = {(track.name, take.number) for state in states for track in state.tracks for take in track.takes}
         for path in self.place.folder.glob("tracks/*/take-*"):
-            number = path.name.split(".")[0].removeprefix("take-")
-            is_sound = path.suffix in (".wav", ".safetensors") and number.isdigit()
-            if is_sound and (path.parent.name, int(number)) not in named:
+            number, is_sound = take_number(path), path.suffix in (".wav", ".safetensors")
+            if is_sound and number is not None and (path.parent.name, number) not in named:
                 path.unlink()
 
 

@@ -6,7 +6,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
@@ -19,6 +18,8 @@ from studio.library import Place
 from studio.worker import ModelChoice, work
 
 MOST_QUEUED = 50
+MOST_STARTS = 3
+"""Times the worker is started before the models are given up."""
 KEPT_S = 60.0
 """How long jobs that ended are listed."""
 PATIENCE_S = 2.0
@@ -128,20 +129,23 @@ class Worker:
                 pipe.close()
         self._process = self._messages = self._alive = None
 
-    def load(self) -> None:
-        """Start the process, and wait until it has loaded the models.
+    def load(self) -> bool:
+        """Start the process, and wait until it has loaded the models; return False if it ended before.
 
         Raises:
             InputError: They cannot be loaded.
         """
         self.start()
         assert self._messages is not None
-        with suppress(EOFError, OSError):  # it was killed, and is started again for a job
+        try:
             match self._messages.recv():
                 case ("ready", about):
                     self.about = about
                 case ("unable", sentence):
                     raise InputError(sentence)
+        except (EOFError, OSError):
+            self.end()
+        return self.about is not None
 
     def run(self, job: Job) -> None:
         """Run a job to its end; a worker that ends before fails it."""
@@ -273,9 +277,23 @@ class Jobs:
                 self._changed.wait()
             return None
 
+    def _load(self) -> None:
+        """Wait until the worker has loaded the models.
+
+        Raises:
+            InputError: They cannot be loaded.
+        """
+        for _ in range(MOST_STARTS):
+            if self._closed or self._worker.load():
+                return
+        raise InputError(
+            f"the worker process ended {MOST_STARTS} times while it loaded the models (is memory short?): close other "
+            "programs, and start the studio again"
+        )
+
     def _run(self) -> None:
         try:
-            self._worker.load()
+            self._load()
         except InputError as error:
             self._on_unable(str(error))
             return

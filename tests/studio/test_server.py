@@ -3,6 +3,8 @@
 import io
 import os
 import signal
+from dataclasses import dataclass
+from pathlib import Path
 
 import av
 import mido
@@ -11,11 +13,16 @@ import pytest
 import soundfile
 import torch
 from PIL import Image
+from starlette.testclient import TestClient
 
 from evaluation.onsets import detect_onsets
 from media.envelope import write_envelope_csv
 from media.reading import probe
 from media.writing import write_sound
+from studio.app import create_app
+from studio.library import Library
+from studio.server import StudioSettings
+from studio.worker import ModelChoice
 from tests.studio.conftest import DURATION_S, RATE_HZ, TIMES_S, change, ended, hit_envelope, new_session, running, until
 
 pytestmark = pytest.mark.slow
@@ -287,6 +294,38 @@ def test_a_killed_worker_fails_its_job_and_the_next_one_runs(client, begun):
     job, _ = change(client, begun, kind="redo", track="hits", start_s=1.0, end_s=1.6, seed=4)
     assert job["status"] == "done"
     change(client, begun, kind="undo")
+
+
+@dataclass(frozen=True)
+class KilledWhileLoading(ModelChoice):
+    """Models whose process is killed as often as a file allows."""
+
+    left: Path = Path()
+
+    def load(self):
+        n_left = int(self.left.read_text())
+        if n_left:
+            self.left.write_text(str(n_left - 1))
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().load()
+
+
+def test_a_worker_that_is_killed_while_it_loads_is_started_again(tmp_path):
+    left = tmp_path / "left"
+    left.write_text("1")
+    choice = KilledWhileLoading(device="cpu", left=left)
+    with TestClient(create_app(StudioSettings(Library(tmp_path / "studio", 2**30), choice))) as started:
+        assert until(lambda: started.get("/api/about").json()["ready"])
+
+
+def test_a_worker_that_never_loads_is_given_up_with_a_sentence(tmp_path):
+    left, said = tmp_path / "left", []
+    left.write_text("99")
+    choice = KilledWhileLoading(device="cpu", left=left)
+    settings = StudioSettings(Library(tmp_path / "studio", 2**30), choice, on_unable=said.append)
+    with TestClient(create_app(settings)) as started:
+        assert "memory" in until(lambda: said and said[0])
+        assert not started.get("/api/about").json()["ready"]
 
 
 @pytest.mark.parametrize(
