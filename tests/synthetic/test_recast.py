@@ -13,12 +13,12 @@ from synthetic.sound import render_sound
 SPEC = SyntheticSpec(4.0)
 
 
-def level_db(wave: np.ndarray) -> np.ndarray:
+def level_db(wave):
     """Level of each slot of 8 ms, in dB."""
     return 20 * np.log10(fine_envelope(torch.from_numpy(wave), SAMPLE_RATE_HZ).rms.numpy() + 1e-9)
 
 
-def test_recast_strikes_keep_their_times_and_strengths() -> None:
+def test_recast_strikes_keep_their_times_and_strengths():
     plan = plan_clip(SPEC, 1, 2)
     other = recast(plan, np.random.default_rng(0), "metal")
     assert (
@@ -28,7 +28,7 @@ def test_recast_strikes_keep_their_times_and_strengths() -> None:
         assert (old.time_s, old.strength, old.action, old.thing) == (new.time_s, new.strength, new.action, new.thing)
 
 
-def test_recast_without_a_material_draws_one_for_each_thing_from_the_seed() -> None:
+def test_recast_without_a_material_draws_one_for_each_thing_from_the_seed():
     plans = [plan_clip(SPEC, 1, number) for number in range(40)]
     drawn = [[thing.material for thing in recast(plan, np.random.default_rng(3), None).scene.things] for plan in plans]
     again = [[thing.material for thing in recast(plan, np.random.default_rng(3), None).scene.things] for plan in plans]
@@ -37,7 +37,7 @@ def test_recast_without_a_material_draws_one_for_each_thing_from_the_seed() -> N
     assert any(len(set(names)) > 1 for names in drawn)
 
 
-def test_a_sound_along_itself_is_itself() -> None:
+def test_a_sound_along_itself_is_itself():
     clip = render_clip(SPEC, 1, 3, picture=False)
     assert clip.clean is not None
     wave = clip.clean.numpy()
@@ -45,7 +45,7 @@ def test_a_sound_along_itself_is_itself() -> None:
 
 
 @pytest.mark.parametrize("decay_s", [0.02, 0.1, 0.5])
-def test_noise_along_a_decay_decays_like_it(decay_s: float) -> None:
+def test_noise_along_a_decay_decays_like_it(decay_s):
     rng = np.random.default_rng(0)
     time_s = np.arange(SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
     like = rng.standard_normal((2, len(time_s))) * np.exp(-time_s / decay_s)
@@ -55,7 +55,7 @@ def test_noise_along_a_decay_decays_like_it(decay_s: float) -> None:
     assert np.abs(level - wanted)[heard].mean() < 1.0
 
 
-def test_strikes_on_metal_along_those_on_something_else_are_as_loud_at_each_moment() -> None:
+def test_strikes_on_metal_along_those_on_something_else_are_as_loud_at_each_moment():
     clip = render_clip(SPEC, 1, 4, picture=False)
     assert clip.clean is not None
     rng = np.random.default_rng(0)
@@ -65,7 +65,7 @@ def test_strikes_on_metal_along_those_on_something_else_are_as_loud_at_each_mome
     assert np.abs(level - wanted)[heard].mean() < 1.0 < np.abs(level_db(metal) - wanted)[heard].mean()
 
 
-def test_silence_stays_silent() -> None:
+def test_silence_stays_silent():
     loud = np.random.default_rng(0).standard_normal((2, 4096))
     assert not along(np.zeros((2, 4096)), loud).any()
     assert not along(loud, np.zeros((2, 4096))).any()
