@@ -266,7 +266,8 @@ def run(args: argparse.Namespace) -> None:
         join(args.output_dir)
         return
     root, split = place_of(args)
-    changes = {"name": args.sampler, "n_steps": args.steps, "cfg_scale": args.cfg, "level_match_db": 0.0}
+    changes = {"name": args.sampler, "n_steps": args.steps, "cfg_scale": args.cfg}
+    changes |= {"level_match_db": 0.0, "colour_match_db": 0.0}  # metrics measure the model alone
     SamplerSettings().changed(**changes)  # refuses values out of range before a model is loaded
     pipeline = SoundGenerator.from_checkpoint(args.checkpoint, args.device, args.dtype, args.set)
     settings = pipeline.settings.changed(**changes)

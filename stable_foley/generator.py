@@ -14,9 +14,11 @@ from common.choices import INT8
 from common.devices import pick_device
 from common.errors import InputError, check_range, check_seed
 from common.stopwatch import Stopwatch
+from common.weights import weights_sha256
 from media.clip import ClipSpec, count_at_rate
-from media.envelope import Envelope
+from media.envelope import FINE_RATE_HZ, Envelope
 from stable_foley.checkpoint import BUNDLED, load_model
+from stable_foley.colour import matching_filter
 from stable_foley.conditions import FRAMES_ID
 from stable_foley.model import FoleyModel
 from stable_foley.overlap import Joints, Overlap
@@ -30,6 +32,7 @@ MAX_OVERLAP_S = 1.0
 MAX_CONTROL_STRENGTH = 10.0
 _FADED = 0.2  # of the shortest overlap
 _WINDOWS = "windows"
+_HIT_RMS, _HIT_DECAY_S = 0.1, 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +78,7 @@ class SoundGenerator:
         self.model = model.to(self.device)
         self.spec = spec
         self.settings = settings
+        self._colours: dict[tuple[str, SamplerSettings], Tensor] = {}
 
     @classmethod
     def from_checkpoint(
@@ -191,7 +195,36 @@ class SoundGenerator:
         settings = wanted.settings or self.settings
         self._check(wanted.prompts, settings)
         given = replace(wanted, settings=settings, inputs=wanted.inputs or {})
-        return WindowMaker(self.model, self.spec, given, watch or Stopwatch())
+        watch = watch or Stopwatch()
+        with watch.stage("conditions"):
+            colour = self._colour(given, settings)
+        return WindowMaker(self.model, self.spec, given, colour, watch)
+
+    def _colour(self, wanted: Wanted, settings: SamplerSettings) -> Tensor | None:
+        """Return the filter that brings sounds to the colour of their sound prompts; None without these."""
+        if not settings.colour_match_db or wanted.prompts is None or not wanted.prompts.sounds:
+            return None
+        sounds = wanted.prompts.sounds
+        known = (weights_sha256({str(n): sound for n, sound in enumerate(sounds)}), settings)
+        if wanted.inputs or known not in self._colours:
+            self._colours[known] = self._new_colour(sounds, settings, wanted.inputs)
+        return self._colours[known]
+
+    def _new_colour(self, sounds: Sequence[Tensor], settings: SamplerSettings, inputs: Mapping[str, Any]) -> Tensor:
+        """Return the filter from what the model makes of sound prompts to their colour.
+
+        It is found from hits along an envelope of its own, so that all takes and windows of a sound share it.
+        """
+        time_s = torch.arange(round(self.spec.duration_s * FINE_RATE_HZ)) / FINE_RATE_HZ
+        hits = Envelope(_HIT_RMS * torch.exp(-(time_s % 1.0) / _HIT_DECAY_S), FINE_RATE_HZ)
+        made = self.generate(
+            hits,
+            self.spec.duration_s,
+            prompts=Prompts(sounds=sounds),
+            settings=replace(settings, colour_match_db=0.0),
+            inputs={key: value[:1] for key, value in inputs.items()},
+        )
+        return matching_filter(sounds, made, self.sample_rate_hz, settings.colour_match_db)
 
     @property
     def window_samples(self) -> int:

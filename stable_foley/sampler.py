@@ -109,8 +109,10 @@ class SamplerSettings:
             half of the evaluations. (T. Kynkäänniemi et al., "Applying Guidance in a Limited Interval Improves Sample
             and Distribution Quality in Diffusion Models", 2024, arXiv 2404.07724.)
         level_match_db: largest gain in dB, 0 to 200, that is applied afterwards where the sound is softer than its
-            envelope; louder parts are attenuated. 0 changes nothing, as published. Samples and evaluations during
-            training do not use it, since they measure the model alone.
+            envelope; louder parts are attenuated. 0 changes nothing, as published.
+        colour_match_db: largest gain and loss in dB, 0 to 40, with which broad bands are brought to the spectrum of
+            sound prompts afterwards. 0 changes nothing, as published. Samples and evaluations during training use
+            neither match, since they measure the model alone.
 
     Raises:
         InputError: a value is out of its range.
@@ -123,6 +125,7 @@ class SamplerSettings:
     cfg_scale: float = 7.0
     cfg_interval: tuple[float, float] = (0.0, 1e5)
     level_match_db: float = 0.0
+    colour_match_db: float = 0.0
 
     def __post_init__(self) -> None:
         if self.name not in SAMPLERS:
@@ -130,6 +133,7 @@ class SamplerSettings:
         check_range("n_steps (--steps)", self.n_steps, 1, 1000, whole=True)
         check_range("cfg_scale (--cfg)", self.cfg_scale, 0, 100)
         check_range("level_match_db (--level-match)", self.level_match_db, 0, 200)
+        check_range("colour_match_db", self.colour_match_db, 0, 40)
         check_range("sigma_min", self.sigma_min, 1e-5, 1e5)
         check_range("sigma_max", self.sigma_max, 1e-5, 1e5)
         object.__setattr__(self, "cfg_interval", tuple(self.cfg_interval))  # a list in a configuration

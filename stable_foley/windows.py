@@ -12,6 +12,7 @@ from common.stopwatch import Stopwatch
 from media.clip import ClipSpec
 from media.envelope import Envelope
 from media.stored import StoredRows
+from stable_foley.colour import filtered
 from stable_foley.conditions import CONTROL_ID, FRAMES_ID, PROMPT_ID, SECONDS_IDS, Conditions
 from stable_foley.model import FoleyModel
 from stable_foley.noise import noise_source
@@ -81,12 +82,16 @@ class WindowMaker:
         model: the model, in eval mode.
         spec: form of the clips it was trained on; a window is one of them.
         wanted: what the sound is generated from, with its settings.
+        colour: filter (taps,) for the decoded sound, see ``stable_foley.colour``; None: none.
         watch: records the durations of the stages ``conditions``, ``steps`` and ``decode``.
     """
 
-    def __init__(self, model: FoleyModel, spec: ClipSpec, wanted: Wanted, watch: Stopwatch) -> None:
+    def __init__(
+        self, model: FoleyModel, spec: ClipSpec, wanted: Wanted, colour: Tensor | None, watch: Stopwatch
+    ) -> None:
         assert wanted.settings is not None
         self.model, self.spec, self.wanted, self.settings, self.watch = model, spec, wanted, wanted.settings, watch
+        self._colour = colour
         prompts = wanted.prompts or Prompts()
         with watch.stage("conditions"):
             self._prompt = prompt_features(model, prompts.text, prompts.sounds)
@@ -133,6 +138,8 @@ class WindowMaker:
             latent = codec.settle(latent, levels.mean(dim=1))
             end = min(self.spec.n_samples, n_samples - start)
             sound = codec.decode(latent)[0, :, :end].float().cpu()
+            if self._colour is not None:
+                sound = filtered(sound, self._colour)
             if self.settings.level_match_db:
                 asked = control_signal(self.model, envelope, start, end)
                 sound = self._level_matched(sound, asked, self.settings.level_match_db, strength)

@@ -5,11 +5,13 @@ from itertools import pairwise
 
 import pytest
 import torch
+from torchaudio.functional import highpass_biquad, lowpass_biquad
 from torchaudio.transforms import MelSpectrogram
 
 from benchmarks.sounds import f1_within_100_ms, lag_s, level_db, onset_times_s, pulsation_db, shifted, silenced
 from evaluation.levels import rms_correlation
 from media.envelope import Envelope, fine_envelope
+from stable_foley.colour import colour_of
 from stable_foley.generator import Prompts, SoundGenerator
 from synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
 
@@ -104,6 +106,32 @@ def test_the_timbre_goes_on_from_window_to_window(pipeline):
     assert max(map(change_db, joints_s)) <= max(map(change_db, elsewhere_s))
     around = [wave[:, round((t - 0.25) * SAMPLE_RATE_HZ) : round((t + 0.25) * SAMPLE_RATE_HZ)] for t in joints_s]
     assert [level_db(part) for part in around] == pytest.approx([level_db(wave)] * 2, abs=0.5)
+
+
+def test_a_sound_prompt_gives_its_colour_and_words_stay_as_they_are(pipeline):
+    envelope = Envelope(0.1 * torch.exp(-(torch.arange(1250) / 125 % 1) / 0.05), 125.0)
+    noise = torch.randn(2, 2 * SAMPLE_RATE_HZ, generator=torch.Generator().manual_seed(0))
+    hits = noise * torch.exp(-(torch.arange(noise.shape[1]) / SAMPLE_RATE_HZ % 0.5) / 0.03)
+    plain, matched = (pipeline.settings.changed(colour_match_db=db) for db in (0.0, 12.0))
+    for filtering in (lowpass_biquad, highpass_biquad):
+        prompt = filtering(hits, SAMPLE_RATE_HZ, 1500.0)
+        off_db = [
+            distance_db(
+                pipeline.generate(envelope, DURATION_S, prompts=Prompts(sounds=[prompt]), settings=each), prompt
+            )
+            for each in (plain, matched)
+        ]
+        assert off_db[1] < 0.7 * off_db[0]
+    words = [
+        pipeline.generate(envelope, DURATION_S, prompts=Prompts("hitting wood"), settings=s) for s in (plain, matched)
+    ]
+    assert torch.equal(*words)
+
+
+def distance_db(wave, other):
+    """Mean difference of the colours of two sounds, between 100 Hz and 16 kHz."""
+    one, two = (10 * colour_of(each, SAMPLE_RATE_HZ).clamp(min=1e-6).log10() for each in (wave, other))
+    return float((one - two)[1:-1].abs().mean())
 
 
 def test_a_negative_prompt_leads_away_from_it(clip, sound):

@@ -95,6 +95,8 @@ def test_progress_sees_every_step():
         {"n_steps": 0},
         {"sigma_min": 0.0},
         {"sigma_min": 5.0, "sigma_max": 1.0},
+        {"colour_match_db": -1.0},
+        {"colour_match_db": 100.0},
         {"cfg_interval": [5.0, 1.0]},
         {"cfg_interval": [1.0]},
         {"cfg_interval": [-1.0, 1.0]},
