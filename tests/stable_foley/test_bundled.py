@@ -128,6 +128,18 @@ def test_a_sound_prompt_gives_its_colour_and_words_stay_as_they_are(pipeline):
     assert torch.equal(*words)
 
 
+def test_the_colour_of_a_prompt_is_found_once_for_all_takes(pipeline, monkeypatch):
+    found = []
+    monkeypatch.setattr("stable_foley.generator.matching_filter", lambda *given: found.append(given) or torch.ones(1))
+    envelope = Envelope(torch.full((125,), 0.05), 125.0)
+    prompts = [torch.randn(1, 4410, generator=torch.Generator().manual_seed(n)) for n in range(2)]
+    settings = pipeline.settings.changed(n_steps=1)
+    for prompt in prompts:
+        for seed in range(3):
+            pipeline.generate(envelope, 1.0, prompts=Prompts(sounds=[prompt]), settings=settings, seed=seed)
+    assert len(found) == len(prompts)
+
+
 def distance_db(wave, other):
     """Mean difference of the colours of two sounds, between 100 Hz and 16 kHz."""
     one, two = (10 * colour_of(each, SAMPLE_RATE_HZ).clamp(min=1e-6).log10() for each in (wave, other))

@@ -117,6 +117,8 @@ def test_sampling_settings_are_the_published_ones(published, slim):
             "sigma_min": 0.3,
             "sigma_max": 500.0,
             "cfg_scale": 7.0,
+            "level_match_db": 0.0,
+            "colour_match_db": 0.0,
             "cfg_interval": [0.0, 1e5],
         }
         assert config["conditioners"]["envelope"]["_target_"].endswith(".VaeEnvelope")
