@@ -1,7 +1,9 @@
 """Owns the colour of sounds: their spectrum in broad bands, and the filter that gives one the colour of others."""
 
+import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torchaudio.functional
 from torch import Tensor
@@ -24,7 +26,9 @@ def colour_of(sound: Tensor, sample_rate_hz: int) -> Tensor:
 
 
 def matching_filter(asked: Sequence[Tensor], made: Tensor, sample_rate_hz: int, most_db: float) -> Tensor:
-    """Return the filter (taps,) that gives a sound the colour of others, without delay and without change of level.
+    """Return the filter (taps,) that gives a sound the colour of others, without delay.
+
+    The mean gain in dB over the power of the sound is 0 before gains are limited, so its level may change somewhat.
 
     Args:
         asked: one sound or more (C, N), the mean of whose colours is asked for.
@@ -54,20 +58,15 @@ def _bands(sample_rate_hz: int) -> Tensor:
 
 def _between_bands(gain_db: Tensor, sample_rate_hz: int) -> Tensor:
     """Return gains (F,) in dB at all frequencies, in straight lines between the middles of bands (24,)."""
-    bands = _bands(sample_rate_hz).to(gain_db)
-    places = torch.arange(bands.shape[1], dtype=bands.dtype, device=bands.device)
-    middles = (bands * places).sum(dim=1) / bands.sum(dim=1)
-    upper = torch.searchsorted(middles, places).clamp(1, len(middles) - 1)
-    lower = upper - 1
-    share = ((places - middles[lower]) / (middles[upper] - middles[lower])).clamp(0, 1)
-    return torch.lerp(gain_db[lower], gain_db[upper], share)
+    bands = _bands(sample_rate_hz)
+    places = torch.arange(bands.shape[1], dtype=bands.dtype)
+    middles = (bands @ places) / bands.sum(dim=1)
+    return torch.from_numpy(np.interp(places, middles, gain_db.cpu())).to(gain_db)
 
 
 def _minimum_phase(gain_db: Tensor) -> Tensor:
     """Return the shortest causal filter (2048,) with gains (F,) in dB, by folding its cepstrum."""
-    cepstrum = torch.fft.irfft(gain_db * (torch.log(torch.tensor(10.0)) / 20))
-    half = len(cepstrum) // 2
-    folded = torch.cat(
-        [cepstrum[:1], 2 * cepstrum[1:half], cepstrum[half : half + 1], torch.zeros_like(cepstrum[half + 1 :])]
-    )
-    return torch.fft.irfft(torch.exp(torch.fft.rfft(folded)))
+    half = len(gain_db) - 1
+    cepstrum = torch.fft.irfft(gain_db * (math.log(10) / 20))[: half + 1]
+    cepstrum[1:half] *= 2
+    return torch.fft.irfft(torch.exp(torch.fft.rfft(cepstrum, 2 * half)))

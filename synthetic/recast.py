@@ -14,23 +14,20 @@ _FLOOR_DB = -70.0  # of the loudest level: what is softer counts as silence
 _LARGEST_GAIN_DB = 40.0
 
 
-def recast(plan: Plan, rng: np.random.Generator, material: str | None = None) -> Plan:
-    """Return a plan with the same strikes on other things.
+def recast(plan: Plan, rng: np.random.Generator, material: str) -> Plan:
+    """Return a plan with the same strikes on other things, all of one material.
 
     Places and spots stay, so the plan can be heard but not seen.
 
     Args:
         plan: Events of a clip.
         rng: Random generator.
-        material: What all things are made of; None: each of a random material.
+        material: Name in `synthetic.materials.MATERIALS`.
     """
-    span_m = plan.scene.span_m
-    things = []
-    for thing in plan.scene.things:
-        chosen = material or str(rng.choice(sorted(MATERIALS)))
-        things.append(new_thing(rng, chosen, pick(rng, MATERIALS[chosen].shapes), span_m, thing.centre_m))
-    strikes = tuple(replace(strike, material=things[strike.thing].material) for strike in plan.strikes)
-    return replace(plan, scene=replace(plan.scene, things=tuple(things)), strikes=strikes)
+    shapes, span_m = MATERIALS[material].shapes, plan.scene.span_m
+    things = tuple(new_thing(rng, material, pick(rng, shapes), span_m, thing.centre_m) for thing in plan.scene.things)
+    strikes = tuple(replace(strike, material=material) for strike in plan.strikes)
+    return replace(plan, scene=replace(plan.scene, things=things), strikes=strikes)
 
 
 def along(wave: np.ndarray, like: np.ndarray) -> np.ndarray:

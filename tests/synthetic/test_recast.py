@@ -28,13 +28,13 @@ def test_recast_strikes_keep_their_times_and_strengths():
         assert (old.time_s, old.strength, old.action, old.thing) == (new.time_s, new.strength, new.action, new.thing)
 
 
-def test_recast_without_a_material_draws_one_for_each_thing_from_the_seed():
+def test_recast_draws_one_thing_for_each_from_the_seed():
     plans = [plan_clip(SPEC, 1, number) for number in range(40)]
-    drawn = [[thing.material for thing in recast(plan, np.random.default_rng(3), None).scene.things] for plan in plans]
-    again = [[thing.material for thing in recast(plan, np.random.default_rng(3), None).scene.things] for plan in plans]
+    drawn = [recast(plan, np.random.default_rng(3), "wood").scene.things for plan in plans]
+    again = [recast(plan, np.random.default_rng(3), "wood").scene.things for plan in plans]
     assert drawn == again
-    assert all(len(names) == len(plan.scene.things) for names, plan in zip(drawn, plans, strict=True))
-    assert any(len(set(names)) > 1 for names in drawn)
+    assert all(len(things) == len(plan.scene.things) for things, plan in zip(drawn, plans, strict=True))
+    assert any(len({thing.shape for thing in things}) > 1 for things in drawn)
 
 
 def test_a_sound_along_itself_is_itself():
