@@ -214,11 +214,15 @@ class Workshop:
         Raises:
             InputError: There is one of this name, or a value is not possible.
         """
+        return self._with(self._added(track, envelope))
+
+    def _added(self, track: Track, envelope: Envelope) -> Session:
+        """Write the envelope of a new track; return the session that has it, which is still to be saved."""
         track.check()
         if any(other.name == track.name for other in self.session.tracks):
             raise InputError(f"there is a track {track.name} already: give another --name")
         self.place.write_envelope(track, envelope)
-        return self._with(self.session.changed(track))
+        return self.session.changed(track)
 
     def split(self, name: str | None, new: Track, chosen: Callable[[Hit], bool]) -> "Workshop":
         """Move hits of a track to a new one; what is sustained stays.
@@ -241,8 +245,10 @@ class Workshop:
             hit.add_energy(energy, hits.original.rate_hz)
         alone = replace(hits.original, rms=torch.from_numpy(np.sqrt(energy.clip(min=0))).float())
         rest = replace(hits, hits=tuple(hit for hit in hits.hits if not any(hit is other for other in moved)))
-        work = self.add(new, self._of_part(alone))
-        return work._with_envelope(track, self._of_part(rest.envelope), {"edits": [f"split {new.name}"]})
+        session = self._added(new, self._of_part(alone))
+        both = replace(self, place=replace(self.place, session=session))  # saved once what is left is written, too
+        work = both._with_envelope(track, self._of_part(rest.envelope), {"edits": [f"split {new.name}"]})
+        return work._with(work.session)
 
     def heard_as(self, name: str | None, words: str) -> Callable[[Hit], bool]:
         """Return what tells whether the sound of a hit in the kept take is nearer to words than to the track's prompt.

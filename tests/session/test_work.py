@@ -151,6 +151,38 @@ def test_hits_are_divided_between_tracks(work):
     assert min(start_s for start_s, _ in regions_s) > 1.2
 
 
+@pytest.mark.parametrize("has_take", [True, False])
+def test_a_hit_is_in_one_track_whenever_the_session_is_read(work, has_take, monkeypatch):
+    if not has_take:
+        work = replace(work, place=work.place.saved(work.session.changed(replace(work.session.track(None), kept=None))))
+    seen, write = [], Session.write
+
+    def read_after(session, folder):
+        write(session, folder)
+        now = Workshop(SessionFolder.open(folder), work.pipeline)
+        tracks = [now.hits(track).hits for track in now.session.tracks]
+        seen.append(sorted(round(hit.time_s, 1) for hits in tracks for hit in hits))
+
+    monkeypatch.setattr(Session, "write", read_after)
+    work.split(None, Track("high", prompt="hitting metal"), lambda hit: hit.time_s > 1.5)
+    assert seen
+    assert all(times_s == list(TIMES_S) for times_s in seen)
+
+
+def test_a_split_that_fails_changes_nothing(work, monkeypatch):
+    def out_of_memory(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("session.work.regenerate", out_of_memory)
+    with pytest.raises(MemoryError):
+        work.split(None, Track("high", prompt="hitting metal"), lambda hit: hit.time_s > 1.5)
+    again = SessionFolder.open(work.place.folder)
+    assert again.session == work.session
+    assert torch.equal(again.envelope(again.session.track(None)).rms, work.place.envelope(work.session.track(None)).rms)
+    monkeypatch.undo()
+    work.split(None, Track("high", prompt="hitting metal"), lambda hit: hit.time_s > 1.5)
+
+
 def test_hits_can_be_chosen_by_what_is_heard(work, pipeline):
     metal = work.change(None, prompt="hitting metal").generate(None, [2])
     mixed_sound = sound_of(work).clone()
