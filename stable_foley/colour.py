@@ -28,7 +28,7 @@ def colour_of(sound: Tensor, sample_rate_hz: int) -> Tensor:
 def matching_filter(asked: Sequence[Tensor], made: Tensor, sample_rate_hz: int, most_db: float) -> Tensor:
     """Return the filter (taps,) that gives a sound the colour of others, without delay.
 
-    The mean gain in dB over the power of the sound is 0 before gains are limited, so its level may change somewhat.
+    The power of the loud parts of that sound stays as it was. If one of the sounds is silent, nothing is changed.
 
     Args:
         asked: one sound or more (C, N), the mean of whose colours is asked for.
@@ -38,9 +38,10 @@ def matching_filter(asked: Sequence[Tensor], made: Tensor, sample_rate_hz: int, 
     """
     wanted = torch.stack([colour_of(sound.to(made.device), sample_rate_hz) for sound in asked]).mean(dim=0)
     found = colour_of(made, sample_rate_hz)
+    if not (wanted.any() and found.any()):
+        return torch.ones(1, device=made.device)
     gain_db = 10 * torch.log10(wanted.clamp(min=_LEAST_SHARE) / found.clamp(min=_LEAST_SHARE))
-    gain_db = gain_db - (found * gain_db).sum() / found.sum().clamp(min=_LEAST_SHARE)
-    return _minimum_phase(_between_bands(gain_db.clamp(-most_db, most_db), sample_rate_hz))
+    return _minimum_phase(_between_bands(_balanced(gain_db, found, most_db), sample_rate_hz))
 
 
 def filtered(sound: Tensor, taps: Tensor) -> Tensor:
@@ -56,12 +57,26 @@ def _bands(sample_rate_hz: int) -> Tensor:
     ).T
 
 
+def _balanced(gain_db: Tensor, shares: Tensor, most_db: float) -> Tensor:
+    """Return gains (24,) within limits in dB, moved alike so that they keep the power of bands with these shares."""
+    gain_db, shares = gain_db.double().cpu(), shares.double().cpu()
+    low_db, high_db = -most_db - gain_db.max(), most_db - gain_db.min()
+    for _ in range(50):  # bisection: the power rises with the offset
+        offset_db = (low_db + high_db) / 2
+        limited_db = (gain_db + offset_db).clamp(-most_db, most_db)
+        if (shares * 10 ** (limited_db / 10)).sum() > shares.sum():
+            high_db = offset_db
+        else:
+            low_db = offset_db
+    return limited_db
+
+
 def _between_bands(gain_db: Tensor, sample_rate_hz: int) -> Tensor:
     """Return gains (F,) in dB at all frequencies, in straight lines between the middles of bands (24,)."""
     bands = _bands(sample_rate_hz)
     places = torch.arange(bands.shape[1], dtype=bands.dtype)
     middles = (bands @ places) / bands.sum(dim=1)
-    return torch.from_numpy(np.interp(places, middles, gain_db.cpu())).to(gain_db)
+    return torch.from_numpy(np.interp(places, middles, gain_db))
 
 
 def _minimum_phase(gain_db: Tensor) -> Tensor:

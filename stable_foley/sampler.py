@@ -111,8 +111,8 @@ class SamplerSettings:
         level_match_db: largest gain in dB, 0 to 200, that is applied afterwards where the sound is softer than its
             envelope; louder parts are attenuated. 0 changes nothing, as published.
         colour_match_db: largest gain and loss in dB, 0 to 40, with which broad bands are brought to the spectrum of
-            sound prompts afterwards. 0 changes nothing, as published. Samples and evaluations during training use
-            neither match, since they measure the model alone.
+            sound prompts afterwards; the level of each moment stays. 0 changes nothing, as published. Samples and
+            evaluations during training use neither match, since they measure the model alone.
 
     Raises:
         InputError: a value is out of its range.

@@ -139,7 +139,9 @@ class WindowMaker:
             end = min(self.spec.n_samples, n_samples - start)
             sound = codec.decode(latent)[0, :, :end].float().cpu()
             if self._colour is not None:
+                before = control_signal(self.model, measured(self.model, sound), 0, end)
                 sound = filtered(sound, self._colour)
+                sound = self._level_matched(sound, before, self.settings.colour_match_db, 1.0)
             if self.settings.level_match_db:
                 asked = control_signal(self.model, envelope, start, end)
                 sound = self._level_matched(sound, asked, self.settings.level_match_db, strength)

@@ -128,6 +128,20 @@ def test_a_sound_prompt_gives_its_colour_and_words_stay_as_they_are(pipeline):
     assert torch.equal(*words)
 
 
+def test_the_colour_leaves_the_level_of_each_moment(pipeline):
+    envelope = Envelope(0.1 * torch.exp(-(torch.arange(1250) / 125 % 1) / 0.1), 125.0)
+    noise = torch.randn(2, SAMPLE_RATE_HZ, generator=torch.Generator().manual_seed(0))
+    prompts = Prompts(sounds=[highpass_biquad(noise, SAMPLE_RATE_HZ, 4000.0)])
+    levels_db = []
+    for colour_db in (0.0, 20.0):
+        settings = pipeline.settings.changed(colour_match_db=colour_db, level_match_db=0.0)
+        sound = pipeline.generate(envelope, DURATION_S, prompts=prompts, settings=settings)
+        levels_db.append(20 * fine_envelope(sound, SAMPLE_RATE_HZ).rms.clamp(min=1e-3).log10())
+    difference_db = (levels_db[1] - levels_db[0])[levels_db[0] > -50]
+    assert difference_db.abs().median() < 0.5
+    assert difference_db.abs().quantile(0.95) < 2
+
+
 def test_the_colour_of_a_prompt_is_found_once_for_all_takes(pipeline, monkeypatch):
     found = []
     monkeypatch.setattr("stable_foley.generator.matching_filter", lambda *given: found.append(given) or torch.ones(1))
