@@ -25,7 +25,8 @@ from tqdm import tqdm
 
 from benchmarks.tools import ratio, seconds_in_turn, table
 from common.errors import InputError, check_range, user_errors
-from media.reading import probe, read_frames
+from media.probe import probe
+from media.reading import read_frames
 
 SEED = 0
 CHUNK_S = 10.0

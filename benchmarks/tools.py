@@ -40,7 +40,7 @@ def find_videos(folder: Path) -> list[Path]:
         InputError: There is none.
     """
     from data.greatest_hits import VIDEO_SUFFIXES  # not above: the processes of benchmarks.speed start small
-    from media.reading import probe
+    from media.probe import probe
 
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES and probe(path).has_sound]

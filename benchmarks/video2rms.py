@@ -25,7 +25,8 @@ from common.options import add_checkpoint, add_clips, command_parser
 from evaluation.onsets import ONSET_RATE_HZ, detect_onsets, match_onsets, onset_f1
 from hits.level import measure_hits
 from media.frames import FrameWindow
-from media.reading import iter_frames, probe, read_sound
+from media.probe import probe
+from media.reading import iter_frames, read_sound
 from synthetic import SyntheticSpec
 from synthetic.clip import plan_clip
 from video2rms.baselines import constant_levels, motion_levels

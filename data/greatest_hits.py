@@ -15,7 +15,7 @@ from tqdm import tqdm
 from common.errors import InputError
 from common.files import atomic_path
 from common.spreadsheet import guarded, unguarded
-from media.reading import MediaInfo, probe
+from media.probe import MediaInfo, probe
 
 # fmt: off
 MATERIALS = frozenset({

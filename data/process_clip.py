@@ -15,7 +15,8 @@ from common.errors import InputError
 from common.files import atomic_folder, file_sha256
 from data.denoise import Denoiser
 from data.greatest_hits import read_hits, write_hits
-from media.reading import FrameWindow, MediaInfo, Reader, check_reader, iter_media, probe
+from media.probe import MediaInfo, probe
+from media.reading import FrameWindow, Reader, check_reader, iter_media
 
 JPEG_QUALITY = 95
 SOUND_BITS = 16

@@ -12,7 +12,8 @@ from data.greatest_hits import read_hits
 from evaluation.folders import ClipFiles, SoundFile
 from evaluation.onsets import detect_onsets
 from media.levels import count_clipped_runs
-from media.reading import probe, read_sound
+from media.probe import probe
+from media.reading import read_sound
 
 SAMPLE_RATE_HZ = 44_100
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 2_000, 768_000

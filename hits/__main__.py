@@ -24,7 +24,7 @@ from hits.midi import USUAL_TEMPO_BPM, write_midi
 from hits.options import add_edits, applied
 from hits.timeline import Scene, write_edl, write_otio
 from media.envelope import write_envelope_csv
-from media.reading import probe
+from media.probe import probe
 from media.sound_part import SoundPart
 
 OUTPUTS = {

@@ -10,7 +10,7 @@ from common.errors import InputError
 from common.files import atomic_path
 from hits.labels import label_of
 from hits.level import Hits
-from media.reading import MediaInfo, probe
+from media.probe import MediaInfo, probe
 from media.timecode import has_drop_frames, start_of_day_s
 
 SMPTE_RATES_HZ = (24_000 / 1001, 24.0, 25.0, 30_000 / 1001, 30.0, 48.0, 50.0, 60_000 / 1001, 60.0)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from media.container import need_video, no_frame, opened, origin_s, told_while_reading
 from media.frames import View
-from media.reading import probe, read_frames
+from media.probe import probe
+from media.reading import read_frames
 
 _TYPES = {"mov,mp4,m4a,3gp,3g2,mj2": "video/mp4", "matroska,webm": "video/webm"}
 _CODECS = ("h264", "vp8", "vp9", "av1")

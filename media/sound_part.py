@@ -76,6 +76,10 @@ class SoundPart:
         """
         return given if isinstance(given, SoundPart) else cls.parse(str(given))
 
+    def resolved(self) -> Self:
+        """Return the part with a path that holds in any folder."""
+        return replace(self, path=self.path.resolve())
+
     def __str__(self) -> str:
         """Return the text from which `parse` makes this part."""
         track = self.track if self.track != 1 or "#" in str(self.path) else None

@@ -32,12 +32,13 @@ from common.options import (
 from hits.edit import Hit
 from hits.files import hit_table
 from hits.options import add_edits
+from media.sound_part import SoundPart
 from session.begin import begun
 from session.folder import SessionFolder
 from session.mixing import export
 from session.model import Track
 from session.models import load_models
-from session.work import Workshop, absolute, shown_bar
+from session.work import Workshop, shown_bar
 from video2audio.pipeline import FoleyPipeline
 from video2audio.request import FoleyRequest
 
@@ -143,7 +144,7 @@ def _values(args: argparse.Namespace) -> dict[str, Any]:
     given = {
         "prompt": args.prompt,
         "negative_prompt": args.negative_prompt,
-        "audio_prompts": None if args.audio_prompt is None else tuple(map(absolute, args.audio_prompt)),
+        "audio_prompts": args.audio_prompt and tuple(str(SoundPart.of(name).resolved()) for name in args.audio_prompt),
         "gain_db": getattr(args, "gain", None),
         "pan": getattr(args, "pan", None),
         "muted": getattr(args, "mute", None),

@@ -2,16 +2,25 @@
 
 import argparse
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from common.errors import InputError
-from session.folder import check_new
+from media.envelope import FINE_RATE_HZ
+from session.folder import SessionFolder, check_new
 from session.mixing import check_export, export
-from session.work import Workshop, shown_bar
+from session.model import Session, Track
+from session.models import model_record
+from session.work import Bars, Workshop, shown_bar
 from video2audio.command import check_seeds, load_pipeline, request_of
+from video2audio.inputs import read_inputs
+from video2audio.pipeline import FoleyPipeline
+from video2audio.record import fingerprint
 from video2audio.request import FoleyRequest
 
 log = logging.getLogger("infer")
+
+FIRST_TRACK = "main"
 
 NOT_FOR_SESSIONS = [
     "bit_depth",
@@ -70,6 +79,51 @@ def begun(args: argparse.Namespace, request: FoleyRequest) -> Workshop:
     check_seeds(args)
     request.check()
     check_new(args.session)
-    work = Workshop.begin(args.session, request, load_pipeline(args, request), bars=shown_bar)
+    work = new_session(args.session, request, load_pipeline(args, request), bars=shown_bar)
     with work.place.locked():
         return work.generate(None, range(args.seed, args.seed + args.num_samples))
+
+
+def new_session(
+    folder: Path,
+    request: FoleyRequest,
+    pipeline: FoleyPipeline,
+    *,
+    bars: Bars | None = None,
+    on_progress: Callable[[float], None] | None = None,
+) -> Workshop:
+    """Begin a session with one track without takes, whose envelope is predicted from the picture or given.
+
+    Args:
+        folder: A new or empty folder.
+        request: The video, its part (from a multiple of 8 ms on), prompts, envelope and settings; prompts must be words
+            or files.
+        pipeline: The models.
+        bars: Show progress; None: it is not shown.
+        on_progress: Called with the share of the prediction that is done.
+
+    Raises:
+        InputError: The folder is not empty, or a file cannot be used.
+    """
+    section = request.section
+    if abs(section.start_s * FINE_RATE_HZ - round(section.start_s * FINE_RATE_HZ)) > 1e-6:
+        raise InputError(f"--start {section.start_s:g} is no multiple of 0.008 s: give one for a session")
+    if len(request.prompt_files) < len(request.audio_prompts):
+        raise InputError("a sound prompt of a session is a tensor: write it to a file, and give that")
+    settings = {key: value for key, value in request.sampler_changes.items() if value is not None}
+    session = Session(
+        video=str(request.video.resolve()),
+        fingerprint=fingerprint(request.video),
+        start_s=section.start_s,
+        duration_s=section.duration_s,
+        model=model_record(pipeline),
+        settings={**settings, "control_strength": request.control_strength},
+    )
+    inputs = read_inputs(
+        request, pipeline.generator, pipeline.video2rms, progress=bars is not None, on_progress=on_progress
+    )
+    sounds = tuple(str(part.resolved()) for part in request.prompt_files)
+    track = Track(FIRST_TRACK, request.prompt, request.negative_prompt, sounds)
+    place = SessionFolder.new(folder, session)
+    place.write_envelope(track, inputs.envelope)
+    return Workshop(place.saved(session.changed(track)), pipeline, bars)

@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from common.errors import InputError
 from common.files import atomic_files, locked
 from media.envelope import Envelope, read_envelope_csv, write_envelope_csv
-from media.reading import probe, read_sound
+from media.probe import probe
+from media.reading import read_sound
 from media.writing import write_sound
 from session.model import Session, Take, Track
 from stable_foley.regions import Generated

@@ -13,22 +13,18 @@ from tqdm import tqdm
 from common.errors import InputError, check_range, check_seed
 from hits.edit import Hit, HitEnvelope
 from hits.options import Edit, applied
-from media.envelope import FINE_RATE_HZ, Envelope
-from media.reading import probe
-from media.sound_part import SoundPart
+from media.envelope import Envelope
+from media.probe import probe
 from session.folder import SessionFolder
 from session.model import Session, Take, Track
-from session.models import model_record
 from session.scores import scored, sounds_nearer
 from stable_foley.generator import MAX_CONTROL_STRENGTH, SoundGenerator
 from stable_foley.regions import Generated, changed_regions, regenerate
 from stable_foley.sampler import Progress, SamplerSettings
 from video2audio.inputs import Inputs, read_inputs
 from video2audio.pipeline import FoleyPipeline
-from video2audio.record import fingerprint
 from video2audio.request import FoleyRequest
 
-FIRST_TRACK = "main"
 Bars = Callable[[str], Progress]
 """What shows the progress of sampling steps, by what they are for."""
 
@@ -57,50 +53,6 @@ class Workshop:
         """The model that generates sound."""
         assert self.pipeline.generator is not None
         return self.pipeline.generator
-
-    @classmethod
-    def begin(
-        cls,
-        folder: Path,
-        request: FoleyRequest,
-        pipeline: FoleyPipeline,
-        *,
-        bars: Bars | None = None,
-        on_progress: Callable[[float], None] | None = None,
-    ) -> "Workshop":
-        """Begin a session with one track, whose envelope is predicted from the picture or given.
-
-        Args:
-            folder: A new or empty folder.
-            request: The video, its part (from a multiple of 8 ms on), prompts, envelope and settings; prompts must be
-                words or files.
-            pipeline: The models.
-            bars: Show progress; None: it is not shown.
-            on_progress: Called with the share of the prediction that is done.
-
-        Raises:
-            InputError: The folder is not empty, or a file cannot be used.
-        """
-        if abs(request.section.start_s * FINE_RATE_HZ - round(request.section.start_s * FINE_RATE_HZ)) > 1e-6:
-            raise InputError(f"--start {request.section.start_s:g} is no multiple of 0.008 s: give one for a session")
-        section = request.section
-        settings = {key: value for key, value in request.sampler_changes.items() if value is not None}
-        session = Session(
-            video=str(request.video.resolve()),
-            fingerprint=fingerprint(request.video),
-            start_s=section.start_s,
-            duration_s=section.duration_s,
-            model=model_record(pipeline),
-            settings={**settings, "control_strength": request.control_strength},
-        )
-        inputs = read_inputs(
-            request, pipeline.generator, pipeline.video2rms, progress=bars is not None, on_progress=on_progress
-        )
-        sounds = tuple(absolute(str(each)) for each in request.audio_prompts)
-        track = Track(FIRST_TRACK, request.prompt, request.negative_prompt, sounds)
-        place = SessionFolder.new(folder, session)
-        place.write_envelope(track, inputs.envelope)
-        return cls(place.saved(session.changed(track)), pipeline, bars)
 
     def _with(self, session: Session) -> "Workshop":
         return replace(self, place=self.place.saved(session))
@@ -414,9 +366,3 @@ def hits_in_video(envelope: Envelope, start_s: float) -> HitEnvelope:
 def shown_bar(description: str) -> Progress:
     """Return what shows the progress of sampling steps in a terminal."""
     return partial(tqdm, desc=description, unit="step")
-
-
-def absolute(name: str) -> str:
-    """Return the name of a sound, or of a part of one, that holds in any folder."""
-    part = SoundPart.parse(name)
-    return str(replace(part, path=part.path.resolve()))

@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse, Response
 
 from common.errors import InputError
 from media.envelope import read_envelope_csv
-from media.reading import probe
+from media.probe import probe
 from studio.archive import read_archive, write_archive
 from studio.changes import Change
 from studio.library import Place

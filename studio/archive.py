@@ -12,7 +12,7 @@ from typing import Any
 
 from common.errors import InputError
 from common.files import atomic_path
-from media.reading import probe
+from media.probe import probe
 from media.sound_part import SoundPart
 from session.folder import SessionFolder
 from session.model import FILE, Session

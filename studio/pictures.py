@@ -18,7 +18,8 @@ from common.files import atomic_files, atomic_path
 from media.browser import browser_type, thumbnails
 from media.clip import count_at_rate
 from media.muxing import mux, plan_mux
-from media.reading import probe, read_sound
+from media.probe import probe
+from media.reading import read_sound
 from media.writing import write_sound
 from session.mixing import original
 from studio.library import Place

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from media.envelope import read_envelope_csv
-from media.reading import MediaInfo, probe
+from media.probe import MediaInfo, probe
 from media.sound_part import SoundPart
 from session.folder import SessionFolder
 from session.model import FILE, Session, Take, Track

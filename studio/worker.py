@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from common.errors import InputError
 from common.parallel import end_with
+from session.begin import new_session
 from session.models import generates_for
 from session.work import Bars, Workshop
 from stable_foley.checkpoint import BUNDLED, default_checkpoint
@@ -140,7 +141,7 @@ def _begin(place: Place, pipeline: FoleyPipeline, on_progress: Callable[[float],
     shutil.rmtree(place.session_folder, ignore_errors=True)  # of a prediction that was interrupted
     request = FoleyRequest(place.video)
     request.check()
-    begun = Workshop.begin(place.session_folder, request, pipeline, on_progress=on_progress)
+    begun = new_session(place.session_folder, request, pipeline, on_progress=on_progress)
     History(begun.place).record("Open the video")
 
 

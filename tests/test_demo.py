@@ -3,7 +3,7 @@
 import re
 
 from demo import main
-from media.reading import probe
+from media.probe import probe
 
 
 def test_the_demo_makes_a_silent_video_sound(tmp_path, capfd):

@@ -16,7 +16,8 @@ from PIL import Image
 import infer
 from hits.level import Hits, level_of_hits
 from media.envelope import fine_envelope, read_envelope_csv
-from media.reading import probe, read_frames, read_sound
+from media.probe import probe
+from media.reading import read_frames, read_sound
 from tests.conftest import REPOSITORY
 from tests.media.clips import make_video
 from video2audio.inputs import read_prompt

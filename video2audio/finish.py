@@ -11,7 +11,8 @@ from torch import Tensor
 from common.errors import printable
 from media.clip import count_at_rate
 from media.levels import loudness_lufs, true_peak_db
-from media.reading import iter_sound, probe
+from media.probe import probe
+from media.reading import iter_sound
 from media.sound import resampled
 from media.stored import SomeSound, Sound, like, parts
 from video2audio.peaks import at_loudness, within_full_scale

@@ -16,7 +16,7 @@ from torch import Tensor
 from common.errors import InputError
 from hits.level import WINDOW_S, Hits
 from media.envelope import sliding_mean
-from media.reading import probe
+from media.probe import probe
 from media.sound import resampled
 from media.sound_part import SoundPart, read_part, sound_end_s
 

@@ -31,7 +31,8 @@ from hits.level import LONGEST_DECAY_S, SHORTEST_DECAY_S, Hits
 from media.clip import count_at_rate, part_duration_s
 from media.envelope import FINE_RATE_HZ, Envelope, write_envelope_csv
 from media.frames import FrameWindow
-from media.reading import FrameRequest, iter_requests, probe
+from media.probe import probe
+from media.reading import FrameRequest, iter_requests
 from training.checkpoint import read_content, weights_to_use
 from training.config import REPOSITORY, build_model, describing
 from training.stored_config import MOVED, kept_sections, resolved

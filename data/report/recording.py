@@ -10,7 +10,8 @@ from common.errors import InputError
 from data.greatest_hits import Hit, SourceClip, read_clip
 from media.envelope import fine_envelope
 from media.levels import count_clipped_runs, loudness_lufs
-from media.reading import MediaInfo, probe, read_sound
+from media.probe import MediaInfo, probe
+from media.reading import read_sound
 
 ENVELOPE_EDGES_DB = tuple(float(edge) for edge in range(-100, 1, 2))
 

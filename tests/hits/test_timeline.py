@@ -11,7 +11,7 @@ import torch
 
 from common.errors import InputError
 from hits.timeline import Scene, write_edl, write_otio
-from media.reading import probe
+from media.probe import probe
 from media.writing import mux, write_sound, write_video
 from tests.hits.test_level import hits
 from tests.media.clips import make_video

@@ -26,7 +26,8 @@ import pytest
 import torch
 
 from common.errors import InputError
-from media.reading import FrameWindow, iter_media, probe, read_frames, read_sound
+from media.probe import probe
+from media.reading import FrameWindow, iter_media, read_frames, read_sound
 from media.writing import mux
 from tests.media.clips import EVEN_S, MANY_KEYS, SIZE, click, make_video, numbers, sound_packets
 

@@ -10,7 +10,8 @@ from PIL import Image
 
 from common.errors import InputError
 from media.images import find_images, write_film
-from media.reading import probe, read_frames
+from media.probe import probe
+from media.reading import read_frames
 from tests.media.clips import numbers, picture
 
 SIZES = [(64, 48), (63, 47)]

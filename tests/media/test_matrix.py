@@ -7,7 +7,8 @@ from av.stream import Disposition
 
 from media.container import opened
 from media.muxing import mux, plan_mux
-from media.reading import probe, read_sound
+from media.probe import probe
+from media.reading import read_sound
 from tests.media.clips import click, peak_s
 from tests.media.sources import RATE_HZ, SOURCES, TEXT, N, jpeg, make, shown, sounds_of, texts_of
 

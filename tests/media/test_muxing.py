@@ -12,7 +12,8 @@ from common.errors import InputError
 from media.container import opened
 from media.muxing import MuxPlan, mux, plan_mux
 from media.picture_copy import frame_digest
-from media.reading import probe, read_frames, read_sound
+from media.probe import probe
+from media.reading import read_frames, read_sound
 from tests.media.clips import EVEN_S, MANY_KEYS, UNEVEN_S, click, make_video, numbers, packets_of, peak_s, picture
 from tests.media.sources import RATE_HZ, SOURCES, TEXT, N, Source, jpeg, make, shown, sounds_of, texts_of
 

@@ -17,7 +17,8 @@ import torch
 import torchaudio
 
 from common.errors import InputError
-from media.reading import READERS, iter_frames, iter_media, probe, read_frames, read_sound
+from media.probe import probe
+from media.reading import READERS, iter_frames, iter_media, read_frames, read_sound
 from tests.media.clips import (
     CLOSED_KEYS,
     EVEN_S,

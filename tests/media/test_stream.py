@@ -13,7 +13,8 @@ import torch
 
 from common.errors import InputError
 from media import reading
-from media.reading import FrameWindow, SoundWindow, iter_frames, iter_media, probe, read_frames, read_sound
+from media.probe import probe
+from media.reading import FrameWindow, SoundWindow, iter_frames, iter_media, read_frames, read_sound
 from media.writing import write_sound
 from tests.media.clips import EVEN_S, MANY_KEYS, UNEVEN_S, click, copy_from, make_video, numbers
 

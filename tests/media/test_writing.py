@@ -15,7 +15,8 @@ import torch
 from common.errors import InputError
 from media.clip import count_at_rate
 from media.muxing import MuxPlan, plan_mux
-from media.reading import opened, origin_s, probe, read_frames, read_sound
+from media.probe import probe
+from media.reading import opened, origin_s, read_frames, read_sound
 from media.writing import mp3_bytes, mux, write_sound, write_video
 from tests.media.clips import (
     MANY_KEYS,

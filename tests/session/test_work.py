@@ -16,9 +16,11 @@ from evaluation.onsets import detect_onsets
 from hits.edit import HitEnvelope
 from hits.level import Hits
 from media.muxing import mux
-from media.reading import probe, read_sound
+from media.probe import probe
+from media.reading import read_sound
 from media.writing import write_video
 from session import __main__ as command
+from session.begin import new_session
 from session.folder import SessionFolder
 from session.mixing import PEAK_DB, export, mixed, placed
 from session.model import FILE, ORIGINAL, Session, Track
@@ -52,7 +54,7 @@ def begun(folder, video, pipeline, *times_s, seeds=(1,), **options):
     envelope = HitEnvelope.of_hits(hits_at(*(times_s or TIMES_S)), DURATION_S - options.get("start_s", 0.0)).envelope
     request = FoleyRequest(video, envelope=envelope, prompt="hitting wood", **options)
     request.check()
-    return Workshop.begin(folder, request, pipeline).generate(None, seeds)
+    return new_session(folder, request, pipeline).generate(None, seeds)
 
 
 @pytest.fixture
@@ -137,6 +139,12 @@ def test_times_are_those_of_the_video(tmp_path, video, pipeline):
     ):
         with pytest.raises(InputError, match=r"1\.6"):
             change()
+
+
+def test_a_sound_prompt_that_is_no_file_is_refused(tmp_path, video, pipeline):
+    with pytest.raises(InputError, match="write it to a file"):
+        begun(tmp_path / "session", video, pipeline, audio_prompts=[torch.zeros(2, RATE_HZ)])
+    assert not (tmp_path / "session").exists()
 
 
 def test_hits_are_divided_between_tracks(work):

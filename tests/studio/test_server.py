@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 
 from evaluation.onsets import detect_onsets
 from media.envelope import write_envelope_csv
-from media.reading import probe
+from media.probe import probe
 from media.writing import write_sound
 from studio.app import create_app
 from studio.library import Library

@@ -11,7 +11,7 @@ from data.dataset import FoleyDataset
 from data.greatest_hits import list_clips
 from media.clip import ClipSpec
 from media.envelope import read_envelope_csv
-from media.reading import probe
+from media.probe import probe
 from synthetic import SyntheticSpec, render_clip
 from synthetic.__main__ import main
 from synthetic.write import Job, write_clip

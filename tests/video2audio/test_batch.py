@@ -13,7 +13,7 @@ import pytest
 import infer
 from common.errors import InputError
 from common.files import locked
-from media.reading import probe
+from media.probe import probe
 from tests.conftest import tone_clip
 from video2audio import FoleyPipeline
 from video2audio.result import FoleyResult

@@ -8,7 +8,8 @@ import torch
 
 from common.errors import InputError
 from media.envelope import read_envelope_csv
-from media.reading import iter_frames, probe
+from media.probe import probe
+from media.reading import iter_frames
 from tests.media.clips import make_video
 from training.checkpoint import Checkpoint, save_checkpoint
 from training.config import build_model, compose
