@@ -53,6 +53,8 @@ def train(cfg: DictConfig) -> None:
     checkpoints = Path(str(cfg.paths.runs)) / checked_run_name(cfg.tag) / "checkpoints"
     last = checkpoints / "last.ckpt"
     ckpt = chosen_checkpoint(cfg.ckpt, last)
+    if cfg.ckpt is not None and ckpt is None:
+        log.info("%s is not there, so a new run starts", last)
     start = None if cfg.start is None else Path(str(cfg.start))
     check_start(start, ckpt)
     check_resuming(ckpt, last)
@@ -84,10 +86,6 @@ def fit(
     watch(trainer, last)
     try:
         trainer.fit(training, datamodule=datamodule, ckpt_path=ckpt, weights_only=True)
-    except SystemExit as end:  # Lightning's answer to an interrupt from the keyboard
-        if isinstance(end.__context__, KeyboardInterrupt):
-            raise end.__context__ from None
-        raise
     except BaseException as error:
         found = explain(error, trainer, last)
         if trainer.strategy.launcher is not None:  # stop the other processes, which would wait for this one

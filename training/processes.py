@@ -1,6 +1,7 @@
-"""Owns what happens when one of the processes of a training ends: the others end too, with one sentence."""
+"""Owns what happens when a training is stopped, or one of its processes ends: all of them end, with one sentence."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,9 +16,11 @@ from pytorch_lightning.strategies.launchers.subprocess_script import _Subprocess
 
 from common.errors import InputError
 
+_READER = re.compile(r"DataLoader worker \(pid.*?\) (is killed by signal: \w+|exited unexpectedly)")
 _EVERY_S = 0.2
 _PATIENCE_S = 5.0  # in which the end of a process shows after the connection to it broke
-_OWN_SENTENCE = (2, 130)
+_TERMINATED = 128 + signal.SIGTERM
+_OWN_SENTENCE = (2, 130, _TERMINATED)
 """Exit status of processes that have said themselves why they ended."""
 
 
@@ -103,7 +106,28 @@ def _end(sentence: str | None, launcher: WatchingLauncher | None = None) -> None
 
 
 def explain(error: BaseException, trainer: pl.Trainer, last: Path) -> BaseException:
-    """Return an error with one sentence in place of one that another process caused by its end."""
+    """Return what a training ends with, in place of an error by which it was stopped or another process ended.
+
+    Args:
+        error: what came out of the training.
+        trainer: its trainer.
+        last: the checkpoint that resumes the run, if it is there.
+    """
+    if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):  # Lightning's answer to it
+        _say_stopped(trainer, last)
+        return error.__context__
+    if trainer.received_sigterm:
+        _say_stopped(trainer, last)
+        return SystemExit(_TERMINATED)
+    if isinstance(error, RuntimeError) and (found := _READER.match(str(error))):
+        return InputError(
+            f"a process that reads data {found[1].strip().rstrip('.')}, often for lack of memory: lower "
+            f"dataset.num_workers or dataset.batch_size; {_remedy(last)}"
+        )
+    return _of_another_process(error, trainer, last)
+
+
+def _of_another_process(error: BaseException, trainer: pl.Trainer, last: Path) -> BaseException:
     launcher = trainer.strategy.launcher
     is_connection = isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
     if isinstance(error, InputError) or trainer.world_size == 1 or not is_connection:
@@ -117,6 +141,12 @@ def explain(error: BaseException, trainer: pl.Trainer, last: Path) -> BaseExcept
             return InputError(launcher.sentence(rank, process.returncode))
         time.sleep(_EVERY_S)
     return InputError(f"another process of the training is gone, so it ends; {_remedy(last)}")
+
+
+def _say_stopped(trainer: pl.Trainer, last: Path) -> None:
+    if trainer.is_global_zero:
+        sys.stderr.write(f"stopped after {trainer.global_step} steps; {_remedy(last)}\n")
+        sys.stderr.flush()
 
 
 def _remedy(last: Path) -> str:

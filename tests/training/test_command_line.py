@@ -1,15 +1,19 @@
 """The command line of train.py: what it refuses before it makes a folder, sweeps, and wandb without an account."""
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
+import torch
 import wandb
 
 import train
 from common.errors import InputError
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, tone_clip
 from training.checks import checked_run_name
 from training.config import compose
 from training.loggers import wandb_logger
@@ -166,3 +170,66 @@ def test_a_sweep_runs_on_one_device(sweep, capsys):
         sweep("trainer.devices=2")
     assert end.value.code == 2
     assert "trainer.devices=1" in capsys.readouterr().err.splitlines()[-1]
+
+
+def started(root, runs, *more):
+    """A training without an end, in a process group of its own."""
+    options = (option for option in SMALL if not option.startswith(("dataset.num_workers", "trainer.max_steps")))
+    command = [
+        *(sys.executable, str(REPOSITORY / "train.py"), *options, "dataset.num_workers=1", "tag=endless"),
+        *(f"paths.greatest_hits={root}", f"paths.runs={runs}", "dataset.spec.duration_s=1.0", "logger=tensorboard"),
+        *("dataset.samples_per_epoch=20", "callbacks.samples.every_n_epochs=1000", *more),
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def wait_for_checkpoint(process, runs):
+    last, deadline_s = runs / "endless" / "checkpoints" / "last.ckpt", time.monotonic() + 300
+    while not last.exists() and process.poll() is None and time.monotonic() < deadline_s:
+        time.sleep(0.1)
+    return last
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("signal_number", "to_group", "status"),
+    [(signal.SIGINT, True, 130), (signal.SIGTERM, False, 143), (signal.SIGTERM, True, 143)],
+)
+def test_a_training_that_is_stopped_says_how_to_go_on(tmp_path, signal_number, to_group, status):
+    root, runs = tmp_path / "clips", tmp_path / "runs"
+    tone_clip(root, "a")
+    process = started(root, runs)
+    checkpoint = wait_for_checkpoint(process, runs)
+    (os.killpg if to_group else os.kill)(process.pid, signal_number)
+    said = process.communicate(timeout=100)[1]
+    assert process.returncode == status, said
+    assert "Traceback" not in said
+    (sentence,) = [line for line in said.splitlines() if line.startswith("stopped after")]
+    assert sentence.endswith(f"steps; go on with ckpt={checkpoint}.")
+    steps = int(sentence.split()[2])
+    again = started(root, runs, f"ckpt={checkpoint}", f"trainer.max_steps={steps + 1}")
+    assert "Traceback" not in again.communicate(timeout=300)[1]
+    assert again.returncode == 0
+    assert torch.load(checkpoint)["global_step"] <= steps + 1
+
+
+@pytest.mark.slow
+def test_a_reader_that_is_killed_ends_a_training_in_one_sentence(tmp_path):
+    pgrep = shutil.which("pgrep") or pytest.skip("no pgrep: install procps")
+    root, runs = tmp_path / "clips", tmp_path / "runs"
+    tone_clip(root, "a")
+    process = started(root, runs)
+    wait_for_checkpoint(process, runs)
+    readers = subprocess.run([pgrep, "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+    assert readers
+    for reader in readers:
+        os.kill(int(reader), signal.SIGKILL)
+    said = process.communicate(timeout=100)[1]
+    assert process.returncode == 2
+    assert "Traceback" not in said
+    (error,) = [line for line in said.splitlines() if line.startswith("error:")]
+    assert "dataset.num_workers" in error
+    assert "ckpt=" in error
