@@ -59,7 +59,7 @@ def _bands(sample_rate_hz: int) -> Tensor:
 
 def _balanced(gain_db: Tensor, shares: Tensor, most_db: float) -> Tensor:
     """Return gains (24,) within limits in dB, moved alike so that they keep the power of bands with these shares."""
-    gain_db, shares = gain_db.double().cpu(), shares.double().cpu()
+    gain_db, shares = gain_db.cpu().double(), shares.cpu().double()
     low_db, high_db = -most_db - gain_db.max(), most_db - gain_db.min()
     for _ in range(50):  # bisection: the power rises with the offset
         offset_db = (low_db + high_db) / 2

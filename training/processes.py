@@ -121,7 +121,7 @@ def explain(error: BaseException, trainer: pl.Trainer, last: Path) -> BaseExcept
         return SystemExit(_TERMINATED)
     if isinstance(error, RuntimeError) and (found := _READER.match(str(error))):
         return InputError(
-            f"a process that reads data {found[1].strip().rstrip('.')}, often for lack of memory: lower "
+            f"a process that reads data {found[1]}, often for lack of memory: lower "
             f"dataset.num_workers or dataset.batch_size; {_remedy(last)}"
         )
     return _of_another_process(error, trainer, last)

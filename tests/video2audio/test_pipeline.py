@@ -8,7 +8,7 @@ from torch import Tensor
 
 import infer
 from common.errors import InputError
-from media import container, reading
+from media import container, probe, reading
 from media.envelope import Envelope, read_envelope_csv
 from media.reading import read_frames, read_sound
 from media.stored import StoredSound
@@ -56,7 +56,8 @@ def test_a_picture_is_decoded_once(pipeline, video, tmp_path, monkeypatch):
         decoded.append(packets)
         return container.decoded(packets, *args, **options)
 
-    monkeypatch.setattr(reading, "decoded", watched_decode)
+    for module in (probe, reading):
+        monkeypatch.setattr(module, "decoded", watched_decode)
     pipeline(video, **QUICK).save(tmp_path)
     assert len(decoded) == 2  # the first frame alone, which tells how the picture is turned, and all frames
 
