@@ -113,6 +113,7 @@ def explain(error: BaseException, trainer: pl.Trainer, last: Path) -> BaseExcept
         trainer: its trainer.
         last: the checkpoint that resumes the run, if it is there.
     """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler raises, wherever that is, when a reader ends
     if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):  # Lightning's answer to it
         _say_stopped(trainer, last)
         return error.__context__
