@@ -205,9 +205,11 @@ class SoundGenerator:
         if not settings.colour_match_db or wanted.prompts is None or not wanted.prompts.sounds:
             return None
         sounds = wanted.prompts.sounds
+        if wanted.inputs:  # of further conditioners, which may differ from call to call
+            return self._new_colour(sounds, settings, wanted.inputs)
         known = (weights_sha256({str(n): sound for n, sound in enumerate(sounds)}), settings)
-        if wanted.inputs or known not in self._colours:
-            self._colours[known] = self._new_colour(sounds, settings, wanted.inputs)
+        if known not in self._colours:
+            self._colours[known] = self._new_colour(sounds, settings, {})
         return self._colours[known]
 
     def _new_colour(self, sounds: Sequence[Tensor], settings: SamplerSettings, inputs: Mapping[str, Any]) -> Tensor:

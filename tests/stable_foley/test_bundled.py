@@ -13,6 +13,7 @@ from evaluation.levels import rms_correlation
 from media.envelope import Envelope, fine_envelope
 from stable_foley.colour import colour_of
 from stable_foley.generator import Prompts, SoundGenerator
+from stable_foley.windows import Wanted
 from synthetic import SAMPLE_RATE_HZ, SyntheticSpec, render_clip
 
 SEED, CLIP = 8_000_009, 2  # of clips that nothing else uses
@@ -152,6 +153,16 @@ def test_the_colour_of_a_prompt_is_found_once_for_all_takes(pipeline, monkeypatc
         for seed in range(3):
             pipeline.generate(envelope, 1.0, prompts=Prompts(sounds=[prompt]), settings=settings, seed=seed)
     assert len(found) == len(prompts)
+
+
+def test_a_colour_that_was_found_with_further_inputs_is_not_kept(pipeline, monkeypatch):
+    found = []
+    monkeypatch.setattr(pipeline, "_new_colour", lambda *given: found.append(given[2]) or torch.ones(1))
+    monkeypatch.setattr(pipeline, "_colours", {})
+    prompts = Prompts(sounds=[torch.ones(1, 4410)])
+    for inputs in ({"tempo": [1.0]}, {}, {"tempo": [2.0]}, {}):
+        pipeline._colour(Wanted(prompts=prompts, inputs=inputs), pipeline.settings)
+    assert found == [{"tempo": [1.0]}, {}, {"tempo": [2.0]}]
 
 
 def distance_db(wave, other):
